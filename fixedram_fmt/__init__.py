@@ -1,0 +1,57 @@
+"""fixedram_fmt: read QEMU fixed-ram (mapped-ram) migration images.
+
+    from fixedram_fmt import Image
+
+    with Image.open("guest.img") as image:
+        for block in image.blocks:
+            bitmap = image.bitmap(block)
+            print(block.name, bitmap.count() if bitmap else "not in the image")
+
+The names below are the supported ones; they are imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fixedram_fmt.bitmap import HostLong, PageBitmap
+    from fixedram_fmt.errors import (
+        FixedRamError,
+        FormatError,
+        SourceError,
+        TruncatedError,
+        UnsupportedError,
+    )
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.source import Source
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "FixedRamError",
+    "FormatError",
+    "HostLong",
+    "Image",
+    "PageBitmap",
+    "Source",
+    "SourceError",
+    "TruncatedError",
+    "UnsupportedError",
+    "__version__",
+]
+
+_HOME = {
+    "Image": "image",
+    "Source": "source",
+    "PageBitmap": "bitmap",
+    "HostLong": "bitmap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)

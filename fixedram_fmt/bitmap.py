@@ -1,0 +1,286 @@
+"""Which pages of a block are present: bitmaps in the file, read in chunks, in any host's order.
+
+A bitmap is an array of the saving host's `unsigned long`s (QEMU include/qemu/bitmap.h): page i is
+bit i % 64 of long i // 64.  On a little-endian host that is bit i % 8 of byte i // 8; a big-endian
+host stores each long most significant byte first, and a 32-bit host has longs of four bytes.
+Bits past the last page mean nothing to a loader; they are ignored here, and reported.
+"""
+
+from __future__ import annotations
+
+from array import array
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from fixedram_fmt.blocks import RamBlock
+
+__all__ = ["HostLong", "PageBitmap", "PageSet", "Run"]
+
+#: Bytes of bitmap looked at in one step: 8 Mi pages, 32 GiB of guest with 4 KiB pages.
+_CHUNK = 1 << 20
+
+#: A bitmap up to this long is read whole: asking the file system for its holes costs more.
+_SMALL = 1 << 16
+
+#: More pages than this (1 TiB of 4 KiB pages) are not tracked for an ordinary stream.
+_PAGE_SET_CEILING = 1 << 28
+
+
+class HostLong(Enum):
+    """How the saving host stores an unsigned long: bytes, and array typecode to swap, if any."""
+
+    LITTLE_64 = ("little", 8)
+    BIG_64 = ("big", 8)
+    LITTLE_32 = ("little-32", 4)
+    BIG_32 = ("big-32", 4)
+
+    @property
+    def label(self) -> str:
+        """What users call it: little, big, little-32, big-32."""
+        return self.value[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of one long."""
+        return self.value[1]
+
+    @property
+    def big_endian(self) -> bool:
+        """Whether the most significant byte comes first."""
+        return self in (HostLong.BIG_64, HostLong.BIG_32)
+
+
+class Run(NamedTuple):
+    """Pages [start, stop), all present or all absent."""
+
+    start: int
+    stop: int
+    present: bool
+
+
+class PageBitmap:
+    """The presence bits of pages pages, at offset in source; nothing is read until asked for."""
+
+    def __init__(
+        self,
+        source: Source,
+        offset: int,
+        pages: int,
+        host_long: HostLong = HostLong.LITTLE_64,
+        path: str = "",
+    ) -> None:
+        self.source = source
+        self.offset = offset
+        self.pages = pages
+        self.host_long = host_long
+        self.path = path
+        bits = host_long.size * 8
+        self.length = (pages + bits - 1) // bits * host_long.size
+        if offset < 0 or offset + self.length > source.size:
+            raise FormatError(
+                "the bitmap lies outside the file", offset=offset, path=path,
+                expected=f"{self.length} bytes inside the file's {source.size:#x}",
+                found=f"{offset:#x}..{offset + self.length:#x}",
+            )  # fmt: skip
+
+    @classmethod
+    def of_block(
+        cls, source: Source, block: RamBlock, host_long: HostLong = HostLong.LITTLE_64
+    ) -> PageBitmap:
+        """The bitmap that a block's header points to; FormatError if it is not in the file."""
+        return cls(source, block.bitmap_offset, block.pages_total, host_long, block.path)
+
+    @classmethod
+    def from_bytes(
+        cls, bits: bytes | bytearray, pages: int, host_long: HostLong = HostLong.LITTLE_64
+    ) -> PageBitmap:
+        """A bitmap that lies in memory."""
+        return cls(Source.from_buffer(bits), 0, pages, host_long)
+
+    def __len__(self) -> int:
+        return self.pages
+
+    def __contains__(self, page: int) -> bool:
+        if not 0 <= page < self.pages:
+            return False
+        return bool(self._chunk(page // 8, page // 8 + 1)[0] >> page % 8 & 1)
+
+    def _chunk(self, first: int, last: int) -> bytes:
+        """Bytes [first, last) of the bitmap as a little-endian host would have stored them."""
+        size = self.host_long.size
+        if not self.host_long.big_endian:
+            return self.source.read_exact(self.offset + first, last - first, self.path)
+        start, stop = first // size * size, (last + size - 1) // size * size
+        longs = array("Q" if size == 8 else "I")
+        longs.frombytes(self.source.read_exact(self.offset + start, stop - start, self.path))
+        longs.byteswap()
+        return longs.tobytes()[first - start : last - start]
+
+    def _data_bytes(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Chunks of bytes [first, last) that can hold a set bit: holes of the file are skipped."""
+        if last - first <= _SMALL:
+            yield first, last
+            return
+        size = self.host_long.size
+        for extent in self.source.extents(self.offset + first, self.offset + last):
+            if not extent.data:
+                continue
+            # Whole longs: bytes of a big-endian long swap places, across an extent's edge too.
+            start = (extent.start - self.offset) // size * size
+            stop = -(-(extent.stop - self.offset) // size) * size
+            start, stop = max(start, first), min(stop, last)
+            for step in range(start, stop, _CHUNK):
+                yield step, min(step + _CHUNK, stop)
+
+    def count(self, start: int = 0, stop: int | None = None) -> int:
+        """How many of the pages [start, stop) are present."""
+        stop = self.pages if stop is None else min(stop, self.pages)
+        start = max(start, 0)
+        if start >= stop:
+            return 0
+        total = 0
+        for first, last in self._data_bytes(start // 8, (stop + 7) // 8):
+            bits = int.from_bytes(self._chunk(first, last), "little")
+            if last * 8 > stop:
+                bits &= (1 << (stop - first * 8)) - 1
+            if first * 8 < start:
+                bits >>= start - first * 8
+            total += bits.bit_count()
+        return total
+
+    def histogram(self, cells: int) -> list[tuple[int, int]]:
+        """Pages present and pages in all, for each of at most cells equal parts of the block."""
+        cells = max(1, min(cells, self.pages))
+        edges = [self.pages * cell // cells for cell in range(cells + 1)]
+        return [
+            (self.count(start, stop), stop - start)
+            for start, stop in zip(edges, edges[1:], strict=False)
+        ]
+
+    def tail_bits(self) -> int:
+        """How many bits past the last page are set; a loader ignores them."""
+        spare = self.length * 8 - self.pages
+        if not spare:
+            return 0
+        first = self.length - self.host_long.size
+        bits = int.from_bytes(self._chunk(first, self.length), "little")
+        return (bits >> self.pages - first * 8).bit_count()
+
+    def present(self, start: int, stop: int) -> npt.NDArray[np.bool_]:
+        """One bool a page for [start, stop): a numpy array, for ranges that fit into memory."""
+        import numpy as np
+
+        stop = min(stop, self.pages)
+        start = max(0, min(start, stop))
+        data = np.frombuffer(self._chunk(start // 8, (stop + 7) // 8), np.uint8)
+        bits = np.unpackbits(data, bitorder="little")
+        return bits[start % 8 : start % 8 + stop - start].astype(np.bool_)
+
+    def runs(self, start: int = 0, stop: int | None = None) -> Iterator[Run]:
+        """The pages [start, stop) as maximal runs, present and absent in turn, in order."""
+        stop = self.pages if stop is None else min(stop, self.pages)
+        start = max(start, 0)
+        if start >= stop:
+            return
+        at, present = start, False
+        for edge in self._edges(start, stop):
+            if edge > at:
+                yield Run(at, edge, present)
+            at, present = edge, not present
+        if stop > at:
+            yield Run(at, stop, present)
+
+    def _edges(self, start: int, stop: int) -> Iterator[int]:
+        """Pages at which presence changes, counting from absent before start."""
+        last_bit = 0
+        expected = start // 8
+        for first, last in self._data_bytes(start // 8, (stop + 7) // 8):
+            if first > expected and last_bit:
+                # A hole begins: its pages are absent.
+                yield max(start, expected * 8)
+                last_bit = 0
+            edges, last_bit = _edges_of(self._chunk(first, last), first * 8, start, stop, last_bit)
+            yield from edges
+            expected = last
+        if last_bit and expected * 8 < stop:
+            yield expected * 8
+
+
+def _edges_of(
+    data: bytes, base: int, start: int, stop: int, last_bit: int
+) -> tuple[list[int], int]:
+    """Edges among the pages [base, base + 8 * len(data)) cut to [start, stop), and the last bit.
+
+    Whole words without an edge are dropped before any bit is looked at, so that the cost is that
+    of the edges, not of the pages.
+    """
+    import numpy as np
+
+    length = min(len(data) * 8, stop - base)
+    words = np.zeros((len(data) + 7) // 8, "<u8")
+    words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+    skipped = max(0, start - base)
+    if skipped:
+        words[: skipped // 64] = 0
+        words[skipped // 64] &= np.uint64((1 << 64) - (1 << skipped % 64))
+    if length < words.size * 64:
+        words[length // 64 + 1 :] = 0
+        words[length // 64] &= np.uint64((1 << length % 64) - 1)
+    carries = np.empty_like(words)
+    carries[0] = last_bit
+    carries[1:] = words[:-1] >> np.uint64(63)
+    changes = words ^ (words << np.uint64(1) | carries)
+    hits = np.flatnonzero(changes)
+    bits = np.unpackbits(changes[hits].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    rows, columns = np.nonzero(bits)
+    edges = hits[rows] * 64 + columns
+    final = int(words[(length - 1) // 64]) >> (length - 1) % 64 & 1
+    return [base + edge for edge in edges[edges < length].tolist()], final
+
+
+class PageSet:
+    """Pages that an ordinary stream has sent so far, one bit each; the last record of one wins."""
+
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self._bits = bytearray((pages + 63) // 64 * 8)
+
+    @classmethod
+    def for_blocks(cls, lengths: Mapping[bytes, int], page_size: int) -> dict[bytes, PageSet]:
+        """An empty set for each block by its length in bytes; none at all beyond the ceiling."""
+        pages = {idstr: length // page_size for idstr, length in lengths.items()}
+        if sum(pages.values()) > _PAGE_SET_CEILING:
+            return {}
+        return {idstr: cls(count) for idstr, count in pages.items()}
+
+    def mark(self, start: int, stop: int, *, present: bool) -> bool:
+        """Set or clear the pages [start, stop); False, and nothing done, if one is outside."""
+        if stop > self.pages:
+            return False
+        first, last = -(-start // 8), stop // 8
+        if first <= last:
+            self._bits[first:last] = (b"\xff" if present else b"\0") * (last - first)
+            edges = [*range(start, first * 8), *range(last * 8, stop)]
+        else:
+            edges = [*range(start, stop)]
+        for page in edges:
+            bit = 1 << page % 8
+            if present:
+                self._bits[page // 8] |= bit
+            else:
+                self._bits[page // 8] &= ~bit
+        return True
+
+    def bitmap(self) -> PageBitmap:
+        """The set as a bitmap that can be counted and split into runs."""
+        return PageBitmap.from_bytes(self._bits, self.pages)
+

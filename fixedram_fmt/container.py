@@ -1,0 +1,180 @@
+"""Where in a file the migration stream starts: at once, at an offset, inside a libvirt save image."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.errors import FormatError, SourceError
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.libvirt import (
+    LIBVIRT_HEADER,
+    QEMU_SAVE_MAGIC,
+    QEMU_SAVE_PARTIAL,
+    QEMU_SAVE_VERSION,
+    LibvirtHeader,
+    SaveFormat,
+)
+from fixedram_fmt.schema.stream import FILE_HEADER, QEMU_VM_FILE_MAGIC, QEMU_VM_FILE_VERSION, FileHeader
+from fixedram_fmt.spool import compression_of, spool_compressed
+from fixedram_fmt.units import parse_size
+
+if TYPE_CHECKING:
+    from fixedram_fmt.source import Source
+
+__all__ = ["Container", "LibvirtSave", "locate_stream", "split_location"]
+
+_STREAM_HEAD = FILE_HEADER.build(FileHeader(QEMU_VM_FILE_MAGIC, QEMU_VM_FILE_VERSION))
+_SEARCH_STEP = 1 << 20
+_DOMAIN_NAME = re.compile(rb"<name>([^<]{1,255})</name>")
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtSave:
+    """What libvirt's header says; byte_order is that of the host that saved."""
+
+    header: LibvirtHeader
+    byte_order: str
+    header_length: int
+    domain: str | None
+
+    @property
+    def partial(self) -> bool:
+        """Whether the save never finished (LibvirtQemudPart)."""
+        return self.header.magic == QEMU_SAVE_PARTIAL
+
+    @property
+    def format(self) -> str:
+        """Name of the format libvirt gave, its number if it is none we know."""
+        try:
+            return SaveFormat(self.header.format).name.lower()
+        except ValueError:
+            return str(self.header.format)
+
+    def describe(self) -> dict[str, Any]:
+        """The header as plain values, for people and for JSON."""
+        return {
+            "version": self.header.version,
+            "byte_order": self.byte_order,
+            "format": self.format,
+            "was_running": bool(self.header.was_running),
+            "partial": self.partial,
+            "data_len": self.header.data_len,
+            "cookie_offset": self.header.cookie_offset,
+            "domain": self.domain,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How the stream is packed; stream_offset is where it starts in the bytes that are read.
+
+    kind is `bare`, `offset` (told, or found by search) or `libvirt`.  With compression the bytes
+    that are read are the unpacked ones; cut_short says why unpacking ended early.
+    """
+
+    kind: str
+    stream_offset: int
+    libvirt: LibvirtSave | None = None
+    compression: str | None = None
+    cut_short: str = ""
+
+
+def split_location(location: str) -> tuple[str, int | None]:
+    """Path and offset of `PATH@OFFSET`; a file that is really called so wins.
+
+    Raises SourceError when what follows the @ is meant as an offset and is none.
+    """
+    path, at, offset = location.rpartition("@")
+    if not at or not path or os.path.lexists(location) or not offset[:1].isdigit():
+        return location, None
+    try:
+        return path, parse_size(offset)
+    except ValueError as error:
+        raise SourceError(str(error), hint="write PATH@OFFSET") from error
+
+
+def locate_stream(
+    source: Source, *, offset: int | None = None, search: bool = False
+) -> tuple[Source, Container]:
+    """The Source that holds the stream (source itself, or it unpacked), and where it starts there.
+
+    Raises FormatError when there is no stream, UnsupportedError for a compression that cannot be
+    undone here.
+    """
+    if offset is not None:
+        if offset >= source.size:
+            raise FormatError(
+                "the offset lies outside the file", offset=offset,
+                expected=f"an offset below {source.size:#x}", found=f"{offset:#x}",
+            )  # fmt: skip
+        return source, Container("offset" if offset else "bare", offset)
+    head = source.read_upto(0, 16)
+    if head in (QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL):
+        return _libvirt(source)
+    if head.startswith(QEMU_VM_FILE_MAGIC):
+        return source, Container("bare", 0)
+    compression = compression_of(head)
+    if compression:
+        unpacked, why = spool_compressed(source, 0, compression)
+        inner, container = locate_stream(unpacked, search=search)
+        return inner, replace(container, compression=compression, cut_short=why)
+    if search:
+        found = _search(source)
+        if found is not None:
+            return source, Container("offset", found)
+    raise FormatError(
+        "this is neither a QEMU migration stream nor a libvirt save image", offset=0,
+        path="header.magic", expected=f"{QEMU_VM_FILE_MAGIC!r} or {QEMU_SAVE_MAGIC!r}",
+        found=repr(head[:16]),
+        hint="no stream was found further in either" if search
+        else "if the stream starts further in, give PATH@OFFSET or --search",
+    )  # fmt: skip
+
+
+def _libvirt(source: Source) -> tuple[Source, Container]:
+    byte_order, header, length = _libvirt_header(source)
+    start = length + header.data_len
+    if start > source.size:
+        raise FormatError(
+            "the domain XML reaches past the end of the file", offset=length, path="libvirt.data_len",
+            expected=f"at most {max(0, source.size - length)} bytes", found=str(header.data_len),
+        )  # fmt: skip
+    match = _DOMAIN_NAME.search(source.read_upto(length, min(header.data_len, 1 << 16)))
+    domain = html.unescape(text(match[1])) if match else None
+    libvirt = LibvirtSave(header, byte_order, length, domain)
+    container = Container("libvirt", start, libvirt)
+    compression = compression_of(source.read_upto(start, 16))
+    if compression is None:
+        return source, container
+    unpacked, why = spool_compressed(source, start, compression)
+    return unpacked, Container("libvirt", 0, libvirt, compression, why)
+
+
+def _libvirt_header(source: Source) -> tuple[str, LibvirtHeader, int]:
+    """Byte order, header and its length; a version beyond the known ones means the other order."""
+    for byte_order, schema in LIBVIRT_HEADER.items():
+        header, length = schema.parse(source.read_upto(0, schema.size), path="libvirt")
+        if header.version <= QEMU_SAVE_VERSION:
+            return byte_order, header, length
+    raise FormatError(
+        "unknown version of the libvirt save header", offset=16, path="libvirt.version",
+        expected=f"at most {QEMU_SAVE_VERSION} in either byte order", found=str(header.version),
+    )  # fmt: skip
+
+
+def _search(source: Source) -> int | None:
+    """Offset of the first stream header in the data of the file, None if there is none."""
+    overlap = len(_STREAM_HEAD) - 1
+    for extent in source.extents():
+        if not extent.data:
+            continue
+        for start in range(extent.start, extent.stop, _SEARCH_STEP):
+            window = source.read_upto(start, _SEARCH_STEP + overlap)
+            at = window.find(_STREAM_HEAD)
+            if at >= 0:
+                return start + at
+    return None

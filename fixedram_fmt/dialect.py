@@ -1,0 +1,42 @@
+"""Who writes fixed-layout images, as data: the dialects of FORMAT 5.
+
+"fixed-ram" is the name the feature was reviewed under (version 4, early 2024); it was merged as
+"mapped-ram" in QEMU 9.0.  The layout is the same, names and flags around it differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["DIALECTS", "ORDINARY", "X_IGNORE_SHARED", "Dialect", "dialect_of"]
+
+#: Capability with which each block entry carries the address of its region (all versions).
+X_IGNORE_SHARED = b"x-ignore-shared"
+
+#: What an image without any fixed layout is called.
+ORDINARY = "ordinary"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way of writing a fixed layout: its name, and the capability by which it is recognised."""
+
+    name: str
+    capability: bytes
+    qemu_versions: str
+
+
+DIALECTS = (
+    Dialect("mapped-ram", b"mapped-ram", "9.0 and later"),
+    Dialect("fixed-ram-v4", b"fixed-ram", "review version 4, never released"),
+)
+
+
+def dialect_of(capabilities: Iterable[bytes]) -> Dialect | None:
+    """The dialect that a stream's capabilities name, None for an ordinary stream."""
+    names = set(capabilities)
+    return next((dialect for dialect in DIALECTS if dialect.capability in names), None)

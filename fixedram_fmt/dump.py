@@ -1,0 +1,238 @@
+"""Every byte of an image has exactly one owner: the leaves, in the order of the file.
+
+Records of the stream, bitmaps, padding and pages (as runs) come from what the image says; what
+nothing claims becomes a gap, what lies behind the point where the walk stopped is unparsed.
+Leaves tile the file from where the stream starts to its end: no gap, no overlap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record, Region
+from fixedram_fmt.schema import ram, stream
+from fixedram_fmt.schema.base import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.bitmap import PageBitmap
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.image import Image
+
+__all__ = ["BlockRegion", "PagesRun", "fields", "leaves"]
+
+_SCAN_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRegion:
+    """A part of a block's fixed layout that is one range: its bitmap, its padding."""
+
+    block: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PagesRun:
+    """A run of pages of a block: present, absent, stale (absent, with old bytes) or unknown."""
+
+    block: bytes
+    state: str
+    first_page: int
+    pages: int
+
+
+def leaves(image: Image, *, deep: bool = False) -> Iterator[Record[Any]]:
+    """The leaves of image; deep reads absent pages too and tells those that hold stale bytes."""
+    frontier = image.container.stream_offset
+    stop = image.source.size
+    claims = _region_claims(image)
+    for record in heapq.merge(_stream(image), claims, key=lambda item: item.offset):
+        end = min(record.stop, stop)
+        if end <= frontier:
+            continue  # a hostile file may describe the same bytes twice: the first owner keeps them
+        if record.offset > frontier:
+            yield _gap(image, frontier, record.offset)
+            frontier = record.offset
+        for leaf in _expanded(image, record, deep=deep):
+            start, last = max(leaf.offset, frontier), min(leaf.stop, end)
+            if last > start:
+                yield replace(leaf, offset=start, length=last - start)
+                frontier = last
+    if frontier < stop:
+        yield _unclaimed(image, frontier, stop)
+
+
+def _stream(image: Image) -> Iterator[Record[Any]]:
+    try:
+        yield from image.records()
+    except FormatError:
+        return  # image.stopped tells; what was not reached becomes UNPARSED
+
+
+def _region_claims(image: Image) -> list[Record[Any]]:
+    claims: list[Record[Any]] = []
+    for block in image.blocks:
+        if block.has_pages:
+            region = BlockRegion(block.idstr)
+            length = block.bitmap_length(image.host_long.host_long.size)
+            claims += [
+                Record(Kind.BITMAP, f"{block.path}/bitmap", block.bitmap_offset, length, region),
+                Record(
+                    Kind.PAGES, f"{block.path}/pages", block.pages_offset, block.used_length, block
+                ),
+            ]
+    return sorted(claims, key=lambda claim: claim.offset)
+
+
+def _gap(image: Image, start: int, stop: int) -> Record[Any]:
+    """What nothing claims: padding where a block's bitmap and its pages enclose it."""
+    for block in image.blocks:
+        if block.has_pages and block.bitmap_offset < start and stop <= block.pages_offset:
+            path = f"{block.path}/padding"
+            return Record(Kind.PADDING, path, start, stop - start, BlockRegion(block.idstr))
+    return Record(Kind.GAP, f"gap[{start:#x}]", start, stop - start, Region("nothing refers to it"))
+
+
+def _unclaimed(image: Image, start: int, stop: int) -> Record[Any]:
+    why = image.stopped.message if image.stopped else "behind the stream"
+    return Record(Kind.UNPARSED, "unparsed", start, stop - start, Region(why))
+
+
+# -- pages as runs --------------------------------------------------------------------------------
+
+
+def _expanded(image: Image, record: Record[Any], *, deep: bool) -> Iterator[Record[Any]]:
+    if record.kind is not Kind.PAGES:
+        yield record
+        return
+    block: RamBlock = record.value
+    bitmap = image.bitmap(block)
+    if bitmap is None:
+        yield _pages(block, "unknown", 0, block.pages_total)
+    else:
+        yield from _runs(image, block, bitmap, deep=deep)
+    rest = block.used_length - block.pages_total * block.page_size
+    if rest:
+        yield Record(Kind.PAGES, f"{block.path}/pages[rest]", block.pages_stop - rest, rest,
+                     PagesRun(block.idstr, "partial", block.pages_total, 0))  # fmt: skip
+
+
+def _pages(block: RamBlock, state: str, first: int, last: int) -> Record[PagesRun]:
+    return Record(
+        Kind.PAGES, f"{block.path}/pages[{first}]", block.pages_offset + first * block.page_size,
+        (last - first) * block.page_size, PagesRun(block.idstr, state, first, last - first),
+    )  # fmt: skip
+
+
+def _runs(
+    image: Image, block: RamBlock, bitmap: PageBitmap, *, deep: bool
+) -> Iterator[Record[PagesRun]]:
+    for run in bitmap.runs():
+        if run.present or not deep:
+            yield _pages(block, "present" if run.present else "absent", run.start, run.stop)
+        else:
+            yield from _absent_or_stale(image, block, run.start, run.stop)
+
+
+def _absent_or_stale(
+    image: Image, block: RamBlock, start: int, stop: int
+) -> Iterator[Record[PagesRun]]:
+    """The absent pages [start, stop) as maximal runs of empty and of stale ones."""
+    at, state = start, "absent"
+    for first, last in _stale_runs(image, block, start, stop):
+        if first > at:
+            yield _pages(block, state, at, first)
+        yield _pages(block, "stale", first, last)
+        at = last
+    if stop > at:
+        yield _pages(block, state, at, stop)
+
+
+def _stale_runs(
+    image: Image, block: RamBlock, start: int, stop: int
+) -> Iterator[tuple[int, int]]:
+    """Maximal runs of pages in [start, stop) that hold a byte other than 0; holes are not read."""
+    begin = block.pages_offset + start * block.page_size
+    end = min(block.pages_offset + stop * block.page_size, image.source.size)
+    open_first, open_last = start, start
+    for extent in image.source.extents(begin, end):
+        if not extent.data:
+            continue
+        first = (extent.start - block.pages_offset) // block.page_size
+        last = -(-(extent.stop - block.pages_offset) // block.page_size)
+        # Pages of two extents may meet: what the last scan covered is not scanned again.
+        for low, high in _non_zero_runs(image, block, max(first, open_last), min(last, stop)):
+            if low == open_last and open_last > open_first:
+                open_last = high
+                continue
+            if open_last > open_first:
+                yield open_first, open_last
+            open_first, open_last = low, high
+    if open_last > open_first:
+        yield open_first, open_last
+
+
+def _non_zero_runs(
+    image: Image, block: RamBlock, start: int, stop: int
+) -> Iterator[tuple[int, int]]:
+    import numpy as np
+
+    step = max(1, _SCAN_STEP // block.page_size)
+    for low in range(start, stop, step):
+        high = min(low + step, stop)
+        data = image.source.read_upto(
+            block.pages_offset + low * block.page_size, (high - low) * block.page_size
+        )
+        data += bytes((high - low) * block.page_size - len(data))
+        used = np.frombuffer(data, np.uint8).reshape(-1, block.page_size).any(axis=1)
+        edges = np.flatnonzero(np.diff(used, prepend=False, append=False))
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            yield low + first, low + last
+
+
+# -- what a leaf says -----------------------------------------------------------------------------
+
+
+def fields(record: Record[Any]) -> dict[str, Any]:
+    """The values of a leaf by QEMU's names: numbers as they are, names as text, other bytes as hex."""
+    value = record.value
+    if isinstance(value, ram.RamRecord):
+        return _ram_word(record.kind, value.word)
+    shown: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if isinstance(item, bytes):
+            item = item.hex() if field.name in _HEX else text(item)
+        if item is not None and item != "":
+            shown[field.name] = item
+    if isinstance(value, stream.Command):
+        shown["name"] = _command_name(value.command)
+    return shown
+
+
+#: Fields that are bytes but no names.
+_HEX = frozenset({"uuid", "data"})
+
+
+def _ram_word(kind: Kind, word: int) -> dict[str, Any]:
+    """A bare RAM record: its flags by name, and what is left of the word."""
+    flags = ram.RamSaveFlag(word & (2 * ram.RamSaveFlag.MULTIFD_FLUSH - 1))
+    names = [flag.name for flag in ram.RamSaveFlag if flag in flags]
+    return {"flags": names, "size" if kind is Kind.MEM_SIZE else "address": word & ~int(flags)}
+
+
+def _command_name(command: int) -> str:
+    try:
+        return stream.MigCmd(command).name
+    except ValueError:
+        return "unknown"
+
+
+def has_layout(kind: Kind) -> bool:
+    """Whether a leaf of this kind is one structure whose fields have places of their own."""
+    return kind in SCHEMA_OF_KIND

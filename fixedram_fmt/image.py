@@ -1,0 +1,207 @@
+"""An image as a whole: what the records of its stream mean together."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from fixedram_fmt.bitmap import HostLong, PageBitmap
+from fixedram_fmt.container import Container, locate_stream, split_location
+from fixedram_fmt.dialect import ORDINARY
+from fixedram_fmt.errors import FixedRamError, FormatError
+from fixedram_fmt.hostlong import HostLongGuess, infer_host_long
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.source import Source
+from fixedram_fmt.spool import spool_pipe
+from fixedram_fmt.stream import StreamWalker
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from fixedram_fmt.blocks import Note, RamBlock, Section
+    from fixedram_fmt.records import Record
+    from fixedram_fmt.vmstate.vmdesc import VmDescription
+
+__all__ = ["Image", "open_source"]
+
+
+def open_source(location: str | os.PathLike[str], stdin: IO[bytes] | None = None) -> Source:
+    """The Source at a path; `-` is standard input, and pipes are written to a temporary file.
+
+    A pipe's content is kept as long as the Source is open, on disk, with zeros as holes.
+    """
+    if location == "-":
+        stream = stdin or sys.stdin.buffer
+        try:
+            return Source.from_fd(stream.fileno(), "standard input")
+        except (FixedRamError, OSError, ValueError):
+            return spool_pipe(stream, "standard input")
+    return Source.open(location)
+
+
+class Image:
+    """A migration image, opened: headers read, bitmaps and pages left where they are.
+
+    Opening reads headers and the device description only; presence is read when a bitmap is asked
+    for.  Where the stream ends early or contradicts the format, everything up to there is given
+    and stopped says where and why.  Close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        container: Container,
+        *,
+        host_long: HostLong | None = None,
+    ) -> None:
+        self.source = source
+        self.container = container
+        self.stopped: FormatError | None = None
+        self._host_long = HostLongGuess(host_long, "given") if host_long else None
+        self._opened = [source]
+        self._walker = StreamWalker(source, container.stream_offset)
+        self._records_seen = 0
+        try:
+            for _ in self._walker.records():
+                self._records_seen += 1
+        except FormatError as error:
+            if not self._records_seen:
+                raise
+            self.stopped = error
+
+    @classmethod
+    def open(
+        cls,
+        location: str | os.PathLike[str],
+        *,
+        offset: int | None = None,
+        search: bool = False,
+        host_long: HostLong | None = None,
+    ) -> Self:
+        """Open `PATH`, `PATH@OFFSET` or `-`.
+
+        offset is where the stream starts when it is known; search looks for it further in.
+        Raises SourceError, or FormatError when there is no stream at all.
+        """
+        if isinstance(location, str):
+            location, told = split_location(location)
+            offset = told if offset is None else offset
+        outer = open_source(location)
+        inner = outer
+        try:
+            inner, container = locate_stream(outer, offset=offset, search=search)
+            image = cls(inner, container, host_long=host_long)
+        except BaseException:
+            inner.close()
+            outer.close()
+            raise
+        image._opened = [inner, outer]
+        return image
+
+    def close(self) -> None:
+        """Give back the files; the facts that were read stay."""
+        for source in self._opened:
+            source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def records(self) -> Iterator[Record[Any]]:
+        """Walk the stream again, record by record; ends with the FormatError of stopped, if any."""
+        return StreamWalker(self.source, self.container.stream_offset).records()
+
+    # -- what the stream says -----------------------------------------------------------------
+
+    @property
+    def machine(self) -> str | None:
+        """The machine type in the configuration, None for a stream without one."""
+        return None if self._walker.machine is None else text(self._walker.machine)
+
+    @property
+    def capabilities(self) -> list[str]:
+        """The capabilities the stream was sent with, as far as QEMU names them."""
+        return [text(name) for name in self._walker.capabilities]
+
+    @property
+    def dialect(self) -> str:
+        """Name of the writer's dialect, `ordinary` for a stream without fixed layout."""
+        dialect = self._walker.dialect
+        return dialect.name if dialect else ORDINARY
+
+    @property
+    def uuid(self) -> str | None:
+        """The guest's UUID, if it was sent (validate-uuid)."""
+        raw = self._walker.uuid
+        if raw is None:
+            return None
+        digits = raw.hex()
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    @property
+    def target_page_size(self) -> int:
+        """Page size of the target, in bytes: told by the stream, its description or its headers."""
+        vmdesc = self.vmdesc
+        told = self._walker.ram.target_page_size
+        described = vmdesc.page_size if vmdesc else None
+        if described is not None and is_page_size(described):
+            return described
+        return told or self._walker.ram.page_size
+
+    @property
+    def blocks(self) -> list[RamBlock]:
+        """The RAM blocks in the order of the stream."""
+        return self._walker.ram.blocks
+
+    @property
+    def sections(self) -> list[Section]:
+        """The sections in the order of their START or FULL."""
+        return [self._walker.sections[section_id] for section_id in self._walker.order]
+
+    @property
+    def vmdesc(self) -> VmDescription | None:
+        """The device description, if there is one that can be read."""
+        return self._walker.vmdesc
+
+    @property
+    def notes(self) -> list[Note]:
+        """Oddities that did not stop the walk."""
+        return self._walker.ram.notes
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream was read to its EOF byte and nothing that had begun was cut off."""
+        return self.stopped is None and self._walker.eof_offset is not None
+
+    # -- memory -------------------------------------------------------------------------------
+
+    @property
+    def host_long(self) -> HostLongGuess:
+        """Byte order of the bitmaps, given or inferred from the file."""
+        if self._host_long is None:
+            self._host_long = infer_host_long(self.source, self.blocks, self._walker.machine)
+        return self._host_long
+
+    def bitmap(self, block: RamBlock) -> PageBitmap | None:
+        """Presence of block's pages; None when the image does not say (ignored, cut off).
+
+        For an ordinary stream it is what its records add up to.
+        """
+        if block.has_pages:
+            try:
+                return PageBitmap.of_block(self.source, block, self.host_long.host_long)
+            except FormatError:
+                return None
+        pages = None if block.mapped else self._walker.ram.page_sets.get(block.idstr)
+        return pages.bitmap() if pages else None

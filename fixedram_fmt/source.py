@@ -1,0 +1,227 @@
+"""Where bytes come from: a path, a file descriptor or a buffer, read at explicit offsets.
+
+There is no shared position: every read names its offset (pread), so that any number of readers
+can use one Source, and an exception leaves nothing behind that a later read could trip over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from fixedram_fmt.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["READ_CEILING", "Extent", "Source"]
+
+#: Most bytes one read may ask for.  A larger number comes from a damaged file, not from a caller.
+READ_CEILING = 1 << 30
+
+#: One preadv never moves more than this (Linux: MAX_RW_COUNT); larger reads go in steps.
+_STEP = 1 << 27
+
+
+class Extent(NamedTuple):
+    """A range [start, stop) of the file, in bytes, that is data or a hole."""
+
+    start: int
+    stop: int
+    data: bool
+
+
+class Source:
+    """Random access to the bytes of one file.
+
+    Whoever makes it closes it (it is a context manager).  All offsets and lengths are in bytes.
+    """
+
+    def __init__(self, *, name: str, size: int, fd: int = -1, buffer: memoryview | None = None):
+        self.name = name
+        self.size = size
+        self._fd = fd
+        self._buffer = buffer
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a regular file or block device for reading.
+
+        Raises SourceError for anything that cannot be read at offsets (directories, pipes).
+        """
+        name = os.fsdecode(path)
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"cannot open {name!r}: {_reason(error)}") from error
+        try:
+            return cls(name=name, size=_size_of(fd, name), fd=fd)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    @classmethod
+    def from_fd(cls, fd: int, name: str | None = None) -> Self:
+        """Read from a file descriptor of the caller's; his offset is neither used nor moved."""
+        name = name or f"fd {fd}"
+        try:
+            own = os.dup(fd)
+        except OSError as error:
+            raise SourceError(f"cannot use {name}: {_reason(error)}") from error
+        try:
+            return cls(name=name, size=_size_of(own, name), fd=own)
+        except BaseException:
+            os.close(own)
+            raise
+
+    @classmethod
+    def from_buffer(cls, buffer: bytes | bytearray | memoryview, name: str = "buffer") -> Self:
+        """Read from memory, without a copy."""
+        view = memoryview(buffer).cast("B")
+        return cls(name=name, size=view.nbytes, buffer=view)
+
+    def close(self) -> None:
+        """Give back the file descriptor; further reads fail."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._buffer, self.size = -1, None, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def fd(self) -> int:
+        """The file descriptor, or -1 for a buffer; for in-kernel copies."""
+        return self._fd
+
+    def read_exact(self, offset: int, length: int, path: str = "") -> bytes:
+        """Exactly length bytes at offset, or SourceError; path names the structure in the error."""
+        self._check(offset, length, path)
+        if self._buffer is not None:
+            return bytes(self._buffer[offset : offset + length])
+        target = bytearray(length)
+        self.read_into(offset, target, path)
+        return bytes(target)
+
+    def read_into(self, offset: int, target: bytearray | memoryview, path: str = "") -> None:
+        """Fill target with the bytes at offset, or raise SourceError."""
+        view = memoryview(target).cast("B")
+        self._check(offset, view.nbytes, path)
+        if self._buffer is not None:
+            view[:] = self._buffer[offset : offset + view.nbytes]
+            return
+        done = 0
+        while done < view.nbytes:
+            try:
+                got = os.preadv(self._fd, [view[done : done + _STEP]], offset + done)
+            except OSError as error:
+                raise SourceError(
+                    f"read of {self.name!r} failed: {_reason(error)}", offset=offset + done, path=path
+                ) from error
+            if got == 0:
+                raise SourceError(
+                    "the file became shorter while it was read",
+                    offset=offset + done,
+                    path=path,
+                    expected=f"{view.nbytes - done} more bytes",
+                    found="its end",
+                )
+            done += got
+
+    def read_upto(self, offset: int, length: int) -> bytes:
+        """The bytes at offset, at most length, fewer where the file ends."""
+        return self.read_exact(offset, max(0, min(length, self.size - offset)))
+
+    def _check(self, offset: int, length: int, path: str) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise SourceError(
+                "range outside the file",
+                offset=offset,
+                path=path,
+                expected=f"a range inside 0..{self.size:#x}",
+                found=f"{length} bytes at {offset:#x}",
+            )
+        if length > READ_CEILING:
+            raise SourceError(
+                "read too large", offset=offset, path=path,
+                expected=f"at most {READ_CEILING} bytes", found=str(length),
+            )  # fmt: skip
+
+    def extents(self, start: int = 0, stop: int | None = None) -> Iterator[Extent]:
+        """The data and hole ranges that tile [start, stop); one data extent where holes are unknown.
+
+        Asks the file system (SEEK_DATA, SEEK_HOLE) and reads nothing.
+        """
+        stop = self.size if stop is None else min(stop, self.size)
+        fd = self._seek_fd()
+        try:
+            while start < stop:
+                data = _seek(fd, start, os.SEEK_DATA, stop)
+                if data > start:
+                    yield Extent(start, data, data=False)
+                if data < stop:
+                    start = _seek(fd, data, os.SEEK_HOLE, stop)
+                    yield Extent(data, start, data=True)
+                else:
+                    start = data
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _seek_fd(self) -> int:
+        """A descriptor with a position of its own, since SEEK_DATA moves it; -1 if there is none."""
+        if self._fd < 0:
+            return -1
+        try:
+            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return -1
+
+
+def _seek(fd: int, position: int, whence: int, stop: int) -> int:
+    """Where data (or a hole) starts at or after position, at most stop; -1 as fd: all is data."""
+    if fd < 0:
+        return position if whence == os.SEEK_DATA else stop
+    try:
+        found = os.lseek(fd, position, whence)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return stop
+        return position if whence == os.SEEK_DATA else stop
+    # A file that changes under us must not make the caller stand still.
+    floor = position if whence == os.SEEK_DATA else position + 1
+    return min(max(found, floor), stop)
+
+
+def _size_of(fd: int, name: str) -> int:
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return os.fstat(fd).st_size
+    if stat.S_ISBLK(mode):
+        # A description of our own: the caller's offset stays where it is.
+        own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.lseek(own, 0, os.SEEK_END)
+        finally:
+            os.close(own)
+    what = "a directory" if stat.S_ISDIR(mode) else "not a file that can be read at an offset"
+    raise SourceError(
+        f"cannot use {name!r}: it is {what}", hint="give a regular file or a block device"
+    )
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

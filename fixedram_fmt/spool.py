@@ -1,0 +1,165 @@
+"""Makes a Source of bytes that can only be read forward: compressed files and pipes.
+
+They are written once into an unnamed temporary file, zeros as holes, so that the rest of the
+library has random access and memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tempfile
+import zlib
+from typing import IO, TYPE_CHECKING, Any
+
+from fixedram_fmt.errors import SourceError, UnsupportedError
+from fixedram_fmt.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["COMPRESSIONS", "compression_of", "spool_compressed", "spool_pipe"]
+
+_STEP = 1 << 20
+#: Runs of zeros at least this long become holes: the block size of common file systems.
+_HOLE = 1 << 16
+#: xz streams may ask for dictionaries of gigabytes; `xz -9` needs 65 MiB.
+_XZ_MEMORY = 1 << 27
+
+#: First bytes of each compression that is recognised.
+COMPRESSIONS = {
+    "gzip": b"\x1f\x8b",
+    "bzip2": b"BZh",
+    "xz": b"\xfd7zXZ\0",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "lzop": b"\x89LZO\0\r\n\x1a\n",
+}
+
+
+def compression_of(head: bytes) -> str | None:
+    """Name of the compression that data starting with head has, None if it has none."""
+    return next((name for name, magic in COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+class _Forward(io.RawIOBase):
+    """The bytes of a Source from an offset on, as a raw stream for the standard library."""
+
+    def __init__(self, source: Source, offset: int) -> None:
+        super().__init__()
+        self._source = source
+        self._offset = offset
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        length = min(len(target), self._source.size - self._offset)
+        self._source.read_into(self._offset, memoryview(target)[:length])
+        self._offset += length
+        return length
+
+
+def spool_compressed(source: Source, offset: int, compression: str) -> tuple[Source, str]:
+    """What is compressed in source from offset on, and why it ends early ("" if it does not).
+
+    Raises UnsupportedError when this Python cannot undo the compression.
+    """
+    opener = _OPENERS.get(compression)
+    if opener is None:
+        raise UnsupportedError(
+            f"{compression} compression cannot be read", offset=offset,
+            hint=f"decompress it first: tail -c +{offset + 1} FILE | {compression} -dc > IMAGE",
+        )  # fmt: skip
+    stream = opener(io.BufferedReader(_Forward(source, offset), _STEP))
+    return _spool(lambda: stream.read(_STEP), f"{source.name} ({compression})")
+
+
+def spool_pipe(stream: IO[bytes], name: str) -> Source:
+    """Everything that comes through a pipe."""
+    source, why = _spool(lambda: stream.read(_STEP), name)
+    if why:
+        source.close()
+        raise SourceError(f"cannot read {name}: {why}")
+    return source
+
+
+def _spool(read: Callable[[], bytes], name: str) -> tuple[Source, str]:
+    with tempfile.TemporaryFile(prefix="fixedram-") as file:
+        size, why = 0, ""
+        try:
+            while True:
+                try:
+                    chunk = read()
+                except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+                    why = f"the data is damaged or cut off ({error})"
+                    break
+                if not chunk:
+                    break
+                _write_sparse(file.fileno(), chunk, size)
+                size += len(chunk)
+            os.ftruncate(file.fileno(), size)
+        except OSError as error:
+            raise SourceError(
+                f"no room to unpack {name!r}: {error.strerror}",
+                hint=f"set TMPDIR to a file system with more space than {tempfile.gettempdir()}",
+            ) from error
+        return Source.from_fd(file.fileno(), name), why
+
+
+def _write_sparse(fd: int, chunk: bytes, offset: int) -> None:
+    for start in range(0, len(chunk), _HOLE):
+        piece = chunk[start : start + _HOLE]
+        if piece.count(0) != len(piece):
+            view = memoryview(piece)
+            while view:
+                done = os.pwrite(fd, view, offset + start)
+                view, start = view[done:], start + done  # noqa: PLW2901 - the rest of the piece
+
+
+class _Incremental:
+    """read() over a decompressor object of the standard library's common interface."""
+
+    def __init__(self, stream: io.BufferedReader, decompressor: Any) -> None:
+        self._stream = stream
+        self._decompressor = decompressor
+
+    def read(self, size: int) -> bytes:
+        while not self._decompressor.eof:
+            data = b""
+            if self._decompressor.needs_input:
+                data = self._stream.read(_STEP)
+                if not data:
+                    raise EOFError("compressed data ends too early")
+            piece: bytes = self._decompressor.decompress(data, size)
+            if piece:
+                return piece
+        return b""
+
+
+def _open_xz(stream: io.BufferedReader) -> _Incremental:
+    return _Incremental(stream, lzma.LZMADecompressor(memlimit=_XZ_MEMORY))
+
+
+def _open_zstd(stream: io.BufferedReader) -> _Incremental:
+    try:
+        from compression import zstd  # Python 3.14
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError as error:
+            raise UnsupportedError(
+                "zstd compression needs Python 3.14 or the zstd extra",
+                hint="pip install 'fixedram[zstd]', or decompress it first with zstd -dc",
+            ) from error
+    return _Incremental(stream, zstd.ZstdDecompressor())
+
+
+_OPENERS: dict[str, Callable[[io.BufferedReader], Any]] = {
+    "gzip": lambda stream: gzip.GzipFile(fileobj=stream),
+    "bzip2": lambda stream: bz2.BZ2File(stream),
+    "xz": _open_xz,
+    "zstd": _open_zstd,
+}

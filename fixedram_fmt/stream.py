@@ -1,0 +1,320 @@
+"""Walks a migration stream from its first byte and yields every record with its offset.
+
+Upstream: QEMU migration/savevm.c qemu_loadvm_state(), qemu_loadvm_state_main().  The walk stops
+only where it cannot go on; whoever consumes it catches FormatError and keeps what came before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.blocks import Section
+from fixedram_fmt.devices import device_body, section_can_start
+from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
+from fixedram_fmt.errors import FormatError, TruncatedError
+from fixedram_fmt.ramstream import RamState, walk_ram
+from fixedram_fmt.records import Cursor, Kind, Record, Region
+from fixedram_fmt.schema import ram, stream
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.vmstate.vmdesc import DeviceDescription, VmDescription, find_vmdesc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.source import Source
+
+__all__ = ["SECTIONS_CEILING", "StreamWalker"]
+
+#: More sections (STARTs and FULLs) than any machine has devices.
+SECTIONS_CEILING = 65536
+
+_RAM_IDSTR = b"ram"
+
+#: Bodies of the configuration's subsections whose length QEMU fixes.
+_CONFIGURATION_BODIES = {
+    b"configuration/target-page-bits": (stream.TARGET_PAGE_BITS, Kind.TARGET_PAGE_BITS),
+    b"configuration/uuid": (stream.UUID, Kind.UUID),
+}
+
+
+class StreamWalker:
+    """One walk over the stream that starts at offset start of source.
+
+    records() does the walk; the attributes hold what has been learnt so far, so they are complete
+    once it is exhausted, and as far as the stream went when it raised.
+    """
+
+    def __init__(self, source: Source, start: int = 0) -> None:
+        self.source = source
+        self.start = start
+        self.cursor = Cursor(source, start)
+        self.ram = RamState()
+        self.machine: bytes | None = None
+        self.capabilities: list[bytes] = []
+        self.uuid: bytes | None = None
+        self.sections: dict[int, Section] = {}
+        self.order: list[int] = []
+        self.eof_offset: int | None = None
+        self.vmdesc: VmDescription | None = None
+        self._vmdesc_searched_from: int | None = None
+        self._described: dict[tuple[str, int], deque[DeviceDescription]] = {}
+        self._count = 0
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """Who wrote the stream, as far as its capabilities tell; None: no fixed layout."""
+        return dialect_of(self.capabilities)
+
+    def records(self) -> Iterator[Record[Any]]:
+        """Every record of the stream in its order, then VMDESCRIPTION and trailing bytes."""
+        yield self._file_header()
+        if self.cursor.peek(1) == bytes([SectionType.CONFIGURATION]):
+            yield from self._configuration()
+        while True:
+            head = self.cursor.peek(1)
+            if not head:
+                raise TruncatedError(
+                    "the stream ends before its EOF byte", offset=self.cursor.offset,
+                    path=f"section[{self._count}]", expected="a section, a command or EOF",
+                    found="the end of the file",
+                )  # fmt: skip
+            if head[0] == SectionType.EOF:
+                break
+            yield from self._element(head[0])
+            self._count += 1
+        eof = self.cursor.take(stream.EOF, Kind.EOF, "eof")
+        self.eof_offset = eof.offset
+        yield eof
+        yield from self._behind_eof()
+
+    def _element(self, kind: int) -> Iterator[Record[Any]]:
+        """What a type byte other than EOF introduces."""
+        if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
+            yield from self._section(full=kind == SectionType.SECTION_FULL)
+        elif kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
+            yield from self._section_part(end=kind == SectionType.SECTION_END)
+        elif kind == SectionType.COMMAND:
+            yield from self._command()
+        else:
+            raise FormatError(
+                "unknown section type", offset=self.cursor.offset, path=f"section[{self._count}]",
+                expected="one of " + ", ".join(f"{known:#04x}" for known in SectionType),
+                found=f"{kind:#04x}",
+            )  # fmt: skip
+
+    # -- header and configuration -------------------------------------------------------------
+
+    def _file_header(self) -> Record[stream.FileHeader]:
+        header = self.cursor.take(stream.FILE_HEADER, Kind.FILE_HEADER, "header")
+        magic, version = header.value.magic, header.value.version
+        if magic != stream.QEMU_VM_FILE_MAGIC:
+            raise FormatError(
+                "this is no migration stream", offset=header.offset, path="header.magic",
+                expected=repr(stream.QEMU_VM_FILE_MAGIC), found=repr(magic),
+            )  # fmt: skip
+        if version != stream.QEMU_VM_FILE_VERSION:
+            raise FormatError(
+                "unknown version of the migration stream", offset=header.offset + len(magic),
+                path="header.version", expected=str(stream.QEMU_VM_FILE_VERSION), found=str(version),
+            )  # fmt: skip
+        return header
+
+    def _configuration(self) -> Iterator[Record[Any]]:
+        name = self.cursor.take(stream.CONFIGURATION, Kind.CONFIGURATION, "configuration/machine")
+        self.machine = name.value.name
+        yield name
+        number = 0
+        while self.cursor.peek(1) == bytes([SectionType.SUBSECTION]):
+            path = f"configuration/subsection[{number}]"
+            header = self.cursor.take(stream.SUBSECTION, Kind.SUBSECTION, f"{path}/header")
+            yield header
+            yield from self._configuration_body(header.value.idstr, f"{path}/body")
+            number += 1
+        self.ram.mapped = self.dialect is not None
+        self.ram.ignore_shared = X_IGNORE_SHARED in self.capabilities
+
+    def _configuration_body(self, idstr: bytes, path: str) -> Iterator[Record[Any]]:
+        if idstr == b"configuration/capabilities":
+            yield from self._capabilities(path)
+        elif idstr in _CONFIGURATION_BODIES:
+            schema, kind = _CONFIGURATION_BODIES[idstr]
+            record = self.cursor.take(schema, kind, path)
+            yield record
+            self._learn(record.value)
+        else:
+            length = self._unknown_length(idstr, path)
+            yield self.cursor.skip(length, Kind.UNKNOWN, path, Region("unknown subsection"))
+
+    def _learn(self, value: Any) -> None:
+        if isinstance(value, stream.Uuid):
+            self.uuid = value.uuid
+        elif isinstance(value, stream.TargetPageBits):
+            bits = value.target_page_bits
+            size = 1 << bits if bits < 64 else 0
+            if ram.is_page_size(size):
+                self.ram.target_page_size = size
+            else:
+                self.ram.note(self.cursor.offset - 4, "configuration", f"target-page-bits is {bits}")
+
+    def _capabilities(self, path: str) -> Iterator[Record[Any]]:
+        count = self.cursor.take(stream.CAPABILITIES, Kind.CAPABILITIES, f"{path}/count")
+        yield count
+        for number in range(count.value.caps_count):
+            if number > SECTIONS_CEILING:
+                raise FormatError(
+                    "the list of capabilities does not end", offset=self.cursor.offset, path=path,
+                    expected=f"at most {SECTIONS_CEILING}", found=str(count.value.caps_count),
+                )  # fmt: skip
+            name = self.cursor.take(stream.CAPABILITY, Kind.CAPABILITY, f"{path}/name[{number}]")
+            self.capabilities.append(name.value.capability)
+            yield name
+
+    def _unknown_length(self, idstr: bytes, path: str) -> int:
+        """Bytes of a subsection nobody knows: the description's word, or up to what can follow."""
+        described = self._find_vmdesc(self.start)
+        if described and text(idstr) in described.configuration:
+            return described.configuration[text(idstr)]
+        subsection = bytes([SectionType.SUBSECTION])
+        for length in range(min(self.cursor.remaining, 4096)):
+            ends = section_can_start(self.cursor, length, set())
+            if (ends and self.cursor.peek(1, length) != b"\0") or (
+                self.cursor.peek(1, length) == subsection
+                and self.cursor.peek(14, length + 2).startswith(b"configuration/")
+            ):
+                return length
+        raise FormatError(
+            "an unknown subsection whose end cannot be found", offset=self.cursor.offset, path=path,
+            expected="a known subsection of the configuration", found=repr(text(idstr)),
+        )  # fmt: skip
+
+    # -- sections -----------------------------------------------------------------------------
+
+    def _section(self, *, full: bool) -> Iterator[Record[Any]]:
+        kind = Kind.SECTION_FULL if full else Kind.SECTION_START
+        path = f"section[{self._count}]"
+        header = self.cursor.take(stream.SECTION, kind, f"{path}/header")
+        yield header
+        value = header.value
+        section = Section(
+            section_id=value.section_id, idstr=value.idstr, instance_id=value.instance_id,
+            version_id=value.version_id, full=full, offset=header.offset,
+            body_offset=header.stop, ended=full,
+        )  # fmt: skip
+        if len(self.order) >= SECTIONS_CEILING:
+            raise FormatError(
+                "the sections do not end", offset=header.offset, path=path,
+                expected=f"at most {SECTIONS_CEILING} of them",
+            )  # fmt: skip
+        if section.section_id in self.sections:
+            self.ram.note(header.offset, path, f"section id {section.section_id} is used again")
+        else:
+            self.order.append(section.section_id)
+        self.sections[section.section_id] = section
+        yield from self._body(section, path)
+        how = self._last_delimiter
+        length = self.cursor.offset - section.body_offset
+        self.sections[section.section_id] = replace(
+            section, body_length=length, delimited_by=how
+        )
+        yield from self._footer(section.section_id, path)
+
+    def _section_part(self, *, end: bool) -> Iterator[Record[Any]]:
+        kind = Kind.SECTION_END if end else Kind.SECTION_PART
+        path = f"section[{self._count}]"
+        header = self.cursor.take(stream.SECTION_PART, kind, f"{path}/header")
+        yield header
+        section = self.sections.get(header.value.section_id)
+        if section is None:
+            raise FormatError(
+                "a part of a section that never started", offset=header.offset, path=path,
+                expected="the id of a SECTION_START", found=str(header.value.section_id),
+            )  # fmt: skip
+        yield from self._body(section, path)
+        self.sections[section.section_id] = replace(
+            section, parts=section.parts + 1, ended=section.ended or end
+        )
+        yield from self._footer(section.section_id, path)
+
+    _last_delimiter = ""
+
+    def _body(self, section: Section, path: str) -> Iterator[Record[Any]]:
+        if section.idstr == _RAM_IDSTR:
+            self._last_delimiter = "records"
+            if self.ram.target_page_size is None and not self.ram.mapped:
+                described = self._find_vmdesc(self.start)
+                if described and ram.is_page_size(described.page_size or 0):
+                    self.ram.target_page_size = described.page_size
+            yield from walk_ram(self.cursor, self.ram, f"{path}/ram")
+            return
+        self._find_vmdesc(self.cursor.offset)
+        body = device_body(
+            self.cursor, section, self._described, set(self.sections), f"{path}/body"
+        )
+        self._last_delimiter = body.value.delimited_by
+        yield body
+
+    def _footer(self, section_id: int, path: str) -> Iterator[Record[Any]]:
+        """The footer, if there is one: machines may be told not to send it."""
+        if self.cursor.peek(1) != bytes([SectionType.SECTION_FOOTER]):
+            self.ram.note(self.cursor.offset, path, "no footer behind this section")
+            return
+        footer = self.cursor.take(stream.SECTION_FOOTER, Kind.SECTION_FOOTER, f"{path}/footer")
+        if footer.value.section_id != section_id:
+            self.ram.note(footer.offset, f"{path}/footer", f"the footer is that of section "
+                          f"{footer.value.section_id}, expected {section_id}")  # fmt: skip
+        yield footer
+
+    def _command(self) -> Iterator[Record[Any]]:
+        path = f"section[{self._count}]"
+        command = self.cursor.take(stream.COMMAND, Kind.COMMAND, f"{path}/command")
+        yield command
+        if command.value.command == MigCmd.PACKAGED and len(command.value.data) == 4:
+            length = stream.PACKAGED_LENGTH.parse(command.value.data)[0].length
+            yield self.cursor.skip(
+                length, Kind.PACKAGED, f"{path}/packaged", Region("a stream inside the stream")
+            )
+
+    # -- behind EOF ---------------------------------------------------------------------------
+
+    def _behind_eof(self) -> Iterator[Record[Any]]:
+        if self.cursor.peek(1) == bytes([SectionType.VMDESCRIPTION]):
+            header = self.cursor.look(stream.VMDESCRIPTION, Kind.VMDESCRIPTION, "vmdescription/header")
+            yield self.cursor.take(stream.VMDESCRIPTION, Kind.VMDESCRIPTION, header.path)
+            yield self.cursor.skip(
+                header.value.length, Kind.VMDESCRIPTION_JSON, "vmdescription/json", Region()
+            )
+            self._accept_vmdesc(header)
+        if self.cursor.remaining:
+            yield self.cursor.skip(
+                self.cursor.remaining, Kind.TRAILING, "trailing", Region("behind the stream")
+            )
+
+    def _accept_vmdesc(self, header: Record[stream.Vmdescription]) -> None:
+        """The description the stream leads to is the one that counts, wherever another was found."""
+        if self.vmdesc is not None and self.vmdesc.offset == header.offset:
+            return
+        from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING
+
+        self.vmdesc = None
+        length = header.value.length
+        if length > VMDESC_CEILING:
+            self.ram.note(header.offset, header.path, f"a description of {length} bytes is not read")
+            return
+        try:
+            self.vmdesc = VmDescription.parse(
+                self.source.read_exact(header.stop, length, header.path), header.offset
+            )
+        except FormatError as error:
+            self.ram.note(header.offset, header.path, str(error))
+
+    def _find_vmdesc(self, start: int) -> VmDescription | None:
+        """Search for the description once; again only where an earlier search could not look."""
+        if self.vmdesc is None and self._vmdesc_searched_from is None:
+            self._vmdesc_searched_from = start
+            self.vmdesc = find_vmdesc(self.source, start)
+            if self.vmdesc is not None:
+                self._described = self.vmdesc.by_section()
+        return self.vmdesc

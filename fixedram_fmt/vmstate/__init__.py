@@ -1,0 +1,1 @@
+"""Device state: its JSON description (vmdesc), and how long each device's bytes are."""
