@@ -43,6 +43,11 @@ class HostLong(Enum):
     LITTLE_32 = ("little-32", 4)
     BIG_32 = ("big-32", 4)
 
+    @classmethod
+    def from_label(cls, label: str) -> HostLong:
+        """The member that users call label; KeyError if there is none."""
+        return {member.label: member for member in cls}[label]
+
     @property
     def label(self) -> str:
         """What users call it: little, big, little-32, big-32."""
@@ -283,4 +288,3 @@ class PageSet:
     def bitmap(self) -> PageBitmap:
         """The set as a bitmap that can be counted and split into runs."""
         return PageBitmap.from_bytes(self._bits, self.pages)
-

@@ -18,7 +18,12 @@ from fixedram_fmt.schema.libvirt import (
     LibvirtHeader,
     SaveFormat,
 )
-from fixedram_fmt.schema.stream import FILE_HEADER, QEMU_VM_FILE_MAGIC, QEMU_VM_FILE_VERSION, FileHeader
+from fixedram_fmt.schema.stream import (
+    FILE_HEADER,
+    QEMU_VM_FILE_MAGIC,
+    QEMU_VM_FILE_VERSION,
+    FileHeader,
+)
 from fixedram_fmt.spool import compression_of, spool_compressed
 from fixedram_fmt.units import parse_size
 

@@ -7,6 +7,7 @@ Leaves tile the file from where the stream starts to its end: no gap, no overlap
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import heapq
 from dataclasses import dataclass, replace
@@ -18,13 +19,14 @@ from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
+    from fixedram_fmt.schema.base import FieldSpan
 
-__all__ = ["BlockRegion", "PagesRun", "fields", "leaves"]
+__all__ = ["BlockRegion", "Group", "PagesRun", "fields", "layout", "leaves", "merged"]
 
 _SCAN_STEP = 1 << 20
 
@@ -46,17 +48,26 @@ class PagesRun:
     pages: int
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Leaves that were put together; note says what they are, where that is short."""
+
+    leaves: int
+    note: str = ""
+
+
 def leaves(image: Image, *, deep: bool = False) -> Iterator[Record[Any]]:
     """The leaves of image; deep reads absent pages too and tells those that hold stale bytes."""
     frontier = image.container.stream_offset
     stop = image.source.size
     claims = _region_claims(image)
+    paddings = _Paddings(image.blocks)
     for record in heapq.merge(_stream(image), claims, key=lambda item: item.offset):
         end = min(record.stop, stop)
         if end <= frontier:
             continue  # a hostile file may describe the same bytes twice: the first owner keeps them
         if record.offset > frontier:
-            yield _gap(image, frontier, record.offset)
+            yield paddings.own(frontier, record.offset)
             frontier = record.offset
         for leaf in _expanded(image, record, deep=deep):
             start, last = max(leaf.offset, frontier), min(leaf.stop, end)
@@ -89,13 +100,23 @@ def _region_claims(image: Image) -> list[Record[Any]]:
     return sorted(claims, key=lambda claim: claim.offset)
 
 
-def _gap(image: Image, start: int, stop: int) -> Record[Any]:
-    """What nothing claims: padding where a block's bitmap and its pages enclose it."""
-    for block in image.blocks:
-        if block.has_pages and block.bitmap_offset < start and stop <= block.pages_offset:
-            path = f"{block.path}/padding"
-            return Record(Kind.PADDING, path, start, stop - start, BlockRegion(block.idstr))
-    return Record(Kind.GAP, f"gap[{start:#x}]", start, stop - start, Region("nothing refers to it"))
+class _Paddings:
+    """Names the bytes nothing claims: padding where a block's bitmap and its pages enclose them."""
+
+    def __init__(self, blocks: Sequence[RamBlock]) -> None:
+        self._blocks = sorted(
+            (block for block in blocks if block.has_pages), key=lambda block: block.bitmap_offset
+        )
+        self._starts = [block.bitmap_offset for block in self._blocks]
+
+    def own(self, start: int, stop: int) -> Record[Any]:
+        index = bisect.bisect_left(self._starts, start) - 1
+        if index >= 0 and stop <= self._blocks[index].pages_offset:
+            block = self._blocks[index]
+            region = BlockRegion(block.idstr)
+            return Record(Kind.PADDING, f"{block.path}/padding", start, stop - start, region)
+        nobody = Region("nothing refers to it")
+        return Record(Kind.GAP, f"gap[{start:#x}]", start, stop - start, nobody)
 
 
 def _unclaimed(image: Image, start: int, stop: int) -> Record[Any]:
@@ -153,9 +174,7 @@ def _absent_or_stale(
         yield _pages(block, state, at, stop)
 
 
-def _stale_runs(
-    image: Image, block: RamBlock, start: int, stop: int
-) -> Iterator[tuple[int, int]]:
+def _stale_runs(image: Image, block: RamBlock, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Maximal runs of pages in [start, stop) that hold a byte other than 0; holes are not read."""
     begin = block.pages_offset + start * block.page_size
     end = min(block.pages_offset + stop * block.page_size, image.source.size)
@@ -233,6 +252,31 @@ def _command_name(command: int) -> str:
         return "unknown"
 
 
-def has_layout(kind: Kind) -> bool:
-    """Whether a leaf of this kind is one structure whose fields have places of their own."""
-    return kind in SCHEMA_OF_KIND
+def merged(records: Iterator[Record[Any]], depth: int) -> Iterator[Record[Any]]:
+    """The leaves with everything below depth steps of path put together; they still tile."""
+    group: Record[Any] | None = None
+    for record in records:
+        steps = record.path.split("/")
+        path = "/".join(steps[:depth])
+        if group is not None and group.path == path and group.stop == record.offset:
+            group = replace(
+                group, length=group.length + record.length, value=Group(group.value.leaves + 1)
+            )
+            continue
+        if group is not None:
+            yield group
+        group = None
+        if len(steps) <= depth:
+            yield record
+        else:
+            group = Record(Kind.GROUP, path, record.offset, record.length, Group(1))
+    if group is not None:
+        yield group
+
+
+def layout(image: Image, record: Record[Any]) -> list[FieldSpan]:
+    """The fields of a leaf that is one structure, each with its place in it; [] for the others."""
+    schema = SCHEMA_OF_KIND.get(record.kind)
+    if schema is None:
+        return []
+    return list(schema.spans(image.source.read_exact(record.offset, record.length, record.path)))

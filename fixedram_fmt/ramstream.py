@@ -36,12 +36,12 @@ _ADDRESS_CEILING = 1 << 52
 
 _NOTES_CEILING = 1000
 
-_PAGE_FLAGS = (
+_PAGE_FLAGS = int(
     RamSaveFlag.ZERO | RamSaveFlag.PAGE | RamSaveFlag.COMPRESS_PAGE | RamSaveFlag.XBZRLE
 )
 
 #: Records that are nothing but their word.
-_BARE = {
+_BARE: dict[int, Kind] = {
     RamSaveFlag.EOS: Kind.EOS,
     RamSaveFlag.MULTIFD_FLUSH: Kind.MULTIFD_FLUSH,
     RamSaveFlag.HOOK: Kind.HOOK,
@@ -83,8 +83,8 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
         word = cursor.look(ram.RAM_RECORD, Kind.EOS, f"{path}/record[{number}]").value.word
         if state.target_page_size is None and word & RamSaveFlag.MEM_SIZE:
             state.target_page_size = _page_size_of_first_header(cursor, state)
-        flags = RamSaveFlag(word & (state.page_size - 1))
-        kind = flags & ~RamSaveFlag.CONTINUE
+        flags = word & (state.page_size - 1)
+        kind = flags & ~int(RamSaveFlag.CONTINUE)
         here = f"{path}/record[{number}]"
         if kind == RamSaveFlag.MEM_SIZE:
             yield from _block_list(cursor, state, path, here)
@@ -105,9 +105,7 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
 # -- the list of blocks ---------------------------------------------------------------------------
 
 
-def _block_list(
-    cursor: Cursor, state: RamState, path: str, here: str
-) -> Iterator[Record[Any]]:
+def _block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterator[Record[Any]]:
     """MEM_SIZE and the entries behind it, until their lengths sum up to what it says."""
     mem_size = cursor.take(ram.RAM_RECORD, Kind.MEM_SIZE, here)
     yield mem_size
@@ -151,9 +149,7 @@ def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None
     cursor.offset = block.pages_stop
 
 
-def _block(
-    cursor: Cursor, state: RamState, path: str
-) -> Generator[Record[Any], None, RamBlock]:
+def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any], None, RamBlock]:
     entry = cursor.take(ram.BLOCK_ENTRY, Kind.BLOCK, f"{path}/entry")
     yield entry
     block = RamBlock(
@@ -219,7 +215,9 @@ def _postcopy_page_size_follows(cursor: Cursor, state: RamState) -> bool:
         value = cursor.look(ram.POSTCOPY_PAGE_SIZE, Kind.POSTCOPY_PAGE_SIZE, "").value.page_size
     except TruncatedError:
         return False
-    return value > ram.TARGET_PAGE_SIZE_MAX and value & (value - 1) == 0 and value < _ADDRESS_CEILING
+    return (
+        value > ram.TARGET_PAGE_SIZE_MAX and value & (value - 1) == 0 and value < _ADDRESS_CEILING
+    )
 
 
 def _page_size_of_first_header(cursor: Cursor, state: RamState) -> int | None:
@@ -242,7 +240,7 @@ def _page_size_of_first_header(cursor: Cursor, state: RamState) -> int | None:
 # -- pages of an ordinary stream ------------------------------------------------------------------
 
 
-def _page_record(cursor: Cursor, state: RamState, flags: RamSaveFlag, path: str) -> Record[PageRun]:
+def _page_record(cursor: Cursor, state: RamState, flags: int, path: str) -> Record[PageRun]:
     """A record that carries a page, and the run of like ones behind it."""
     start = cursor.offset
     word = cursor.take(ram.RAM_RECORD, Kind.PAGE, path).value.word
@@ -266,7 +264,7 @@ def _page_record(cursor: Cursor, state: RamState, flags: RamSaveFlag, path: str)
     return Record(kind, path, start, cursor.offset - start, run)
 
 
-def _delta_length(cursor: Cursor, flags: RamSaveFlag, path: str) -> tuple[Kind, int]:
+def _delta_length(cursor: Cursor, flags: int, path: str) -> tuple[Kind, int]:
     """Kind and payload length of an XBZRLE or COMPRESS_PAGE record, its header read."""
     if flags & RamSaveFlag.COMPRESS_PAGE:
         header = cursor.take(ram.COMPRESS_PAGE, Kind.COMPRESS_PAGE, path)
@@ -338,8 +336,8 @@ def _record_lies_at(cursor: Cursor, page_size: int) -> bool:
     except TruncatedError:
         return False
     flags = word & (page_size - 1) & ~RamSaveFlag.CONTINUE
-    known = flags == RamSaveFlag.EOS or (flags & _PAGE_FLAGS and flags & (flags - 1) == 0)
-    return bool(known) and word < _ADDRESS_CEILING
+    one_page = flags & _PAGE_FLAGS != 0 and flags & (flags - 1) == 0
+    return (one_page or flags == int(RamSaveFlag.EOS)) and word < _ADDRESS_CEILING
 
 
 def _account(state: RamState, run: PageRun, path: str, offset: int) -> None:

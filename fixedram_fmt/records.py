@@ -65,6 +65,8 @@ class Kind(StrEnum):
     GAP = "gap"
     UNPARSED = "unparsed"
     TRAILING = "trailing"
+    #: Several of the above under one path, put together on request.
+    GROUP = "group"
 
 
 #: The layout behind a kind, for the kinds that are one structure.

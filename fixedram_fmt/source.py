@@ -107,6 +107,14 @@ class Source:
         """The file descriptor, or -1 for a buffer; for in-kernel copies."""
         return self._fd
 
+    @property
+    def disk_size(self) -> int | None:
+        """Bytes the file takes on disk, holes left out; None where there is no such thing."""
+        if self._fd < 0:
+            return None
+        status = os.fstat(self._fd)
+        return status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else None
+
     def read_exact(self, offset: int, length: int, path: str = "") -> bytes:
         """Exactly length bytes at offset, or SourceError; path names the structure in the error."""
         self._check(offset, length, path)
@@ -129,7 +137,9 @@ class Source:
                 got = os.preadv(self._fd, [view[done : done + _STEP]], offset + done)
             except OSError as error:
                 raise SourceError(
-                    f"read of {self.name!r} failed: {_reason(error)}", offset=offset + done, path=path
+                    f"read of {self.name!r} failed: {_reason(error)}",
+                    offset=offset + done,
+                    path=path,
                 ) from error
             if got == 0:
                 raise SourceError(

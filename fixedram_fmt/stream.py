@@ -6,7 +6,6 @@ only where it cannot go on; whoever consumes it catches FormatError and keeps wh
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +18,27 @@ from fixedram_fmt.records import Cursor, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.stream import MigCmd, SectionType
-from fixedram_fmt.vmstate.vmdesc import DeviceDescription, VmDescription, find_vmdesc
+from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections import deque
+    from collections.abc import Generator, Iterator
 
+    from fixedram_fmt.schema.base import Schema
     from fixedram_fmt.source import Source
+    from fixedram_fmt.vmstate.vmdesc import DeviceDescription
 
-__all__ = ["SECTIONS_CEILING", "StreamWalker"]
+__all__ = ["PARTS_CEILING", "SECTIONS_CEILING", "StreamWalker"]
 
 #: More sections (STARTs and FULLs) than any machine has devices.
 SECTIONS_CEILING = 65536
+#: More sections and parts in all than a save of a day has, at 10 parts a second.
+PARTS_CEILING = 1 << 20
 
 _RAM_IDSTR = b"ram"
 
 #: Bodies of the configuration's subsections whose length QEMU fixes.
-_CONFIGURATION_BODIES = {
+_CONFIGURATION_BODIES: dict[bytes, tuple[Schema[Any], Kind]] = {
     b"configuration/target-page-bits": (stream.TARGET_PAGE_BITS, Kind.TARGET_PAGE_BITS),
     b"configuration/uuid": (stream.UUID, Kind.UUID),
 }
@@ -61,7 +65,8 @@ class StreamWalker:
         self.vmdesc: VmDescription | None = None
         self._vmdesc_searched_from: int | None = None
         self._described: dict[tuple[str, int], deque[DeviceDescription]] = {}
-        self._count = 0
+        self._elements = 0
+        self._commands = 0
 
     @property
     def dialect(self) -> Dialect | None:
@@ -78,13 +83,12 @@ class StreamWalker:
             if not head:
                 raise TruncatedError(
                     "the stream ends before its EOF byte", offset=self.cursor.offset,
-                    path=f"section[{self._count}]", expected="a section, a command or EOF",
+                    path=f"section[{self._elements}]", expected="a section, a command or EOF",
                     found="the end of the file",
                 )  # fmt: skip
             if head[0] == SectionType.EOF:
                 break
             yield from self._element(head[0])
-            self._count += 1
         eof = self.cursor.take(stream.EOF, Kind.EOF, "eof")
         self.eof_offset = eof.offset
         yield eof
@@ -93,14 +97,17 @@ class StreamWalker:
     def _element(self, kind: int) -> Iterator[Record[Any]]:
         """What a type byte other than EOF introduces."""
         if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
-            yield from self._section(full=kind == SectionType.SECTION_FULL)
+            yield from self._section(f"section[{self._elements}]", kind)
+            self._elements += 1
         elif kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
-            yield from self._section_part(end=kind == SectionType.SECTION_END)
+            yield from self._section_part(f"section[{self._elements}]", kind)
+            self._elements += 1
         elif kind == SectionType.COMMAND:
-            yield from self._command()
+            yield from self._command(f"command[{self._commands}]")
+            self._commands += 1
         else:
             raise FormatError(
-                "unknown section type", offset=self.cursor.offset, path=f"section[{self._count}]",
+                "unknown section type", offset=self.cursor.offset, path=f"section[{self._elements}]",
                 expected="one of " + ", ".join(f"{known:#04x}" for known in SectionType),
                 found=f"{kind:#04x}",
             )  # fmt: skip
@@ -157,7 +164,9 @@ class StreamWalker:
             if ram.is_page_size(size):
                 self.ram.target_page_size = size
             else:
-                self.ram.note(self.cursor.offset - 4, "configuration", f"target-page-bits is {bits}")
+                self.ram.note(
+                    self.cursor.offset - 4, "configuration", f"target-page-bits is {bits}"
+                )
 
     def _capabilities(self, path: str) -> Iterator[Record[Any]]:
         count = self.cursor.take(stream.CAPABILITIES, Kind.CAPABILITIES, f"{path}/count")
@@ -192,10 +201,11 @@ class StreamWalker:
 
     # -- sections -----------------------------------------------------------------------------
 
-    def _section(self, *, full: bool) -> Iterator[Record[Any]]:
-        kind = Kind.SECTION_FULL if full else Kind.SECTION_START
-        path = f"section[{self._count}]"
-        header = self.cursor.take(stream.SECTION, kind, f"{path}/header")
+    def _section(self, path: str, kind: int) -> Iterator[Record[Any]]:
+        full = kind == SectionType.SECTION_FULL
+        header = self.cursor.take(
+            stream.SECTION, Kind.SECTION_FULL if full else Kind.SECTION_START, f"{path}/header"
+        )
         yield header
         value = header.value
         section = Section(
@@ -203,29 +213,25 @@ class StreamWalker:
             version_id=value.version_id, full=full, offset=header.offset,
             body_offset=header.stop, ended=full,
         )  # fmt: skip
-        if len(self.order) >= SECTIONS_CEILING:
-            raise FormatError(
-                "the sections do not end", offset=header.offset, path=path,
-                expected=f"at most {SECTIONS_CEILING} of them",
-            )  # fmt: skip
         if section.section_id in self.sections:
             self.ram.note(header.offset, path, f"section id {section.section_id} is used again")
         else:
+            self._bounded(len(self.order), SECTIONS_CEILING, header)
             self.order.append(section.section_id)
         self.sections[section.section_id] = section
-        yield from self._body(section, path)
-        how = self._last_delimiter
-        length = self.cursor.offset - section.body_offset
+        how = yield from self._body(section, path)
         self.sections[section.section_id] = replace(
-            section, body_length=length, delimited_by=how
+            section, body_length=self.cursor.offset - section.body_offset, delimited_by=how
         )
         yield from self._footer(section.section_id, path)
 
-    def _section_part(self, *, end: bool) -> Iterator[Record[Any]]:
-        kind = Kind.SECTION_END if end else Kind.SECTION_PART
-        path = f"section[{self._count}]"
-        header = self.cursor.take(stream.SECTION_PART, kind, f"{path}/header")
+    def _section_part(self, path: str, kind: int) -> Iterator[Record[Any]]:
+        end = kind == SectionType.SECTION_END
+        header = self.cursor.take(
+            stream.SECTION_PART, Kind.SECTION_END if end else Kind.SECTION_PART, f"{path}/header"
+        )
         yield header
+        self._bounded(self._elements, PARTS_CEILING, header)
         section = self.sections.get(header.value.section_id)
         if section is None:
             raise FormatError(
@@ -238,23 +244,29 @@ class StreamWalker:
         )
         yield from self._footer(section.section_id, path)
 
-    _last_delimiter = ""
+    @staticmethod
+    def _bounded(number: int, ceiling: int, header: Record[Any]) -> None:
+        if number >= ceiling:
+            raise FormatError(
+                "the sections do not end", offset=header.offset, path=header.path,
+                expected=f"at most {ceiling} of them",
+            )  # fmt: skip
 
-    def _body(self, section: Section, path: str) -> Iterator[Record[Any]]:
+    def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
+        """The records of a body; returns how its end was found."""
         if section.idstr == _RAM_IDSTR:
-            self._last_delimiter = "records"
             if self.ram.target_page_size is None and not self.ram.mapped:
                 described = self._find_vmdesc(self.start)
                 if described and ram.is_page_size(described.page_size or 0):
                     self.ram.target_page_size = described.page_size
             yield from walk_ram(self.cursor, self.ram, f"{path}/ram")
-            return
+            return "records"
         self._find_vmdesc(self.cursor.offset)
         body = device_body(
             self.cursor, section, self._described, set(self.sections), f"{path}/body"
         )
-        self._last_delimiter = body.value.delimited_by
         yield body
+        return body.value.delimited_by
 
     def _footer(self, section_id: int, path: str) -> Iterator[Record[Any]]:
         """The footer, if there is one: machines may be told not to send it."""
@@ -267,9 +279,8 @@ class StreamWalker:
                           f"{footer.value.section_id}, expected {section_id}")  # fmt: skip
         yield footer
 
-    def _command(self) -> Iterator[Record[Any]]:
-        path = f"section[{self._count}]"
-        command = self.cursor.take(stream.COMMAND, Kind.COMMAND, f"{path}/command")
+    def _command(self, path: str) -> Iterator[Record[Any]]:
+        command = self.cursor.take(stream.COMMAND, Kind.COMMAND, f"{path}/header")
         yield command
         if command.value.command == MigCmd.PACKAGED and len(command.value.data) == 4:
             length = stream.PACKAGED_LENGTH.parse(command.value.data)[0].length
@@ -281,7 +292,9 @@ class StreamWalker:
 
     def _behind_eof(self) -> Iterator[Record[Any]]:
         if self.cursor.peek(1) == bytes([SectionType.VMDESCRIPTION]):
-            header = self.cursor.look(stream.VMDESCRIPTION, Kind.VMDESCRIPTION, "vmdescription/header")
+            header = self.cursor.look(
+                stream.VMDESCRIPTION, Kind.VMDESCRIPTION, "vmdescription/header"
+            )
             yield self.cursor.take(stream.VMDESCRIPTION, Kind.VMDESCRIPTION, header.path)
             yield self.cursor.skip(
                 header.value.length, Kind.VMDESCRIPTION_JSON, "vmdescription/json", Region()
@@ -296,12 +309,12 @@ class StreamWalker:
         """The description the stream leads to is the one that counts, wherever another was found."""
         if self.vmdesc is not None and self.vmdesc.offset == header.offset:
             return
-        from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING
-
         self.vmdesc = None
         length = header.value.length
         if length > VMDESC_CEILING:
-            self.ram.note(header.offset, header.path, f"a description of {length} bytes is not read")
+            self.ram.note(
+                header.offset, header.path, f"a description of {length} bytes is not read"
+            )
             return
         try:
             self.vmdesc = VmDescription.parse(

@@ -1,0 +1,1 @@
+"""The `fixedram` command: parses arguments, makes one call of the library, renders."""

@@ -55,7 +55,7 @@ class Schema(Generic[T]):
     derived ones (counts).  upstream cites file and symbol of the implementation that rules.
     """
 
-    def __init__(self, layout: cs.Struct[Any, Any], record: type[T], upstream: str) -> None:
+    def __init__(self, layout: cs.Struct, record: type[T], upstream: str) -> None:
         self.layout = layout
         self.record = record
         self.upstream = upstream
@@ -114,12 +114,14 @@ class Schema(Generic[T]):
         offset = 0
         for field in self.layout.subcons:
             name = str(field.name)
-            length = len(field.build(values[name], **{k: v for k, v in values.items() if k != "_io"}))
+            length = len(
+                field.build(values[name], **{k: v for k, v in values.items() if k != "_io"})
+            )
             yield FieldSpan(name, offset, length, values[name])
             offset += length
 
 
-def _fixed_form(layout: cs.Struct[Any, Any]) -> struct.Struct | None:
+def _fixed_form(layout: cs.Struct) -> struct.Struct | None:
     """The struct.Struct that reads what layout reads, None when a field's size varies."""
     codes = ""
     for field in layout.subcons:

@@ -54,7 +54,7 @@ class LibvirtHeader:
     unused: bytes
 
 
-def _layout(word: Any) -> cs.Struct[Any, Any]:
+def _layout(word: Any) -> cs.Struct:
     return cs.Struct(
         "magic" / cs.Bytes(16),
         "version" / word,

@@ -55,9 +55,7 @@ TARGET_PAGE_SIZE_MAX = 1 << 16
 
 def is_page_size(value: int) -> bool:
     """Whether value is a page size a target can have."""
-    return (
-        TARGET_PAGE_SIZE_MIN <= value <= TARGET_PAGE_SIZE_MAX and value & (value - 1) == 0
-    )
+    return TARGET_PAGE_SIZE_MIN <= value <= TARGET_PAGE_SIZE_MAX and value & (value - 1) == 0
 
 
 class RamSaveFlag(IntFlag):
@@ -82,9 +80,7 @@ class RamRecord:
     word: int
 
 
-RAM_RECORD = Schema(
-    cs.Struct("word" / cs.Int64ub), RamRecord, "migration/ram.c ram_load_precopy()"
-)
+RAM_RECORD = Schema(cs.Struct("word" / cs.Int64ub), RamRecord, "migration/ram.c ram_load_precopy()")
 
 
 @dataclass(frozen=True, slots=True)

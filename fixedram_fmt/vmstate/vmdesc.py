@@ -35,9 +35,7 @@ _SEARCH_STEP = 1 << 20
 _CANDIDATES_CEILING = 16
 
 _HEADER_SIZE = stream.VMDESCRIPTION.size
-_CANDIDATE = re.compile(
-    re.escape(bytes([SectionType.VMDESCRIPTION])) + rb"(?=.{4}\{)", re.DOTALL
-)
+_CANDIDATE = re.compile(re.escape(bytes([SectionType.VMDESCRIPTION])) + rb"(?=.{4}\{)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +187,6 @@ def _candidates(source: Source, start: int) -> Iterator[int]:
 def _matches(source: Source, low: int, high: int) -> list[int]:
     """Candidates that begin in [low, high), though they may reach behind it."""
     window = source.read_upto(low, high - low + _HEADER_SIZE)
-    return [low + match.start() for match in _CANDIDATE.finditer(window) if match.start() < high - low]
+    return [
+        low + match.start() for match in _CANDIDATE.finditer(window) if match.start() < high - low
+    ]

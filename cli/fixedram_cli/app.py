@@ -1,0 +1,58 @@
+"""The typer application: global options, and the commands with their examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from fixedram_cli.dump import dump
+from fixedram_cli.info import info
+
+__all__ = ["app", "settings"]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the global options say; set once, before the command runs."""
+
+    traceback: bool = False
+
+
+settings = Settings()
+
+app = typer.Typer(
+    name="fixedram",
+    help="Toolkit for QEMU fixed-ram (mapped-ram) migration images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from fixedram_fmt import __version__
+
+        typer.echo(f"fixedram {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show Python tracebacks (for developers).")
+    ] = False,
+) -> None:
+    """Toolkit for QEMU fixed-ram (mapped-ram) migration images."""
+    settings.traceback = traceback
+
+
+app.command()(info)
+app.command()(dump)

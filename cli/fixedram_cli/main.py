@@ -1,0 +1,80 @@
+"""Entry point: one line per error on stderr, documented exit codes, never a traceback unasked.
+
+0: fine.  1: the image has findings, images differ, a load would fail.  2: could not do it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from fixedram_fmt.errors import FixedRamError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+__all__ = ["main"]
+
+_COULD_NOT = 2
+_INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    if sys.argv[1:] == ["--version"]:
+        # Answered before anything is imported: scripts ask for it often.
+        from fixedram_fmt import __version__
+
+        print(f"fixedram {__version__}")
+        sys.exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail_to_encode(stream)
+    try:
+        from fixedram_cli.app import app
+
+        try:
+            app(prog_name="fixedram")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has seen enough.  The interpreter flushes stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        _fail(error)
+    sys.exit(0)
+
+
+def _never_fail_to_encode(stream: TextIO) -> None:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="backslashreplace")
+
+
+def _fail(error: Exception) -> NoReturn:
+    from fixedram_cli.app import settings
+    from fixedram_cli.render.terminal import visible
+
+    if settings.traceback:
+        raise error
+    if isinstance(error, FixedRamError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    elif isinstance(error, MemoryError):
+        text = "not enough memory"
+    else:
+        text = (
+            f"internal error, please report it: {type(error).__name__}: {error}"
+            " (run fixedram --traceback ... for details)"
+        )
+    try:
+        print(f"fixedram: error: {visible(text)}", file=sys.stderr)
+        # What is left in stdout's buffer cannot be written either (a full disk, say).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+    sys.exit(_COULD_NOT)

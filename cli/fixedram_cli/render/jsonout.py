@@ -1,0 +1,28 @@
+"""JSON on stdout: one object, ASCII only, so that nothing in it can act on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["print_json", "print_json_list"]
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """The whole object, indented."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_json_list(head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> None:
+    """An object with head's keys and one long list that is never held in memory as a whole."""
+    start = json.dumps(head)[:-1]
+    sys.stdout.write(start + (", " if head else "") + f"{json.dumps(name)}: [")
+    separator = "\n"
+    for item in items:
+        sys.stdout.write(separator + json.dumps(item))
+        separator = ",\n"
+    sys.stdout.write("\n]}\n")

@@ -1,0 +1,62 @@
+"""Text for people: safe whatever the file says, plain when nobody sees colours."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+__all__ = ["bar", "console", "count", "shade", "visible", "warn"]
+
+_SHADES = {True: "·░▒▓█", False: ".-+x#"}
+
+
+def visible(text: str) -> str:
+    """text with everything that could act on a terminal (controls, bidi marks) made visible."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console that never interprets markup; NO_COLOR and pipes are its business."""
+    from rich.console import Console
+
+    return Console(
+        stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False,
+        legacy_windows=False,
+    )  # fmt: skip
+
+
+def warn(text: str) -> None:
+    """A note on stderr."""
+    print(f"fixedram: {visible(text)}", file=sys.stderr)
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """`1 page`, `2 pages`, with thousands set apart."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")
+
+
+def shade(part: int, whole: int) -> str:
+    """One cell of a page map: nothing, then three steps, then all."""
+    shades = _SHADES[_unicode()]
+    if not part:
+        return shades[0]
+    return shades[4] if part == whole else shades[1 + min(2, 3 * part // whole)]
+
+
+def bar(cells: Sequence[tuple[int, int]]) -> str:
+    """A row of cells (part, whole) as shades."""
+    return "".join(shade(part, whole) for part, whole in cells)
