@@ -1,0 +1,98 @@
+"""Fixtures: real images, unpacked once a session, and the command as a user runs it.
+
+What is absent skips with its reason; where CI says that it must be there (FIXEDRAM_REQUIRE_SHARED)
+it fails.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+SHARED = ROOT.parent / "shared" / "images"
+
+_STEP = 1 << 20
+_TIME_LIMIT = 120
+
+
+def absent(what: str) -> None:
+    """Skip because something is absent, or fail where it must not be."""
+    if os.environ.get("FIXEDRAM_REQUIRE_SHARED"):
+        pytest.fail(f"{what} is absent, and FIXEDRAM_REQUIRE_SHARED is set")
+    pytest.skip(f"{what} is absent")
+
+
+def unpack(packed: Path, target: Path) -> Path:
+    """Decompress an .xz or .zst file, zeros as holes; done once for all workers of a session."""
+    if target.exists():
+        return target
+    opener = pytest.importorskip("backports.zstd").open if packed.suffix == ".zst" else lzma.open
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    with opener(packed) as stream, unfinished.open("wb") as file:
+        while chunk := stream.read(_STEP):
+            for start in range(0, len(chunk), 65536):
+                piece = chunk[start : start + 65536]
+                if piece.count(0) == len(piece):
+                    file.seek(len(piece), os.SEEK_CUR)
+                else:
+                    file.write(piece)
+        file.truncate()
+    unfinished.rename(target)
+    return target
+
+
+def sample_entries() -> list[dict[str, Any]]:
+    manifest = SAMPLES / "MANIFEST.json"
+    return json.loads(manifest.read_text()) if manifest.exists() else []
+
+
+def shared_entries() -> list[dict[str, Any]]:
+    manifest = SHARED / "MANIFEST.json"
+    return json.loads(manifest.read_text()) if manifest.exists() else []
+
+
+@pytest.fixture(scope="session")
+def unpacked_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all workers, so that an image is unpacked once."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    folder = base / "unpacked"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run_cli(*arguments: str | Path, stdin: bytes | None = None, **environment: str) -> Result:
+    """`fixedram ARGUMENTS` in a process of its own, with a time limit."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fixedram_cli", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=_TIME_LIMIT,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
