@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from array import array
 from enum import Enum
+from functools import partial
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FormatError
@@ -72,6 +74,9 @@ class Run(NamedTuple):
     present: bool
 
 
+_new_run = partial(tuple.__new__, Run)
+
+
 class PageBitmap:
     """The presence bits of pages pages, at offset in source; nothing is read until asked for."""
 
@@ -92,10 +97,12 @@ class PageBitmap:
         self.length = (pages + bits - 1) // bits * host_long.size
         if offset < 0 or offset + self.length > source.size:
             raise FormatError(
-                "the bitmap lies outside the file", offset=offset, path=path,
+                "the bitmap lies outside the file",
+                offset=offset,
+                path=path,
                 expected=f"{self.length} bytes inside the file's {source.size:#x}",
                 found=f"{offset:#x}..{offset + self.length:#x}",
-            )  # fmt: skip
+            )
 
     @classmethod
     def of_block(
@@ -166,10 +173,7 @@ class PageBitmap:
         """Pages present and pages in all, for each of at most cells equal parts of the block."""
         cells = max(1, min(cells, self.pages))
         edges = [self.pages * cell // cells for cell in range(cells + 1)]
-        return [
-            (self.count(start, stop), stop - start)
-            for start, stop in zip(edges, edges[1:], strict=False)
-        ]
+        return [(self.count(start, stop), stop - start) for start, stop in pairwise(edges)]
 
     def tail_bits(self) -> int:
         """How many bits past the last page are set; a loader ignores them."""
@@ -197,27 +201,31 @@ class PageBitmap:
         if start >= stop:
             return
         at, present = start, False
-        for edge in self._edges(start, stop):
-            if edge > at:
-                yield Run(at, edge, present)
-            at, present = edge, not present
+        for edges in self._edges(start, stop):
+            if edges and edges[0] == at:
+                present = not present
+                edges = edges[1:]  # noqa: PLW2901 - the block begins with a present page
+            bounds = [at, *edges]
+            # Fragmented guests have millions of runs: made in C, not one call each.
+            yield from map(_new_run, zip(bounds, edges, cycle((present, not present))))
+            at, present = bounds[-1], present != bool(len(edges) % 2)
         if stop > at:
             yield Run(at, stop, present)
 
-    def _edges(self, start: int, stop: int) -> Iterator[int]:
-        """Pages at which presence changes, counting from absent before start."""
+    def _edges(self, start: int, stop: int) -> Iterator[list[int]]:
+        """Pages at which presence changes, chunk by chunk, counting from absent before start."""
         last_bit = 0
         expected = start // 8
         for first, last in self._data_bytes(start // 8, (stop + 7) // 8):
             if first > expected and last_bit:
                 # A hole begins: its pages are absent.
-                yield max(start, expected * 8)
+                yield [max(start, expected * 8)]
                 last_bit = 0
             edges, last_bit = _edges_of(self._chunk(first, last), first * 8, start, stop, last_bit)
-            yield from edges
+            yield edges
             expected = last
         if last_bit and expected * 8 < stop:
-            yield expected * 8
+            yield [expected * 8]
 
 
 def _edges_of(
@@ -249,7 +257,7 @@ def _edges_of(
     rows, columns = np.nonzero(bits)
     edges = hits[rows] * 64 + columns
     final = int(words[(length - 1) // 64]) >> (length - 1) % 64 & 1
-    return [base + edge for edge in edges[edges < length].tolist()], final
+    return (edges[edges < length] + base).tolist(), final
 
 
 class PageSet:

@@ -1,4 +1,4 @@
-"""Where in a file the migration stream starts: at once, at an offset, inside a libvirt save image."""
+"""Where in a file the migration stream starts: at once, at an offset, behind libvirt's header."""
 
 from __future__ import annotations
 
@@ -113,9 +113,11 @@ def locate_stream(
     if offset is not None:
         if offset >= source.size:
             raise FormatError(
-                "the offset lies outside the file", offset=offset,
-                expected=f"an offset below {source.size:#x}", found=f"{offset:#x}",
-            )  # fmt: skip
+                "the offset lies outside the file",
+                offset=offset,
+                expected=f"an offset below {source.size:#x}",
+                found=f"{offset:#x}",
+            )
         return source, Container("offset" if offset else "bare", offset)
     head = source.read_upto(0, 16)
     if head in (QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL):
@@ -132,12 +134,15 @@ def locate_stream(
         if found is not None:
             return source, Container("offset", found)
     raise FormatError(
-        "this is neither a QEMU migration stream nor a libvirt save image", offset=0,
-        path="header.magic", expected=f"{QEMU_VM_FILE_MAGIC!r} or {QEMU_SAVE_MAGIC!r}",
+        "this is neither a QEMU migration stream nor a libvirt save image",
+        offset=0,
+        path="header.magic",
+        expected=f"{QEMU_VM_FILE_MAGIC!r} or {QEMU_SAVE_MAGIC!r}",
         found=repr(head[:16]),
-        hint="no stream was found further in either" if search
+        hint="no stream was found further in either"
+        if search
         else "if the stream starts further in, give PATH@OFFSET or --search",
-    )  # fmt: skip
+    )
 
 
 def _libvirt(source: Source) -> tuple[Source, Container]:
@@ -145,9 +150,12 @@ def _libvirt(source: Source) -> tuple[Source, Container]:
     start = length + header.data_len
     if start > source.size:
         raise FormatError(
-            "the domain XML reaches past the end of the file", offset=length, path="libvirt.data_len",
-            expected=f"at most {max(0, source.size - length)} bytes", found=str(header.data_len),
-        )  # fmt: skip
+            "the domain XML reaches past the end of the file",
+            offset=length,
+            path="libvirt.data_len",
+            expected=f"at most {max(0, source.size - length)} bytes",
+            found=str(header.data_len),
+        )
     match = _DOMAIN_NAME.search(source.read_upto(length, min(header.data_len, 1 << 16)))
     domain = html.unescape(text(match[1])) if match else None
     libvirt = LibvirtSave(header, byte_order, length, domain)
@@ -166,9 +174,12 @@ def _libvirt_header(source: Source) -> tuple[str, LibvirtHeader, int]:
         if header.version <= QEMU_SAVE_VERSION:
             return byte_order, header, length
     raise FormatError(
-        "unknown version of the libvirt save header", offset=16, path="libvirt.version",
-        expected=f"at most {QEMU_SAVE_VERSION} in either byte order", found=str(header.version),
-    )  # fmt: skip
+        "unknown version of the libvirt save header",
+        offset=16,
+        path="libvirt.version",
+        expected=f"at most {QEMU_SAVE_VERSION} in either byte order",
+        found=str(header.version),
+    )
 
 
 def _search(source: Source) -> int | None:

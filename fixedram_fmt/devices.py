@@ -88,23 +88,18 @@ def section_can_start(cursor: Cursor, ahead: int, known_ids: set[int]) -> bool:
     if not head:
         return False
     kind = head[0]
-    if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
-        try:
-            header = cursor.look(stream.SECTION, Kind.SECTION_FULL, "", ahead).value
-        except FormatError:
-            return False
-        return bool(header.idstr) and all(0x20 <= byte < 0x7F for byte in header.idstr)
-    if kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
-        part = cursor.peek(stream.SECTION_PART.size, ahead)
-        return len(part) == stream.SECTION_PART.size and (
-            stream.SECTION_PART.parse(part)[0].section_id in known_ids
-        )
-    if kind == SectionType.COMMAND:
-        try:
+    try:
+        if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
+            name = cursor.look(stream.SECTION, Kind.SECTION_FULL, "", ahead).value.idstr
+            return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
+        if kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
+            part = cursor.look(stream.SECTION_PART, Kind.SECTION_PART, "", ahead).value
+            return part.section_id in known_ids
+        if kind == SectionType.COMMAND:
             command = cursor.look(stream.COMMAND, Kind.COMMAND, "", ahead).value.command
-        except FormatError:
-            return False
-        return 0 < command <= max(stream.MigCmd)
+            return 0 < command <= max(stream.MigCmd)
+    except FormatError:
+        return False
     return kind == SectionType.EOF
 
 
@@ -132,9 +127,12 @@ def _search_footer(cursor: Cursor, section_id: int, known_ids: set[int], path: s
     if fallback is not None:
         return fallback
     raise FormatError(
-        "the end of a device's state cannot be found", offset=cursor.offset, path=path,
-        expected="a description of it, or its footer", found=f"neither in {limit} bytes",
-    )  # fmt: skip
+        "the end of a device's state cannot be found",
+        offset=cursor.offset,
+        path=path,
+        expected="a description of it, or its footer",
+        found=f"neither in {limit} bytes",
+    )
 
 
 def _ends_after(cursor: Cursor, ahead: int) -> bool:

@@ -139,15 +139,23 @@ def _expanded(image: Image, record: Record[Any], *, deep: bool) -> Iterator[Reco
         yield from _runs(image, block, bitmap, deep=deep)
     rest = block.used_length - block.pages_total * block.page_size
     if rest:
-        yield Record(Kind.PAGES, f"{block.path}/pages[rest]", block.pages_stop - rest, rest,
-                     PagesRun(block.idstr, "partial", block.pages_total, 0))  # fmt: skip
+        yield Record(
+            Kind.PAGES,
+            f"{block.path}/pages[rest]",
+            block.pages_stop - rest,
+            rest,
+            PagesRun(block.idstr, "partial", block.pages_total, 0),
+        )
 
 
 def _pages(block: RamBlock, state: str, first: int, last: int) -> Record[PagesRun]:
     return Record(
-        Kind.PAGES, f"{block.path}/pages[{first}]", block.pages_offset + first * block.page_size,
-        (last - first) * block.page_size, PagesRun(block.idstr, state, first, last - first),
-    )  # fmt: skip
+        Kind.PAGES,
+        f"{block.path}/pages[{first}]",
+        block.pages_offset + first * block.page_size,
+        (last - first) * block.page_size,
+        PagesRun(block.idstr, state, first, last - first),
+    )
 
 
 def _runs(
@@ -202,13 +210,18 @@ def _non_zero_runs(
     import numpy as np
 
     step = max(1, _SCAN_STEP // block.page_size)
+    # One buffer for all steps: fresh memory costs more than the reading.
+    flat = memoryview(bytearray(step * block.page_size))
+    buffer = np.frombuffer(flat, np.uint64).reshape(step, -1)
     for low in range(start, stop, step):
         high = min(low + step, stop)
-        data = image.source.read_upto(
-            block.pages_offset + low * block.page_size, (high - low) * block.page_size
+        offset = block.pages_offset + low * block.page_size
+        length = min((high - low) * block.page_size, image.source.size - offset)
+        image.source.read_into(offset, flat[:length])
+        flat[length : (high - low) * block.page_size] = bytes(
+            (high - low) * block.page_size - length
         )
-        data += bytes((high - low) * block.page_size - len(data))
-        used = np.frombuffer(data, np.uint8).reshape(-1, block.page_size).any(axis=1)
+        used = np.bitwise_or.reduce(buffer[: high - low], axis=1) != 0
         edges = np.flatnonzero(np.diff(used, prepend=False, append=False))
         for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             yield low + first, low + last
@@ -218,7 +231,7 @@ def _non_zero_runs(
 
 
 def fields(record: Record[Any]) -> dict[str, Any]:
-    """The values of a leaf by QEMU's names: numbers as they are, names as text, other bytes as hex."""
+    """The values of a leaf by QEMU's names: numbers, names as text, other bytes as hex."""
     value = record.value
     if isinstance(value, ram.RamRecord):
         return _ram_word(record.kind, value.word)

@@ -13,7 +13,7 @@ __all__ = ["FixedRamError", "FormatError", "SourceError", "TruncatedError", "Uns
 class FixedRamError(Exception):
     """What is wrong, and where.
 
-    offset is a byte offset in the file, path the structure it happened in (``ram/block[3]/header``);
+    offset is a byte offset in the file, path the structure (``section[0]/ram/block[3]/header``);
     expected, found and hint are short texts, empty when there is nothing to say.
     """
 

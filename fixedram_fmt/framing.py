@@ -34,10 +34,10 @@ def _skip(cursor: Cursor, length: int, path: str) -> None:
     cursor.skip(length, Kind.DEVICE, path, None)
 
 
-def _s390(data: int, ends: tuple[int, ...], others: tuple[int, ...] = ()) -> Callable[
-    [Cursor, str], None
-]:  # fmt: skip
-    """Words with flags: after `data` come a count and that many bytes, one of `ends` is the last."""
+def _s390(
+    data: int, ends: tuple[int, ...], others: tuple[int, ...] = ()
+) -> Callable[[Cursor, str], None]:
+    """Words with flags: after `data` a count and that many bytes follow; one of `ends` is last."""
 
     def walk(cursor: Cursor, path: str) -> None:
         while True:
@@ -49,9 +49,12 @@ def _s390(data: int, ends: tuple[int, ...], others: tuple[int, ...] = ()) -> Cal
                 return
             elif flags not in others:
                 raise FormatError(
-                    "unknown flags in a section of storage keys or attributes", offset=offset,
-                    path=path, expected=f"one of {[data, *ends, *others]}", found=str(flags),
-                )  # fmt: skip
+                    "unknown flags in a section of storage keys or attributes",
+                    offset=offset,
+                    path=path,
+                    expected=f"one of {[data, *ends, *others]}",
+                    found=str(flags),
+                )
 
     return walk
 

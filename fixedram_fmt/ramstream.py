@@ -96,9 +96,12 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
             yield _page_record(cursor, state, flags, here)
         else:
             raise FormatError(
-                "unknown combination of RAM_SAVE_FLAG bits", offset=cursor.offset, path=here,
-                expected="one of MEM_SIZE, EOS, PAGE, ZERO, ...", found=f"{word:#x} (flags {flags:#x})",
-            )  # fmt: skip
+                "unknown combination of RAM_SAVE_FLAG bits",
+                offset=cursor.offset,
+                path=here,
+                expected="one of MEM_SIZE, EOS, PAGE, ZERO, ...",
+                found=f"{word:#x} (flags {flags:#x})",
+            )
         number += 1
 
 
@@ -113,20 +116,28 @@ def _block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterat
     visited: set[int] = set()
     while remaining > 0:
         if cursor.peek(1) == b"\0":
-            state.note(cursor.offset, here, f"the list of blocks ends {remaining} bytes short of "
-                       "the sum in MEM_SIZE")  # fmt: skip
+            state.note(
+                cursor.offset,
+                here,
+                f"the list of blocks ends {remaining} bytes short of the sum in MEM_SIZE",
+            )
             return
         if cursor.offset in visited or len(state.blocks) >= BLOCKS_CEILING:
             raise FormatError(
-                "the list of RAM blocks does not end", offset=cursor.offset, path=here,
+                "the list of RAM blocks does not end",
+                offset=cursor.offset,
+                path=here,
                 expected=f"at most {BLOCKS_CEILING} blocks, each read once",
-            )  # fmt: skip
+            )
         visited.add(cursor.offset)
         block_path = f"{path}/block[{len(state.blocks)}]"
         block = yield from _block(cursor, state, block_path)
         if block.used_length > remaining:
-            state.note(block.entry_offset, block_path, "used_length exceeds what is left of the "
-                       f"sum in MEM_SIZE ({remaining} bytes)")  # fmt: skip
+            state.note(
+                block.entry_offset,
+                block_path,
+                f"used_length exceeds what is left of the sum in MEM_SIZE ({remaining} bytes)",
+            )
         remaining -= block.used_length
         if block.has_pages:
             _jump_behind_pages(cursor, state, block)
@@ -138,14 +149,19 @@ def _block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterat
 def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None:
     """The stream goes on behind the pages, wherever the header says that is."""
     if block.pages_offset < cursor.offset:
-        state.note(block.header_offset or block.entry_offset, block.path,
-                   f"pages_offset {block.pages_offset:#x} points back into the stream")  # fmt: skip
+        state.note(
+            block.header_offset or block.entry_offset,
+            block.path,
+            f"pages_offset {block.pages_offset:#x} points back into the stream",
+        )
     if block.pages_stop > cursor.source.size:
         raise TruncatedError(
-            "the file ends inside the pages of a RAM block", offset=cursor.source.size,
-            path=block.path, expected=f"pages up to {block.pages_stop:#x}",
+            "the file ends inside the pages of a RAM block",
+            offset=cursor.source.size,
+            path=block.path,
+            expected=f"pages up to {block.pages_stop:#x}",
             found=f"the end of the file at {cursor.source.size:#x}",
-        )  # fmt: skip
+        )
     cursor.offset = block.pages_stop
 
 
@@ -153,9 +169,13 @@ def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any],
     entry = cursor.take(ram.BLOCK_ENTRY, Kind.BLOCK, f"{path}/entry")
     yield entry
     block = RamBlock(
-        index=len(state.blocks), path=path, idstr=entry.value.idstr,
-        used_length=entry.value.used_length, page_size=state.page_size, entry_offset=entry.offset,
-    )  # fmt: skip
+        index=len(state.blocks),
+        path=path,
+        idstr=entry.value.idstr,
+        used_length=entry.value.used_length,
+        page_size=state.page_size,
+        entry_offset=entry.offset,
+    )
     if _postcopy_page_size_follows(cursor, state):
         size = cursor.take(ram.POSTCOPY_PAGE_SIZE, Kind.POSTCOPY_PAGE_SIZE, f"{path}/page_size")
         yield size
@@ -249,9 +269,12 @@ def _page_record(cursor: Cursor, state: RamState, flags: int, path: str) -> Reco
         state.last_idstr = cursor.take(ram.PAGE_IDSTR, Kind.PAGE, f"{path}/idstr").value.idstr
     if state.last_idstr is None:
         raise FormatError(
-            "CONTINUE without a block before it", offset=start, path=path,
-            expected="the name of a block", hint="the stream's beginning is missing",
-        )  # fmt: skip
+            "CONTINUE without a block before it",
+            offset=start,
+            path=path,
+            expected="the name of a block",
+            hint="the stream's beginning is missing",
+        )
     first = PageRun(state.last_idstr, address, 1, cursor.offset, 0)
     if flags & (RamSaveFlag.PAGE | RamSaveFlag.ZERO):
         kind = Kind.ZERO if flags & RamSaveFlag.ZERO else Kind.PAGE
@@ -272,9 +295,12 @@ def _delta_length(cursor: Cursor, flags: int, path: str) -> tuple[Kind, int]:
     delta = cursor.take(ram.XBZRLE_PAGE, Kind.XBZRLE, path)
     if delta.value.encoding != ram.ENCODING_FLAG_XBZRLE:
         raise FormatError(
-            "unknown encoding of an XBZRLE page", offset=delta.offset, path=path,
-            expected=str(ram.ENCODING_FLAG_XBZRLE), found=str(delta.value.encoding),
-        )  # fmt: skip
+            "unknown encoding of an XBZRLE page",
+            offset=delta.offset,
+            path=path,
+            expected=str(ram.ENCODING_FLAG_XBZRLE),
+            found=str(delta.value.encoding),
+        )
     return Kind.XBZRLE, delta.value.length
 
 
@@ -321,7 +347,7 @@ def _count_followers(
 
 
 def _ordinary_page_size(cursor: Cursor, state: RamState) -> int:
-    """Bytes of a PAGE payload; where the stream never told, the size that leads to a next record."""
+    """Bytes of a PAGE payload; where nothing told them, the size that leads to a next record."""
     if state.target_page_size is None:
         state.target_page_size = next(
             (size for size in _LIKELY_SIZES if _record_lies_at(cursor, size)), DEFAULT_PAGE_SIZE
@@ -347,5 +373,8 @@ def _account(state: RamState, run: PageRun, path: str, offset: int) -> None:
     pages = state.page_sets.get(run.block)
     first = run.address // state.page_size
     if pages is None or not pages.mark(first, first + run.pages, present=run.fill != 0):
-        state.note(offset, path, f"page {run.address:#x} lies outside every block called "
-                   f"{text(run.block)!r}")  # fmt: skip
+        state.note(
+            offset,
+            path,
+            f"page {run.address:#x} lies outside every block called {text(run.block)!r}",
+        )

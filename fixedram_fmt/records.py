@@ -208,17 +208,22 @@ class Cursor:
             if len(data) < _STRUCTURE_CEILING:
                 raise
             raise FormatError(
-                "a length is out of all proportion", offset=offset, path=error.path,
+                "a length is out of all proportion",
+                offset=offset,
+                path=error.path,
                 expected=f"a structure of at most {_STRUCTURE_CEILING} bytes",
-            ) from error  # fmt: skip
+            ) from error
 
     def skip(self, length: int, kind: Kind, path: str, value: T) -> Record[T]:
         """A record over the next length bytes, not read; TruncatedError where there are fewer."""
         if length > self.remaining:
             raise TruncatedError(
-                "the file ends inside this", offset=self.offset, path=path,
-                expected=f"{length} bytes", found=f"{self.remaining} to the end of the file",
-            )  # fmt: skip
+                "the file ends inside this",
+                offset=self.offset,
+                path=path,
+                expected=f"{length} bytes",
+                found=f"{self.remaining} to the end of the file",
+            )
         record = Record(kind, path, self.offset, length, value)
         self.offset += length
         return record

@@ -41,7 +41,9 @@ class Source:
     Whoever makes it closes it (it is a context manager).  All offsets and lengths are in bytes.
     """
 
-    def __init__(self, *, name: str, size: int, fd: int = -1, buffer: memoryview | None = None):
+    def __init__(
+        self, *, name: str, size: int, fd: int = -1, buffer: memoryview | None = None
+    ) -> None:
         self.name = name
         self.size = size
         self._fd = fd
@@ -120,6 +122,12 @@ class Source:
         self._check(offset, length, path)
         if self._buffer is not None:
             return bytes(self._buffer[offset : offset + length])
+        try:
+            data = os.pread(self._fd, length, offset)
+        except OSError as error:
+            raise self._failed(error, offset, path) from error
+        if len(data) == length:
+            return data
         target = bytearray(length)
         self.read_into(offset, target, path)
         return bytes(target)
@@ -136,11 +144,7 @@ class Source:
             try:
                 got = os.preadv(self._fd, [view[done : done + _STEP]], offset + done)
             except OSError as error:
-                raise SourceError(
-                    f"read of {self.name!r} failed: {_reason(error)}",
-                    offset=offset + done,
-                    path=path,
-                ) from error
+                raise self._failed(error, offset + done, path) from error
             if got == 0:
                 raise SourceError(
                     "the file became shorter while it was read",
@@ -155,6 +159,11 @@ class Source:
         """The bytes at offset, at most length, fewer where the file ends."""
         return self.read_exact(offset, max(0, min(length, self.size - offset)))
 
+    def _failed(self, error: OSError, offset: int, path: str) -> SourceError:
+        return SourceError(
+            f"read of {self.name!r} failed: {_reason(error)}", offset=offset, path=path
+        )
+
     def _check(self, offset: int, length: int, path: str) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise SourceError(
@@ -166,12 +175,15 @@ class Source:
             )
         if length > READ_CEILING:
             raise SourceError(
-                "read too large", offset=offset, path=path,
-                expected=f"at most {READ_CEILING} bytes", found=str(length),
-            )  # fmt: skip
+                "read too large",
+                offset=offset,
+                path=path,
+                expected=f"at most {READ_CEILING} bytes",
+                found=str(length),
+            )
 
     def extents(self, start: int = 0, stop: int | None = None) -> Iterator[Extent]:
-        """The data and hole ranges that tile [start, stop); one data extent where holes are unknown.
+        """The data and hole ranges that tile [start, stop); all data where holes are unknown.
 
         Asks the file system (SEEK_DATA, SEEK_HOLE) and reads nothing.
         """
@@ -192,7 +204,7 @@ class Source:
                 os.close(fd)
 
     def _seek_fd(self) -> int:
-        """A descriptor with a position of its own, since SEEK_DATA moves it; -1 if there is none."""
+        """A descriptor with a position of its own, since SEEK_DATA moves it; -1: there is none."""
         if self._fd < 0:
             return -1
         try:

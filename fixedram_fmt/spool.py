@@ -70,9 +70,10 @@ def spool_compressed(source: Source, offset: int, compression: str) -> tuple[Sou
     opener = _OPENERS.get(compression)
     if opener is None:
         raise UnsupportedError(
-            f"{compression} compression cannot be read", offset=offset,
+            f"{compression} compression cannot be read",
+            offset=offset,
             hint=f"decompress it first: tail -c +{offset + 1} FILE | {compression} -dc > IMAGE",
-        )  # fmt: skip
+        )
     stream = opener(io.BufferedReader(_Forward(source, offset), _STEP))
     return _spool(lambda: stream.read(_STEP), f"{source.name} ({compression})")
 
@@ -159,7 +160,7 @@ def _open_zstd(stream: io.BufferedReader) -> _Incremental:
 
 _OPENERS: dict[str, Callable[[io.BufferedReader], Any]] = {
     "gzip": lambda stream: gzip.GzipFile(fileobj=stream),
-    "bzip2": lambda stream: bz2.BZ2File(stream),
+    "bzip2": bz2.BZ2File,
     "xz": _open_xz,
     "zstd": _open_zstd,
 }

@@ -82,10 +82,12 @@ class StreamWalker:
             head = self.cursor.peek(1)
             if not head:
                 raise TruncatedError(
-                    "the stream ends before its EOF byte", offset=self.cursor.offset,
-                    path=f"section[{self._elements}]", expected="a section, a command or EOF",
+                    "the stream ends before its EOF byte",
+                    offset=self.cursor.offset,
+                    path=f"section[{self._elements}]",
+                    expected="a section, a command or EOF",
                     found="the end of the file",
-                )  # fmt: skip
+                )
             if head[0] == SectionType.EOF:
                 break
             yield from self._element(head[0])
@@ -107,10 +109,12 @@ class StreamWalker:
             self._commands += 1
         else:
             raise FormatError(
-                "unknown section type", offset=self.cursor.offset, path=f"section[{self._elements}]",
+                "unknown section type",
+                offset=self.cursor.offset,
+                path=f"section[{self._elements}]",
                 expected="one of " + ", ".join(f"{known:#04x}" for known in SectionType),
                 found=f"{kind:#04x}",
-            )  # fmt: skip
+            )
 
     # -- header and configuration -------------------------------------------------------------
 
@@ -119,14 +123,20 @@ class StreamWalker:
         magic, version = header.value.magic, header.value.version
         if magic != stream.QEMU_VM_FILE_MAGIC:
             raise FormatError(
-                "this is no migration stream", offset=header.offset, path="header.magic",
-                expected=repr(stream.QEMU_VM_FILE_MAGIC), found=repr(magic),
-            )  # fmt: skip
+                "this is no migration stream",
+                offset=header.offset,
+                path="header.magic",
+                expected=repr(stream.QEMU_VM_FILE_MAGIC),
+                found=repr(magic),
+            )
         if version != stream.QEMU_VM_FILE_VERSION:
             raise FormatError(
-                "unknown version of the migration stream", offset=header.offset + len(magic),
-                path="header.version", expected=str(stream.QEMU_VM_FILE_VERSION), found=str(version),
-            )  # fmt: skip
+                "unknown version of the migration stream",
+                offset=header.offset + len(magic),
+                path="header.version",
+                expected=str(stream.QEMU_VM_FILE_VERSION),
+                found=str(version),
+            )
         return header
 
     def _configuration(self) -> Iterator[Record[Any]]:
@@ -174,9 +184,12 @@ class StreamWalker:
         for number in range(count.value.caps_count):
             if number > SECTIONS_CEILING:
                 raise FormatError(
-                    "the list of capabilities does not end", offset=self.cursor.offset, path=path,
-                    expected=f"at most {SECTIONS_CEILING}", found=str(count.value.caps_count),
-                )  # fmt: skip
+                    "the list of capabilities does not end",
+                    offset=self.cursor.offset,
+                    path=path,
+                    expected=f"at most {SECTIONS_CEILING}",
+                    found=str(count.value.caps_count),
+                )
             name = self.cursor.take(stream.CAPABILITY, Kind.CAPABILITY, f"{path}/name[{number}]")
             self.capabilities.append(name.value.capability)
             yield name
@@ -195,9 +208,12 @@ class StreamWalker:
             ):
                 return length
         raise FormatError(
-            "an unknown subsection whose end cannot be found", offset=self.cursor.offset, path=path,
-            expected="a known subsection of the configuration", found=repr(text(idstr)),
-        )  # fmt: skip
+            "an unknown subsection whose end cannot be found",
+            offset=self.cursor.offset,
+            path=path,
+            expected="a known subsection of the configuration",
+            found=repr(text(idstr)),
+        )
 
     # -- sections -----------------------------------------------------------------------------
 
@@ -209,10 +225,15 @@ class StreamWalker:
         yield header
         value = header.value
         section = Section(
-            section_id=value.section_id, idstr=value.idstr, instance_id=value.instance_id,
-            version_id=value.version_id, full=full, offset=header.offset,
-            body_offset=header.stop, ended=full,
-        )  # fmt: skip
+            section_id=value.section_id,
+            idstr=value.idstr,
+            instance_id=value.instance_id,
+            version_id=value.version_id,
+            full=full,
+            offset=header.offset,
+            body_offset=header.stop,
+            ended=full,
+        )
         if section.section_id in self.sections:
             self.ram.note(header.offset, path, f"section id {section.section_id} is used again")
         else:
@@ -235,9 +256,12 @@ class StreamWalker:
         section = self.sections.get(header.value.section_id)
         if section is None:
             raise FormatError(
-                "a part of a section that never started", offset=header.offset, path=path,
-                expected="the id of a SECTION_START", found=str(header.value.section_id),
-            )  # fmt: skip
+                "a part of a section that never started",
+                offset=header.offset,
+                path=path,
+                expected="the id of a SECTION_START",
+                found=str(header.value.section_id),
+            )
         yield from self._body(section, path)
         self.sections[section.section_id] = replace(
             section, parts=section.parts + 1, ended=section.ended or end
@@ -248,9 +272,11 @@ class StreamWalker:
     def _bounded(number: int, ceiling: int, header: Record[Any]) -> None:
         if number >= ceiling:
             raise FormatError(
-                "the sections do not end", offset=header.offset, path=header.path,
+                "the sections do not end",
+                offset=header.offset,
+                path=header.path,
                 expected=f"at most {ceiling} of them",
-            )  # fmt: skip
+            )
 
     def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
         """The records of a body; returns how its end was found."""
@@ -275,8 +301,11 @@ class StreamWalker:
             return
         footer = self.cursor.take(stream.SECTION_FOOTER, Kind.SECTION_FOOTER, f"{path}/footer")
         if footer.value.section_id != section_id:
-            self.ram.note(footer.offset, f"{path}/footer", f"the footer is that of section "
-                          f"{footer.value.section_id}, expected {section_id}")  # fmt: skip
+            self.ram.note(
+                footer.offset,
+                f"{path}/footer",
+                f"the footer is that of section {footer.value.section_id}, expected {section_id}",
+            )
         yield footer
 
     def _command(self, path: str) -> Iterator[Record[Any]]:
@@ -306,7 +335,7 @@ class StreamWalker:
             )
 
     def _accept_vmdesc(self, header: Record[stream.Vmdescription]) -> None:
-        """The description the stream leads to is the one that counts, wherever another was found."""
+        """The description the stream leads to counts, wherever another one was found."""
         if self.vmdesc is not None and self.vmdesc.offset == header.offset:
             return
         self.vmdesc = None

@@ -148,13 +148,18 @@ def _block(block: RamBlock, present: int | None, tail_bits: int) -> BlockSummary
 def _sections(image: Image) -> list[SectionSummary]:
     return [
         SectionSummary(
-            id=section.section_id, name=section.name, instance_id=section.instance_id,
-            version=section.version_id, full=section.full, offset=section.offset,
-            body_length=section.body_length, delimited_by=section.delimited_by,
+            id=section.section_id,
+            name=section.name,
+            instance_id=section.instance_id,
+            version=section.version_id,
+            full=section.full,
+            offset=section.offset,
+            body_length=section.body_length,
+            delimited_by=section.delimited_by,
             parts=section.parts,
         )
         for section in image.sections
-    ]  # fmt: skip
+    ]
 
 
 def _container(image: Image) -> dict[str, Any]:

@@ -31,12 +31,8 @@ def parse_size(text: str) -> int:
 
 def human_size(size: int) -> str:
     """size in bytes as people read it: 28 B, 4 KiB, 1.5 GiB; exact where it is short."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if value < 1024:
-            break
-        value /= 1024
-    else:
-        unit = "EiB"
+    power = min(max(size.bit_length() - 1, 0) // 10, len(_SUFFIXES))
+    value = size / (1 << 10 * power)
+    unit = f"{_SUFFIXES[power - 1]}iB" if power else "B"
     shown = f"{value:.1f}".removesuffix(".0") if value < 100 else f"{value:.0f}"
     return f"{shown} {unit}"

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from fixedram_fmt import Image, Source
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.summary import summarize
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TIB = 1 << 40
 PAGE = 4096
@@ -106,14 +109,14 @@ def test_opening_and_info_read_headers_and_bitmaps_only(
     huge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[tuple[int, int]] = []
-    preadv = os.preadv
+    pread = os.pread
 
-    def counted(fd: int, buffers: list[memoryview], offset: int) -> int:
-        done = preadv(fd, buffers, offset)
-        reads.append((offset, done))
-        return done
+    def counted(fd: int, length: int, offset: int) -> bytes:
+        reads.append((offset, length))
+        return pread(fd, length, offset)
 
-    monkeypatch.setattr(os, "preadv", counted)
+    monkeypatch.setattr(os, "pread", counted)
+    monkeypatch.delattr(os, "preadv")
     with Image.open(huge) as image:
         opened = sum(length for _, length in reads)
         block = image.blocks[0]

@@ -33,21 +33,26 @@ def dump(
     depth: Annotated[
         int | None,
         typer.Option(
-            "--depth", min=1, help="Put everything below so many steps of the tree together.",
+            "--depth",
+            min=1,
+            help="Put everything below so many steps of the tree together.",
             show_default=False,
         ),
     ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", help="Only records of this kind; may be given several times.",
+            "--kind",
+            help="Only records of this kind; may be given several times.",
             show_default=False,
         ),
     ] = None,
     offset: Annotated[
         str | None,
         typer.Option(
-            "--offset", metavar="OFFSET[+LENGTH]", help="Only what owns these bytes of the file.",
+            "--offset",
+            metavar="OFFSET[+LENGTH]",
+            help="Only what owns these bytes of the file.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +62,7 @@ def dump(
     all_: Annotated[
         bool, typer.Option("--all", help="Show long rows of like records in full (text).")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Take an image apart: every byte from the stream's start to the end of the file has an owner.
 
     Example: fixedram dump guest.img

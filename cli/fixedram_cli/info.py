@@ -78,8 +78,12 @@ def _render(summary: ImageSummary) -> None:
             out.print(f"  ... and {len(summary.blocks) - _BLOCKS_SHOWN} more blocks (see --json)")
     _print_page_map(out, summary)
     for note in summary.notes[:_NOTES_SHOWN]:
-        out.print(Text(visible(f"  note: at {note['offset']:#x} {note['path']}: {note['message']}"),
-                       style="yellow"))  # fmt: skip
+        out.print(
+            Text(
+                visible(f"  note: at {note['offset']:#x} {note['path']}: {note['message']}"),
+                style="yellow",
+            )
+        )
     if len(summary.notes) > _NOTES_SHOWN:
         out.print(f"  ... and {len(summary.notes) - _NOTES_SHOWN} more notes (see --json)")
 
@@ -182,9 +186,12 @@ def _block_table(blocks: list[BlockSummary]) -> Table:
             for offset in (block.bitmap_offset, block.pages_offset)
         ]
         table.add_row(
-            Text(f"  {visible(block.name)}"), human_size(block.used_length), present, *offsets,
+            Text(f"  {visible(block.name)}"),
+            human_size(block.used_length),
+            present,
+            *offsets,
             shade(known or 0, block.pages_total) if known is not None else "",
-        )  # fmt: skip
+        )
     return table
 
 

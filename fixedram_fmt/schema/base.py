@@ -82,9 +82,12 @@ class Schema(Generic[T]):
             view = memoryview(data)
             if view.nbytes < self._fixed.size:
                 raise TruncatedError(
-                    "the data ends inside a structure", offset=offset, path=path,
-                    expected=f"{self._fixed.size} bytes", found=str(view.nbytes),
-                )  # fmt: skip
+                    "the data ends inside a structure",
+                    offset=offset,
+                    path=path,
+                    expected=f"{self._fixed.size} bytes",
+                    found=str(view.nbytes),
+                )
             return self.record(*self._fixed.unpack_from(view)), self._fixed.size
         return self._parse_interpreted(data, offset, path)
 
@@ -94,9 +97,12 @@ class Schema(Generic[T]):
             values = self.layout.parse_stream(stream)
         except cs.StreamError as error:
             raise TruncatedError(
-                "the data ends inside a structure", offset=offset, path=_field_path(path, error),
-                expected="more bytes", found=f"{memoryview(data).nbytes} in all",
-            ) from error  # fmt: skip
+                "the data ends inside a structure",
+                offset=offset,
+                path=_field_path(path, error),
+                expected="more bytes",
+                found=f"{memoryview(data).nbytes} in all",
+            ) from error
         except cs.ConstructError as error:
             raise FormatError(
                 str(error).splitlines()[-1], offset=offset, path=_field_path(path, error)

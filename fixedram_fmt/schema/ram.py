@@ -48,7 +48,7 @@ MAPPED_RAM_HDR_VERSION = 1
 #: migration/ram.c: the only encoding of XBZRLE there is
 ENCODING_FLAG_XBZRLE = 0x1
 
-#: Target page sizes that exist: 256 bytes (avr up to QEMU 10.0) to 64 KiB, the largest there can be.
+#: Target page sizes that exist: 256 bytes (avr up to QEMU 10.0) to 64 KiB, the largest possible.
 TARGET_PAGE_SIZE_MIN = 1 << 8
 TARGET_PAGE_SIZE_MAX = 1 << 16
 

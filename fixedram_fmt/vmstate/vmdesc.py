@@ -75,9 +75,12 @@ class VmDescription:
             configuration = _subsection_sizes(document.get("configuration") or {})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FormatError(
-                "the device description cannot be read", offset=offset, path="vmdescription",
-                expected="the JSON object QEMU writes", found=_summary(error),
-            ) from error  # fmt: skip
+                "the device description cannot be read",
+                offset=offset,
+                path="vmdescription",
+                expected="the JSON object QEMU writes",
+                found=_summary(error),
+            ) from error
         known = isinstance(page_size, int) and not isinstance(page_size, bool)
         return cls(offset, len(text), page_size if known else None, devices, configuration)
 

@@ -30,9 +30,13 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(
-        stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False,
+        stderr=stderr,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=False,
         legacy_windows=False,
-    )  # fmt: skip
+    )
 
 
 def warn(text: str) -> None:

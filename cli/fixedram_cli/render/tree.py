@@ -123,7 +123,7 @@ class TreePrinter:
         return step
 
     def _block(self, path: str) -> RamBlock | None:
-        head, bracket, number = path.rpartition("/block[")
+        _, bracket, number = path.rpartition("/block[")
         if not bracket or not number.endswith("]"):
             return None
         index = int(number[:-1])
@@ -206,9 +206,12 @@ def _parts_or_group(parts: list[list[Record[Any]]]) -> Iterator[Record[Any]]:
     start, stop = parts[0][0], parts[-1][-1]
     first, last = (record.path.partition("[")[2].partition("]")[0] for record in (start, stop))
     yield Record(
-        Kind.GROUP, f"section[{first}..{last}]", start.offset, stop.stop - start.offset,
+        Kind.GROUP,
+        f"section[{first}..{last}]",
+        start.offset,
+        stop.stop - start.offset,
         Group(len(parts) * len(_EMPTY_PART), f"{len(parts)} parts of ram, each only EOS"),
-    )  # fmt: skip
+    )
 
 
 def _name(record: Record[Any], step: str) -> str:

@@ -1,0 +1,224 @@
+"""What the promises on speed are worth here: each figure beside a yardstick of the same run.
+
+Absolute times mean nothing on shared machines, ratios do.  A figure is the median of several runs,
+taken in turn with its yardstick.  Exit code 1 when a promise is broken.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from fixedram_fmt.bitmap import PageBitmap
+from fixedram_fmt.schema import ram, stream
+from fixedram_fmt.schema.stream import SectionType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
+FIXEDRAM = [sys.executable, "-m", "fixedram_cli"]
+RUNS = 7
+PAGE = 4096
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something timed against a yardstick; promise is the ratio that must not be exceeded."""
+
+    name: str
+    yardstick: str
+    seconds: float
+    yardstick_seconds: float
+    promise: float | None
+
+    @property
+    def ratio(self) -> float:
+        """How many times the yardstick it takes."""
+        return self.seconds / self.yardstick_seconds
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise holds in this run."""
+        return self.promise is None or self.ratio <= self.promise
+
+
+def timed(act: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def compare(
+    name: str,
+    act: Callable[[], object],
+    yardstick: str,
+    other: Callable[[], object],
+    promise: float | None = None,
+) -> Figure:
+    act(), other()  # page cache and bytecode are warm for both
+    pairs = [(timed(act), timed(other)) for _ in range(RUNS)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Figure(name, yardstick, ours, theirs, promise)
+
+
+def command(*words: str | Path) -> Callable[[], object]:
+    def run() -> None:
+        subprocess.run(
+            [str(word) for word in words], check=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
+
+
+def write_image(path: Path, pages: int, bits: bytes, *, dense: bool) -> None:
+    """An image with one block of pages pages, the bitmap given, the pages dense or all holes."""
+    size = pages * PAGE
+    head = b"".join([
+        stream.FILE_HEADER.build(stream.FileHeader(b"QEVM", 3)),
+        stream.CONFIGURATION.build(stream.Configuration(SectionType.CONFIGURATION, b"pc-q35-10.0")),
+        stream.SUBSECTION.build(
+            stream.Subsection(SectionType.SUBSECTION, b"configuration/capabilities", 1)
+        ),
+        stream.CAPABILITIES.build(stream.Capabilities(1)),
+        stream.CAPABILITY.build(stream.Capability(b"mapped-ram")),
+        stream.SECTION.build(stream.SectionHeader(SectionType.SECTION_START, 2, b"ram", 0, 4)),
+        ram.RAM_RECORD.build(ram.RamRecord(size | ram.RamSaveFlag.MEM_SIZE)),
+        ram.BLOCK_ENTRY.build(ram.BlockEntry(b"pc.ram", size)),
+    ])  # fmt: skip
+    bitmap_offset = len(head) + ram.MAPPED_RAM_HEADER.size
+    pages_offset = -(-(bitmap_offset + len(bits)) // MIB) * MIB
+    header = ram.MappedRamHeader(1, PAGE, bitmap_offset, pages_offset)
+    with path.open("wb") as file:
+        file.write(head + ram.MAPPED_RAM_HEADER.build(header) + bits)
+        file.seek(pages_offset)
+        if dense:
+            block = os.urandom(MIB)
+            for _ in range(size // MIB):
+                file.write(block)
+        file.seek(pages_offset + size)
+        file.write(_TAIL)
+
+
+_TAIL = b"".join([
+    ram.RAM_RECORD.build(ram.RamRecord(int(ram.RamSaveFlag.EOS))),
+    stream.SECTION_FOOTER.build(stream.SectionFooter(SectionType.SECTION_FOOTER, 2)),
+    stream.EOF.build(stream.Eof(SectionType.EOF)),
+])  # fmt: skip
+
+
+def write_stream(path: Path, pages: int) -> None:
+    """An ordinary stream of pages PAGE records in a row."""
+    head = b"".join([
+        stream.FILE_HEADER.build(stream.FileHeader(b"QEVM", 3)),
+        stream.CONFIGURATION.build(stream.Configuration(SectionType.CONFIGURATION, b"pc-q35-10.0")),
+        stream.SECTION.build(stream.SectionHeader(SectionType.SECTION_START, 2, b"ram", 0, 4)),
+        ram.RAM_RECORD.build(ram.RamRecord(pages * PAGE | ram.RamSaveFlag.MEM_SIZE)),
+        ram.BLOCK_ENTRY.build(ram.BlockEntry(b"pc.ram", pages * PAGE)),
+    ])  # fmt: skip
+    content = os.urandom(PAGE)
+    with path.open("wb") as file:
+        file.write(head)
+        for page in range(pages):
+            flags = ram.RamSaveFlag.PAGE | (ram.RamSaveFlag.CONTINUE if page else 0)
+            file.write(ram.RAM_RECORD.build(ram.RamRecord(page * PAGE | flags)))
+            if not page:
+                file.write(ram.PAGE_IDSTR.build(ram.PageIdstr(b"pc.ram")))
+            file.write(content)
+        file.write(_TAIL)
+
+
+def naive_runs(bits: bytes, pages: int) -> Iterator[tuple[int, int, int]]:
+    """The runs by looking at one bit after the other."""
+    start, before = 0, bits[0] & 1
+    for page in range(pages):
+        bit = bits[page // 8] >> page % 8 & 1
+        if bit != before:
+            yield start, page, before
+            start, before = page, bit
+    yield start, pages, before
+
+
+def start_up(folder: Path) -> list[Figure]:
+    small = folder / "small.img"
+    small.write_bytes(lzma.decompress((ROOT / "samples" / "pc-once.img.xz").read_bytes()))
+    bare = command(sys.executable, "-c", "pass")
+    what = "python -c pass"
+    return [
+        compare("fixedram --version", command(*FIXEDRAM, "--version"), what, bare, 10),
+        compare("info SMALL", command(*FIXEDRAM, "info", small), what, bare, 25),
+        compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), what, bare, 25),
+        compare("dump SMALL --json", command(*FIXEDRAM, "dump", small, "--json"), what, bare),
+    ]
+
+
+def sizes(folder: Path) -> list[Figure]:
+    huge, stale, old = folder / "huge.img", folder / "stale.img", folder / "old.img"
+    pages = (1 << 40) // PAGE
+    write_image(huge, pages, (b"\1" + bytes(8191)) * (pages // 65536), dense=False)
+    # No page present, every page full of old bytes: --deep has to look at all of them.
+    write_image(stale, 1 << 19, bytes(1 << 16), dense=True)
+    write_stream(old, 1 << 17)
+    bare = command(sys.executable, "-c", "pass")
+    cat = {path: command("sh", "-c", f"cat {path} > /dev/null") for path in (stale, old)}
+    return [
+        compare("info, 1 TiB guest", command(*FIXEDRAM, "info", huge), "python -c pass", bare),
+        compare("info, 2 GiB of pages", command(*FIXEDRAM, "info", stale), "python -c pass", bare),
+        compare(
+            "dump --deep, 2 GiB of stale pages", command(*FIXEDRAM, "dump", stale, "--deep"),
+            "cat", cat[stale], 3,
+        ),
+        compare("info, ordinary stream 512 MiB", command(*FIXEDRAM, "info", old), "cat", cat[old]),
+    ]  # fmt: skip
+
+
+def bitmaps() -> list[Figure]:
+    pages = 1 << 20
+    result = []
+    for name, bits, promise in (
+        ("random bits", os.urandom(pages // 8), None),
+        ("few runs", (b"\xff" * 4096 + bytes(4096)) * (pages // 65536), 0.05),
+    ):
+        bitmap = PageBitmap.from_bytes(bits, pages)
+        if list(bitmap.runs()) != list(naive_runs(bits, pages)):
+            sys.exit("the runs are wrong, so their speed does not matter")
+        naive = partial(lambda b: deque(naive_runs(b, pages), maxlen=0), bits)
+        runs = partial(lambda b: deque(b.runs(), maxlen=0), bitmap)
+        result += [
+            compare(f"runs of 1 Mi pages, {name}", runs, "naive loop", naive, promise),
+            compare(f"count of 1 Mi pages, {name}", bitmap.count, "naive loop", naive, 0.02),
+        ]
+    return result
+
+
+def main() -> int:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory(prefix="fixedram-bench-") as name:
+        folder = Path(name)
+        figures = [*start_up(folder), *bitmaps(), *sizes(folder)]
+    table = Table("what", "ratio", "promise", "yardstick", box=None, header_style="bold")
+    for figure in figures:
+        promise = "" if figure.promise is None else f"<= {figure.promise:g}"
+        style = "" if figure.kept else "red"
+        table.add_row(figure.name, f"{figure.ratio:.3g}", promise, figure.yardstick, style=style)
+    Console().print(table)
+    return 0 if all(figure.kept for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
