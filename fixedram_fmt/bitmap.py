@@ -74,6 +74,16 @@ class Run(NamedTuple):
     present: bool
 
 
+def _swapped(data: bytes, host_long: HostLong) -> bytes:
+    """data between little-endian order and that of host_long, which is its own inverse."""
+    if not host_long.big_endian:
+        return data
+    longs = array("Q" if host_long.size == 8 else "I")
+    longs.frombytes(data)
+    longs.byteswap()
+    return longs.tobytes()
+
+
 _new_run = partial(tuple.__new__, Run)
 
 
@@ -93,8 +103,7 @@ class PageBitmap:
         self.pages = pages
         self.host_long = host_long
         self.path = path
-        bits = host_long.size * 8
-        self.length = (pages + bits - 1) // bits * host_long.size
+        self.length = self.length_of(pages, host_long)
         if offset < 0 or offset + self.length > source.size:
             raise FormatError(
                 "the bitmap lies outside the file",
@@ -103,6 +112,12 @@ class PageBitmap:
                 expected=f"{self.length} bytes inside the file's {source.size:#x}",
                 found=f"{offset:#x}..{offset + self.length:#x}",
             )
+
+    @staticmethod
+    def length_of(pages: int, host_long: HostLong) -> int:
+        """Bytes of a bitmap for so many pages: BITS_TO_LONGS(pages) longs."""
+        bits = host_long.size * 8
+        return (pages + bits - 1) // bits * host_long.size
 
     @classmethod
     def of_block(
@@ -132,10 +147,8 @@ class PageBitmap:
         if not self.host_long.big_endian:
             return self.source.read_exact(self.offset + first, last - first, self.path)
         start, stop = first // size * size, (last + size - 1) // size * size
-        longs = array("Q" if size == 8 else "I")
-        longs.frombytes(self.source.read_exact(self.offset + start, stop - start, self.path))
-        longs.byteswap()
-        return longs.tobytes()[first - start : last - start]
+        data = self.source.read_exact(self.offset + start, stop - start, self.path)
+        return _swapped(data, self.host_long)[first - start : last - start]
 
     def _data_bytes(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Chunks of bytes [first, last) that can hold a set bit: holes of the file are skipped."""
@@ -174,6 +187,17 @@ class PageBitmap:
         cells = max(1, min(cells, self.pages))
         edges = [self.pages * cell // cells for cell in range(cells + 1)]
         return [(self.count(start, stop), stop - start) for start, stop in pairwise(edges)]
+
+    def converted(self, host_long: HostLong) -> Iterator[tuple[int, bytes]]:
+        """The bitmap as host_long stores it, in chunks (offset inside it, bytes); holes left out.
+
+        Bits past the last page are dropped where the lengths differ.
+        """
+        length = self.length_of(self.pages, host_long)
+        for first, last in self._data_bytes(0, self.length):
+            data = self._chunk(first, last)[: max(0, length - first)]
+            data += bytes(-len(data) % host_long.size)
+            yield first, _swapped(data, host_long)
 
     def tail_bits(self) -> int:
         """How many bits past the last page are set; a loader ignores them."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.schema.base import FieldSpan
 
-__all__ = ["BlockRegion", "Group", "PagesRun", "fields", "layout", "leaves", "merged"]
+__all__ = ["BlockRegion", "Group", "PagesRun", "fields", "layout", "leaves", "merged", "stale_runs"]
 
 _SCAN_STEP = 1 << 20
 
@@ -56,8 +56,11 @@ class Group:
     note: str = ""
 
 
-def leaves(image: Image, *, deep: bool = False) -> Iterator[Record[Any]]:
-    """The leaves of image; deep reads absent pages too and tells those that hold stale bytes."""
+def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[Record[Any]]:
+    """The leaves of image; deep reads absent pages too and tells those that hold stale bytes.
+
+    Without runs the pages of a block are one leaf, whose value is the RamBlock.
+    """
     frontier = image.container.stream_offset
     stop = image.source.size
     claims = _region_claims(image)
@@ -69,7 +72,7 @@ def leaves(image: Image, *, deep: bool = False) -> Iterator[Record[Any]]:
         if record.offset > frontier:
             yield paddings.own(frontier, record.offset)
             frontier = record.offset
-        for leaf in _expanded(image, record, deep=deep):
+        for leaf in _expanded(image, record, deep=deep) if runs else (record,):
             start, last = max(leaf.offset, frontier), min(leaf.stop, end)
             if last > start:
                 yield replace(leaf, offset=start, length=last - start)
@@ -173,7 +176,7 @@ def _absent_or_stale(
 ) -> Iterator[Record[PagesRun]]:
     """The absent pages [start, stop) as maximal runs of empty and of stale ones."""
     at, state = start, "absent"
-    for first, last in _stale_runs(image, block, start, stop):
+    for first, last in stale_runs(image, block, start, stop):
         if first > at:
             yield _pages(block, state, at, first)
         yield _pages(block, "stale", first, last)
@@ -182,7 +185,7 @@ def _absent_or_stale(
         yield _pages(block, state, at, stop)
 
 
-def _stale_runs(image: Image, block: RamBlock, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def stale_runs(image: Image, block: RamBlock, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Maximal runs of pages in [start, stop) that hold a byte other than 0; holes are not read."""
     begin = block.pages_offset + start * block.page_size
     end = min(block.pages_offset + stop * block.page_size, image.source.size)

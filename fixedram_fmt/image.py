@@ -63,6 +63,7 @@ class Image:
         self.stopped: FormatError | None = None
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
         self._opened = [source]
+        self.outer = source
         self._walker = StreamWalker(source, container.stream_offset)
         self._records_seen = 0
         try:
@@ -100,6 +101,7 @@ class Image:
             outer.close()
             raise
         image._opened = [inner, outer]
+        image.outer = outer
         return image
 
     def close(self) -> None:
@@ -178,6 +180,14 @@ class Image:
     def notes(self) -> list[Note]:
         """Oddities that did not stop the walk."""
         return self._walker.ram.notes
+
+    @property
+    def offset_bias(self) -> int:
+        """By how many bytes all offsets in the headers are too large: cut out of a container.
+
+        0 for a sound image.  Blocks carry corrected offsets, records what the file says.
+        """
+        return self._walker.ram.offset_bias
 
     @property
     def complete(self) -> bool:

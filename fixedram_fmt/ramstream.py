@@ -63,6 +63,8 @@ class RamState:
     blocks: list[RamBlock] = field(default_factory=list)
     page_sets: dict[bytes, PageSet] = field(default_factory=dict)
     last_idstr: bytes | None = None
+    #: By how much all offsets in the headers are wrong: the image was cut out of its container.
+    offset_bias: int = 0
     notes: list[Note] = field(default_factory=list)
 
     @property
@@ -188,13 +190,18 @@ def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any],
     state.blocks.append(block)
     if state.mapped:
         header = cursor.take(ram.MAPPED_RAM_HEADER, Kind.MAPPED_RAM_HEADER, f"{path}/header")
-        block = state.blocks[-1] = _with_header(block, header)
+        if len(state.blocks) == 1:
+            state.offset_bias = _offset_bias(cursor, header, block.used_length)
+        block = state.blocks[-1] = _with_header(block, header, state.offset_bias)
         yield header
     return block
 
 
-def _with_header(block: RamBlock, header: Record[ram.MappedRamHeader]) -> RamBlock:
+def _with_header(
+    block: RamBlock, header: Record[ram.MappedRamHeader], offset_bias: int
+) -> RamBlock:
     value = header.value
+    bias = offset_bias if value.bitmap_offset or value.pages_offset else 0
     return replace(
         block,
         mapped=True,
@@ -202,9 +209,39 @@ def _with_header(block: RamBlock, header: Record[ram.MappedRamHeader]) -> RamBlo
         header_offset=header.offset,
         header_version=value.version,
         header_page_size=value.page_size,
-        bitmap_offset=value.bitmap_offset,
-        pages_offset=value.pages_offset,
+        bitmap_offset=value.bitmap_offset - bias,
+        pages_offset=value.pages_offset - bias,
     )
+
+
+def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_length: int) -> int:
+    """By how much the offsets in the first header are wrong, 0 when they are right.
+
+    QEMU puts the bitmap right behind the header.  Where the header points elsewhere, and only that
+    difference leads to something that can follow the block's pages, the image was moved without
+    its offsets.
+    """
+    bias = header.value.bitmap_offset - header.stop
+    if bias == 0 or not header.value.bitmap_offset:
+        return 0
+    behind = header.value.pages_offset + used_length - cursor.offset
+    if _list_goes_on(cursor, behind) or not _list_goes_on(cursor, behind - bias):
+        return 0
+    return bias
+
+
+def _list_goes_on(cursor: Cursor, ahead: int) -> bool:
+    """Whether another block's entry, or the EOS behind the last one, lies ahead bytes from here."""
+    if cursor.offset + ahead < 0 or ahead > cursor.remaining:
+        return False
+    try:
+        word = cursor.look(ram.RAM_RECORD, Kind.EOS, "", ahead).value.word
+        if word == RamSaveFlag.EOS:
+            return True
+        name = cursor.look(ram.BLOCK_ENTRY, Kind.BLOCK, "", ahead).value.idstr
+    except FormatError:
+        return False
+    return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def _looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:

@@ -70,6 +70,7 @@ class ImageSummary:
     capabilities: list[str]
     target_page_size: int
     byte_order: dict[str, str] | None
+    offset_bias: int
     uuid: str | None
     complete: bool
     stopped: dict[str, Any] | None
@@ -113,6 +114,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
         capabilities=image.capabilities,
         target_page_size=image.target_page_size,
         byte_order=_byte_order(image),
+        offset_bias=image.offset_bias,
         uuid=image.uuid,
         complete=image.complete,
         stopped=_stopped(image),

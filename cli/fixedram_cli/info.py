@@ -102,6 +102,8 @@ def _facts(summary: ImageSummary) -> list[tuple[str, str]]:
     if summary.byte_order:
         order, reason = summary.byte_order["host_long"], summary.byte_order["reason"]
         facts.append(("bitmaps", f"{order}-endian ({reason})"))
+    if summary.offset_bias:
+        facts.append(("offsets", _bias(summary.offset_bias)))
     if summary.uuid:
         facts.append(("uuid", summary.uuid))
     facts.append(("sections", _sections(summary)))
@@ -148,6 +150,11 @@ def _sections(summary: ImageSummary) -> str:
     has_ram = any(section.name == "ram" for section in summary.sections)
     ram = f"ram (START and {count(ram_parts, 'part')})" if has_ram else "no ram"
     return f"{ram}, {count(summary.devices, 'device')}"
+
+
+def _bias(bias: int) -> str:
+    what = "cut out of its container" if bias > 0 else "put behind something else"
+    return f"all wrong by {bias:+,}: {what}; fixedram copy --rebase auto repairs it"
 
 
 def _vmdesc(vmdesc: dict[str, Any] | None) -> str:
