@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
 
-__all__ = ["HostLong", "PageBitmap", "PageSet", "Run"]
+__all__ = ["HostLong", "PageBitmap", "PageSet", "Run", "swapped"]
 
 #: Bytes of bitmap looked at in one step: 8 Mi pages, 32 GiB of guest with 4 KiB pages.
 _CHUNK = 1 << 20
@@ -74,7 +74,7 @@ class Run(NamedTuple):
     present: bool
 
 
-def _swapped(data: bytes, host_long: HostLong) -> bytes:
+def swapped(data: bytes, host_long: HostLong) -> bytes:
     """data between little-endian order and that of host_long, which is its own inverse."""
     if not host_long.big_endian:
         return data
@@ -148,7 +148,7 @@ class PageBitmap:
             return self.source.read_exact(self.offset + first, last - first, self.path)
         start, stop = first // size * size, (last + size - 1) // size * size
         data = self.source.read_exact(self.offset + start, stop - start, self.path)
-        return _swapped(data, self.host_long)[first - start : last - start]
+        return swapped(data, self.host_long)[first - start : last - start]
 
     def _data_bytes(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Chunks of bytes [first, last) that can hold a set bit: holes of the file are skipped."""
@@ -197,7 +197,7 @@ class PageBitmap:
         for first, last in self._data_bytes(0, self.length):
             data = self._chunk(first, last)[: max(0, length - first)]
             data += bytes(-len(data) % host_long.size)
-            yield first, _swapped(data, host_long)
+            yield first, swapped(data, host_long)
 
     def tail_bits(self) -> int:
         """How many bits past the last page are set; a loader ignores them."""

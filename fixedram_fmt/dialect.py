@@ -23,16 +23,28 @@ ORDINARY = "ordinary"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One way of writing a fixed layout: its name, and the capability by which it is recognised."""
+    """One way of writing a fixed layout: its name, its capability, and what goes around it."""
 
     name: str
     capability: bytes
     qemu_versions: str
+    #: Whether MULTIFD_FLUSH is sent before the last EOS, with multifd on and the property off.
+    flush_at_end: bool
+    #: Whether a SWITCHOVER_START command precedes the last RAM section (since 10.0).
+    switchover_start: bool
 
 
 DIALECTS = (
-    Dialect("mapped-ram", b"mapped-ram", "9.0 and later"),
-    Dialect("fixed-ram-v4", b"fixed-ram", "review version 4, never released"),
+    Dialect(
+        "mapped-ram", b"mapped-ram", "9.0 and later", flush_at_end=False, switchover_start=True
+    ),
+    Dialect(
+        "fixed-ram-v4",
+        b"fixed-ram",
+        "review version 4, never released",
+        flush_at_end=True,
+        switchover_start=False,
+    ),
 )
 
 

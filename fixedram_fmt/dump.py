@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.schema.base import FieldSpan
 
-__all__ = ["BlockRegion", "Group", "PagesRun", "fields", "layout", "leaves", "merged", "stale_runs"]
+__all__ = [
+    "BlockRegion",
+    "Group",
+    "PagesRun",
+    "fields",
+    "layout",
+    "leaves",
+    "merged",
+    "stale_runs",
+    "values",
+]
 
 _SCAN_STEP = 1 << 20
 
@@ -235,9 +245,15 @@ def _non_zero_runs(
 
 def fields(record: Record[Any]) -> dict[str, Any]:
     """The values of a leaf by QEMU's names: numbers, names as text, other bytes as hex."""
-    value = record.value
+    return values(record.kind, record.value)
+
+
+def values(kind: Kind, value: Any) -> dict[str, Any]:
+    """What a structure or region of that kind says; {} for none."""
+    if value is None:
+        return {}
     if isinstance(value, ram.RamRecord):
-        return _ram_word(record.kind, value.word)
+        return _ram_word(kind, value.word)
     shown: dict[str, Any] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)

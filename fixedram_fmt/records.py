@@ -60,6 +60,10 @@ class Kind(StrEnum):
     BITMAP = "bitmap"
     PADDING = "padding"
     PAGES = "pages"
+    # around the stream
+    LIBVIRT_HEADER = "libvirt_header"
+    LIBVIRT_XML = "libvirt_xml"
+    PREFIX = "prefix"
     # bytes with no structure of their own
     UNKNOWN = "unknown"
     GAP = "gap"

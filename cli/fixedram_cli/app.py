@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from fixedram_cli.copy import copy
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
+from fixedram_cli.synth import synth
 
 __all__ = ["app", "settings"]
 
@@ -56,3 +58,5 @@ def _globals(
 
 app.command()(info)
 app.command()(dump)
+app.command()(copy)
+app.command()(synth)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +31,7 @@ def main() -> NoReturn:
         sys.exit(0)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_encode(stream)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         from fixedram_cli.app import app
 
@@ -46,6 +48,11 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(error)
     sys.exit(0)
+
+
+def _terminated(number: int, _frame: object) -> NoReturn:
+    """SIGTERM ends the command as an exception would: what is unfinished is taken away."""
+    sys.exit(128 + number)
 
 
 def _never_fail_to_encode(stream: TextIO) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,13 @@ class OutputFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class Container(StrEnum):
+    """What a stream can be packed in."""
+
+    NONE = "none"
+    LIBVIRT = "libvirt"
 
 
 class ByteOrder(StrEnum):
@@ -47,6 +55,12 @@ ByteOrderOption = Annotated[
         metavar="ORDER",
         show_default=False,
     ),
+]
+OutputFile = Annotated[
+    Path | None, typer.Option("-o", "--out", help="File to write.", show_default=False)
+]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="Print where everything would go, and write nothing.")
 ]
 Deep = Annotated[
     bool, typer.Option("--deep", help="Read absent pages too, and tell those with stale data.")

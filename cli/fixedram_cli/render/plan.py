@@ -1,0 +1,73 @@
+"""What commands that write share: the plan on paper, the file when it is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from fixedram_cli.render.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from fixedram_fmt.build.layout import Piece
+
+__all__ = ["finish", "require_target"]
+
+
+def require_target(out: Path | None, *, plan: bool) -> None:
+    """A usage error where there is neither a file to write nor a plan to print."""
+    if out is None and not plan:
+        raise typer.BadParameter("give the file to write, or --plan", param_hint="-o")
+
+
+def finish(pieces: Iterable[Piece], out: Path | None, *, plan: bool, as_json: bool) -> None:
+    """Print the plan, or execute it and say what was made."""
+    if plan or out is None:
+        _print_plan(pieces, as_json=as_json)
+        return
+    from fixedram_fmt.build.layout import write_pieces
+    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.units import human_size
+
+    with replacing(out) as output:
+        size = write_pieces(pieces, output)
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json
+        from fixedram_fmt.image import Image
+        from fixedram_fmt.summary import summarize
+
+        with Image.open(str(out), search=True) as image:
+            print_json(summarize(image, str(out)).as_dict())
+    else:
+        print(f"{visible(str(out))}: {human_size(size)}")
+
+
+def _print_plan(pieces: Iterable[Piece], *, as_json: bool) -> None:
+    from fixedram_fmt.dump import values
+    from fixedram_fmt.units import human_size
+
+    rows = (piece for piece in pieces if piece.content.length)
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json_list
+
+        print_json_list(
+            {},
+            "pieces",
+            (
+                {
+                    "offset": piece.offset,
+                    "length": piece.content.length,
+                    "kind": piece.kind.value,
+                    "path": piece.path,
+                    "fields": values(piece.kind, piece.value),
+                }
+                for piece in rows
+            ),
+        )
+        return
+    for piece in rows:
+        size = human_size(piece.content.length)
+        print(f"{piece.offset:#14x}  {size:>10}  {piece.kind.value:18}  {visible(piece.path)}")

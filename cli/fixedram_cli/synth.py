@@ -1,0 +1,128 @@
+"""`fixedram synth`: an image made from a spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fixedram_cli.options import (
+    ByteOrderOption,
+    Container,
+    Json,
+    Output,
+    OutputFile,
+    OutputFormat,
+    PlanOption,
+)
+
+if TYPE_CHECKING:
+    from fixedram_fmt.build.spec import ImageSpec
+
+
+def _option(name: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, show_default=False)
+
+
+def synth(
+    spec: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SPEC]", help="TOML or JSON file; options override it.",
+                       show_default=False),
+    ] = None,
+    out: OutputFile = None,
+    machine: Annotated[str | None, _option("--machine", "Machine type in the stream.")] = None,
+    dialect: Annotated[
+        str | None, _option("--dialect", "Who writes: mapped-ram or fixed-ram-v4.")
+    ] = None,
+    block: Annotated[
+        list[str] | None,
+        _option("--block", "A RAM block; may be given several times. Patterns: zero, random, "
+                "counter, text.", "NAME=SIZE[:PATTERN[:DENSITY]]"),
+    ] = None,
+    page_size: Annotated[str | None, _option("--page-size", "Target page size.", "SIZE")] = None,
+    rounds: Annotated[int | None, _option("--rounds", "Rounds of a live save.")] = None,
+    multifd: Annotated[
+        bool | None, _option("--multifd/--no-multifd", "Whether the sender used multifd.")
+    ] = None,
+    channels: Annotated[int | None, _option("--channels", "multifd channels of the sender.")] = None,
+    flush: Annotated[
+        bool | None,
+        _option(
+            "--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
+            "The sender's migration property of that name.",
+        ),
+    ] = None,
+    uuid: Annotated[str | None, _option("--uuid", "The guest's UUID.")] = None,
+    offset: Annotated[str | None, _option("--offset", "Where the stream starts.", "OFFSET")] = None,
+    align: Annotated[str | None, _option("--align", "Alignment of the pages.", "SIZE")] = None,
+    container: Annotated[
+        Container | None, _option("--container", "What the stream is packed in.", "none|libvirt")
+    ] = None,
+    devices_from: Annotated[
+        str | None, _option("--devices-from", "Take the device sections of another image.", "IMAGE")
+    ] = None,
+    vmdesc: Annotated[
+        bool | None, _option("--vmdesc/--no-vmdesc", "Whether a description is at the end.")
+    ] = None,
+    byte_order: ByteOrderOption = None,
+    seed: Annotated[int | None, _option("--seed", "Same seed, same bytes.")] = None,
+    plan: PlanOption = False,
+    json_: Json = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:  # fmt: skip
+    """Write an image from a spec or from options.
+
+    Example: fixedram synth -o test.img --machine pc --block pc.ram=64M:counter:0.25
+
+    Example: fixedram synth spec.toml -o test.img --seed 7
+
+    Example: fixedram synth -o huge.img --block pc.ram=1T:random:0.00001 --rounds 3 --plan
+    """
+    from fixedram_cli.render.plan import finish, require_target
+    from fixedram_fmt.build.synth import synthesize
+
+    require_target(out, plan=plan)
+    overrides = {
+        "machine": machine,
+        "dialect": dialect,
+        "page_size": page_size,
+        "rounds": rounds,
+        "multifd": multifd,
+        "channels": channels,
+        "multifd_flush_after_each_section": flush,
+        "uuid": uuid,
+        "offset": offset,
+        "align": align,
+        "devices_from": devices_from,
+        "vmdesc": vmdesc,
+        "byte_order": byte_order.value if byte_order else None,
+        "seed": seed,
+    }
+    made = _spec(spec, overrides, block or [], container)
+    as_json = json_ or output is OutputFormat.JSON
+    if made.devices_from is None:
+        finish(synthesize(made), out, plan=plan, as_json=as_json)
+        return
+    from fixedram_fmt.image import Image
+
+    with Image.open(made.devices_from) as donor:
+        finish(synthesize(made, donor), out, plan=plan, as_json=as_json)
+
+
+def _spec(
+    path: Path | None, overrides: dict[str, Any], blocks: list[str], container: Container | None
+) -> ImageSpec:
+    """The spec of the file, with what options say in its place."""
+    import msgspec
+
+    from fixedram_fmt.build.spec import ContainerSpec, ImageSpec, load_spec, parse_block
+
+    made = load_spec(path) if path else ImageSpec()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if blocks:
+        given["blocks"] = [parse_block(text) for text in blocks]
+    if container is not None:
+        given["container"] = ContainerSpec(kind=container.value)
+    return msgspec.structs.replace(made, **given)
