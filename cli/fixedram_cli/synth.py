@@ -42,11 +42,18 @@ def synth(
                 "counter, text.", "NAME=SIZE[:PATTERN[:DENSITY]]"),
     ] = None,
     page_size: Annotated[str | None, _option("--page-size", "Target page size.", "SIZE")] = None,
+    target_page_bits: Annotated[
+        bool | None,
+        _option(
+            "--target-page-bits/--no-target-page-bits",
+            "Say the page size in the configuration, as QEMU does for ARM.",
+        ),
+    ] = None,
     rounds: Annotated[int | None, _option("--rounds", "Rounds of a live save.")] = None,
     multifd: Annotated[
         bool | None, _option("--multifd/--no-multifd", "Whether the sender used multifd.")
     ] = None,
-    channels: Annotated[int | None, _option("--channels", "multifd channels of the sender.")] = None,
+    channels: Annotated[int | None, _option("--channels", "The sender's multifd channels.")] = None,
     flush: Annotated[
         bool | None,
         _option(
@@ -88,6 +95,7 @@ def synth(
         "machine": machine,
         "dialect": dialect,
         "page_size": page_size,
+        "target_page_bits": target_page_bits,
         "rounds": rounds,
         "multifd": multifd,
         "channels": channels,
