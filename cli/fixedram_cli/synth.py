@@ -75,6 +75,13 @@ def synth(
     ] = None,
     byte_order: ByteOrderOption = None,
     seed: Annotated[int | None, _option("--seed", "Same seed, same bytes.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        _option("--fault", "Break one thing (--list-faults); may be given several times.", "NAME"),
+    ] = None,
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", help="Show every fault and what QEMU does with it.")
+    ] = False,
     plan: PlanOption = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
@@ -88,9 +95,15 @@ def synth(
     Example: fixedram synth -o huge.img --block pc.ram=1T:random:0.00001 --rounds 3 --plan
     """
     from fixedram_cli.render.plan import finish, require_target
+    from fixedram_fmt.build.faults import fault_named
     from fixedram_fmt.build.synth import synthesize
 
+    as_json = json_ or output is OutputFormat.JSON
+    if list_faults:
+        _list_faults(as_json=as_json)
+        return
     require_target(out, plan=plan)
+    faults = [fault_named(name) for name in fault or ()]
     overrides = {
         "machine": machine,
         "dialect": dialect,
@@ -109,14 +122,43 @@ def synth(
         "seed": seed,
     }
     made = _spec(spec, overrides, block or [], container)
-    as_json = json_ or output is OutputFormat.JSON
     if made.devices_from is None:
-        finish(synthesize(made), out, plan=plan, as_json=as_json)
+        planned = synthesize(made, None, faults)
+        finish(planned.pieces, out, plan=plan, as_json=as_json, cut=planned.size)
         return
     from fixedram_fmt.image import Image
 
     with Image.open(made.devices_from) as donor:
-        finish(synthesize(made, donor), out, plan=plan, as_json=as_json)
+        planned = synthesize(made, donor, faults)
+        finish(planned.pieces, out, plan=plan, as_json=as_json, cut=planned.size)
+
+
+def _list_faults(*, as_json: bool) -> None:
+    from fixedram_fmt.build.faults import catalogue
+
+    faults = catalogue().values()
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json
+
+        print_json(
+            {
+                "faults": [
+                    {
+                        "name": fault.name,
+                        "text": fault.text,
+                        "qemu-10.0": fault.plain.value,
+                        "qemu-10.0 multifd": fault.multifd.value,
+                    }
+                    for fault in faults
+                ]
+            }
+        )
+        return
+    for fault in faults:
+        outcome = fault.plain.value
+        if fault.multifd is not fault.plain:
+            outcome += f" ({fault.multifd.value} with multifd)"
+        print(f"{fault.name:26} {fault.text}; QEMU 10.0 {outcome}")
 
 
 def _spec(

@@ -23,7 +23,14 @@ def require_target(out: Path | None, *, plan: bool) -> None:
         raise typer.BadParameter("give the file to write, or --plan", param_hint="-o")
 
 
-def finish(pieces: Iterable[Piece], out: Path | None, *, plan: bool, as_json: bool) -> None:
+def finish(
+    pieces: Iterable[Piece],
+    out: Path | None,
+    *,
+    plan: bool,
+    as_json: bool,
+    cut: int | None = None,
+) -> None:
     """Print the plan, or execute it and say what was made."""
     if plan or out is None:
         _print_plan(pieces, as_json=as_json)
@@ -33,7 +40,7 @@ def finish(pieces: Iterable[Piece], out: Path | None, *, plan: bool, as_json: bo
     from fixedram_fmt.units import human_size
 
     with replacing(out) as output:
-        size = write_pieces(pieces, output)
+        size = write_pieces(pieces, output, cut)
     if as_json:
         from fixedram_cli.render.jsonout import print_json
         from fixedram_fmt.image import Image
