@@ -77,8 +77,10 @@ def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[R
     paddings = _Paddings(image.blocks)
     for record in heapq.merge(_stream(image), claims, key=lambda item: item.offset):
         end = min(record.stop, stop)
-        if end <= frontier:
-            continue  # a hostile file may describe the same bytes twice: the first owner keeps them
+        if end <= frontier or record.offset >= stop:
+            # A hostile file describes the same bytes twice, and the first owner keeps them, or
+            # bytes that it does not have.
+            continue
         if record.offset > frontier:
             yield paddings.own(frontier, record.offset)
             frontier = record.offset

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.source import Source
     from fixedram_fmt.vmstate.vmdesc import DeviceDescription
 
-__all__ = ["PARTS_CEILING", "SECTIONS_CEILING", "StreamWalker"]
+__all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "SECTIONS_CEILING", "StreamWalker"]
 
+#: More capabilities than any QEMU has.
+CAPABILITIES_CEILING = 1024
 #: More sections (STARTs and FULLs) than any machine has devices.
 SECTIONS_CEILING = 65536
 #: More sections and parts in all than a save of a day has, at 10 parts a second.
@@ -182,12 +184,12 @@ class StreamWalker:
         count = self.cursor.take(stream.CAPABILITIES, Kind.CAPABILITIES, f"{path}/count")
         yield count
         for number in range(count.value.caps_count):
-            if number > SECTIONS_CEILING:
+            if number >= CAPABILITIES_CEILING:
                 raise FormatError(
                     "the list of capabilities does not end",
                     offset=self.cursor.offset,
                     path=path,
-                    expected=f"at most {SECTIONS_CEILING}",
+                    expected=f"at most {CAPABILITIES_CEILING}",
                     found=str(count.value.caps_count),
                 )
             name = self.cursor.take(stream.CAPABILITY, Kind.CAPABILITY, f"{path}/name[{number}]")
