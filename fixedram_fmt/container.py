@@ -127,7 +127,14 @@ def locate_stream(
     compression = compression_of(head)
     if compression:
         unpacked, why = spool_compressed(source, 0, compression)
-        inner, container = locate_stream(unpacked, search=search)
+        try:
+            inner, container = locate_stream(unpacked, search=search)
+        except FormatError as error:
+            if not why:
+                raise
+            raise FormatError(
+                f"{why}, and nothing usable comes before that", offset=0, path=compression
+            ) from error
         return inner, replace(container, compression=compression, cut_short=why)
     if search:
         found = _search(source)

@@ -7,7 +7,6 @@ library has random access and memory stays bounded.
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import lzma
 import os
@@ -67,14 +66,15 @@ def spool_compressed(source: Source, offset: int, compression: str) -> tuple[Sou
 
     Raises UnsupportedError when this Python cannot undo the compression.
     """
-    opener = _OPENERS.get(compression)
-    if opener is None:
+    make = _DECOMPRESSORS.get(compression)
+    if make is None:
         raise UnsupportedError(
             f"{compression} compression cannot be read",
             offset=offset,
             hint=f"decompress it first: tail -c +{offset + 1} FILE | {compression} -dc > IMAGE",
         )
-    stream = opener(io.BufferedReader(_Forward(source, offset), _STEP))
+    packed = io.BufferedReader(_Forward(source, offset), _STEP)
+    stream = _Unpacker(packed, make, COMPRESSIONS[compression])
     return _spool(lambda: stream.read(_STEP), f"{source.name} ({compression})")
 
 
@@ -120,31 +120,63 @@ def _write_sparse(fd: int, chunk: bytes, offset: int) -> None:
                 view, start = view[done:], start + done  # noqa: PLW2901 - the rest of the piece
 
 
-class _Incremental:
-    """read() over a decompressor object of the standard library's common interface."""
+class _Unpacker:
+    """read() over the decompressor objects of the standard library.
 
-    def __init__(self, stream: io.BufferedReader, decompressor: Any) -> None:
+    Unlike their file classes it gives all that was unpacked before the data turned out to be cut
+    off.  Several compressed streams in a row (pigz, `cat a.xz b.xz`) are one.
+    """
+
+    def __init__(
+        self, stream: io.BufferedReader[Any], make: Callable[[], Any], magic: bytes
+    ) -> None:
         self._stream = stream
-        self._decompressor = decompressor
+        self._make = make
+        self._magic = magic
+        self._decompressor = make()
+        self._left = b""
 
     def read(self, size: int) -> bytes:
-        while not self._decompressor.eof:
-            data = b""
-            if self._decompressor.needs_input:
+        while True:
+            if self._decompressor.eof:
+                self._left = self._decompressor.unused_data or self._stream.read(_STEP)
+                if not self._left.startswith(self._magic):
+                    return b""
+                self._decompressor = self._make()
+            data = self._left
+            self._left = b""
+            if not data and self._decompressor.needs_input:
                 data = self._stream.read(_STEP)
                 if not data:
                     raise EOFError("compressed data ends too early")
             piece: bytes = self._decompressor.decompress(data, size)
             if piece:
                 return piece
-        return b""
 
 
-def _open_xz(stream: io.BufferedReader) -> _Incremental:
-    return _Incremental(stream, lzma.LZMADecompressor(memlimit=_XZ_MEMORY))
+class _Gunzip:
+    """zlib's decompressor behind the interface that bz2, lzma and zstd share."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, size)
 
 
-def _open_zstd(stream: io.BufferedReader) -> _Incremental:
+def _zstd_decompressor() -> Any:
     try:
         from compression import zstd  # Python 3.14
     except ImportError:
@@ -155,12 +187,12 @@ def _open_zstd(stream: io.BufferedReader) -> _Incremental:
                 "zstd compression needs Python 3.14 or the zstd extra",
                 hint="pip install 'fixedram[zstd]', or decompress it first with zstd -dc",
             ) from error
-    return _Incremental(stream, zstd.ZstdDecompressor())
+    return zstd.ZstdDecompressor()
 
 
-_OPENERS: dict[str, Callable[[io.BufferedReader], Any]] = {
-    "gzip": lambda stream: gzip.GzipFile(fileobj=stream),
-    "bzip2": bz2.BZ2File,
-    "xz": _open_xz,
-    "zstd": _open_zstd,
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "gzip": _Gunzip,
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY),
+    "zstd": _zstd_decompressor,
 }

@@ -1,0 +1,85 @@
+"""Small images made by the writer, in memory; builders.py makes them without it."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt import Image, Source
+from fixedram_fmt.build.spec import spec_from
+from fixedram_fmt.build.synth import synthesize
+from fixedram_fmt.container import Container
+from fixedram_fmt.schema import ram, stream
+from fixedram_fmt.schema.ram import RamSaveFlag
+from fixedram_fmt.schema.stream import SectionType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fixedram_fmt.build.faults import Fault
+
+__all__ = ["PAGE", "image_of", "made", "ordinary", "ram_word"]
+
+PAGE = 4096
+
+
+class _Buffer:
+    """An Output that keeps everything in memory."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+
+    def write(self, offset: int, data: Any) -> None:
+        self._file.seek(offset)
+        self._file.write(data)
+
+    def finish(self, size: int) -> bytes:
+        return self._file.getvalue().ljust(size, b"\0")[:size]
+
+
+def made(*, faults: Sequence[Fault] = (), **spec: Any) -> bytes:
+    """The bytes of a synthesised image; small unless the spec says otherwise."""
+    document = {
+        "blocks": [
+            {"name": "pc.ram", "size": 8 * PAGE, "pattern": "counter", "density": 0.5},
+            {"name": "pc.rom", "size": 2 * PAGE, "pattern": "text"},
+        ],
+        "align": PAGE,
+        "devices": [{"name": "timer", "data": "00" * 24}, {"name": "cpu", "data": "7e" * 40}],
+        **spec,
+    }
+    plan = synthesize(spec_from(document), None, faults)
+    buffer = _Buffer()
+    for piece in plan.pieces:
+        piece.content.write(buffer, piece.offset)  # type: ignore[arg-type]
+    size = max(piece.stop for piece in plan.pieces)
+    return buffer.finish(size if plan.size is None else min(size, plan.size))
+
+
+def image_of(raw: bytes, offset: int = 0) -> Image:
+    """An Image on bytes in memory."""
+    return Image(Source.from_buffer(raw), Container("bare", offset))
+
+
+def ram_word(address: int, *flags: RamSaveFlag) -> bytes:
+    """The u64 of a RAM record."""
+    word = address
+    for flag in flags:
+        word |= flag
+    return ram.RAM_RECORD.build(ram.RamRecord(word))
+
+
+def ordinary(records: bytes, *, length: int = 64 * PAGE) -> bytes:
+    """An ordinary stream with one block `pc.ram` and the given RAM records in its START."""
+    footer = stream.SectionFooter(SectionType.SECTION_FOOTER, 1)
+    return b"".join([
+        stream.FILE_HEADER.build(stream.FileHeader(b"QEVM", 3)),
+        stream.CONFIGURATION.build(stream.Configuration(SectionType.CONFIGURATION, b"pc")),
+        stream.SECTION.build(stream.SectionHeader(SectionType.SECTION_START, 1, b"ram", 0, 4)),
+        ram_word(length, RamSaveFlag.MEM_SIZE),
+        ram.BLOCK_ENTRY.build(ram.BlockEntry(b"pc.ram", length)),
+        records,
+        ram_word(0, RamSaveFlag.EOS),
+        stream.SECTION_FOOTER.build(footer),
+        stream.EOF.build(stream.Eof(SectionType.EOF)),
+    ])  # fmt: skip
