@@ -34,3 +34,8 @@ samples: $(READY)
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What in spec/ is made from the code.
+.PHONY: spec
+spec: $(READY)
+	$(BIN)/python -c 'import json; from fixedram_fmt.build.spec import json_schema; print(json.dumps(json_schema(), indent=1))' > spec/synth.schema.json

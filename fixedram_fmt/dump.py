@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.pages import stale_runs
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
@@ -34,11 +35,8 @@ __all__ = [
     "layout",
     "leaves",
     "merged",
-    "stale_runs",
     "values",
 ]
-
-_SCAN_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,58 +186,13 @@ def _absent_or_stale(
 ) -> Iterator[Record[PagesRun]]:
     """The absent pages [start, stop) as maximal runs of empty and of stale ones."""
     at, state = start, "absent"
-    for first, last in stale_runs(image, block, start, stop):
+    for first, last in stale_runs(image.source, block, start, stop):
         if first > at:
             yield _pages(block, state, at, first)
         yield _pages(block, "stale", first, last)
         at = last
     if stop > at:
         yield _pages(block, state, at, stop)
-
-
-def stale_runs(image: Image, block: RamBlock, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Maximal runs of pages in [start, stop) that hold a byte other than 0; holes are not read."""
-    begin = block.pages_offset + start * block.page_size
-    end = min(block.pages_offset + stop * block.page_size, image.source.size)
-    open_first, open_last = start, start
-    for extent in image.source.extents(begin, end):
-        if not extent.data:
-            continue
-        first = (extent.start - block.pages_offset) // block.page_size
-        last = -(-(extent.stop - block.pages_offset) // block.page_size)
-        # Pages of two extents may meet: what the last scan covered is not scanned again.
-        for low, high in _non_zero_runs(image, block, max(first, open_last), min(last, stop)):
-            if low == open_last and open_last > open_first:
-                open_last = high
-                continue
-            if open_last > open_first:
-                yield open_first, open_last
-            open_first, open_last = low, high
-    if open_last > open_first:
-        yield open_first, open_last
-
-
-def _non_zero_runs(
-    image: Image, block: RamBlock, start: int, stop: int
-) -> Iterator[tuple[int, int]]:
-    import numpy as np
-
-    step = max(1, _SCAN_STEP // block.page_size)
-    # One buffer for all steps: fresh memory costs more than the reading.
-    flat = memoryview(bytearray(step * block.page_size))
-    buffer = np.frombuffer(flat, np.uint64).reshape(step, -1)
-    for low in range(start, stop, step):
-        high = min(low + step, stop)
-        offset = block.pages_offset + low * block.page_size
-        length = min((high - low) * block.page_size, image.source.size - offset)
-        image.source.read_into(offset, flat[:length])
-        flat[length : (high - low) * block.page_size] = bytes(
-            (high - low) * block.page_size - length
-        )
-        used = np.bitwise_or.reduce(buffer[: high - low], axis=1) != 0
-        edges = np.flatnonzero(np.diff(used, prepend=False, append=False))
-        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            yield low + first, low + last
 
 
 # -- what a leaf says -----------------------------------------------------------------------------
