@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
 SHARED = ROOT.parent / "shared" / "images"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt import Image, Source
+from fixedram_fmt.build.output import BufferOutput
 from fixedram_fmt.build.spec import spec_from
-from fixedram_fmt.build.synth import synthesize
+from fixedram_fmt.build.synth import write_image
 from fixedram_fmt.container import Container
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
@@ -23,20 +23,6 @@ __all__ = ["PAGE", "image_of", "made", "ordinary", "ram_word"]
 PAGE = 4096
 
 
-class _Buffer:
-    """An Output that keeps everything in memory."""
-
-    def __init__(self) -> None:
-        self._file = io.BytesIO()
-
-    def write(self, offset: int, data: Any) -> None:
-        self._file.seek(offset)
-        self._file.write(data)
-
-    def finish(self, size: int) -> bytes:
-        return self._file.getvalue().ljust(size, b"\0")[:size]
-
-
 def made(*, faults: Sequence[Fault] = (), **spec: Any) -> bytes:
     """The bytes of a synthesised image; small unless the spec says otherwise."""
     document = {
@@ -48,12 +34,9 @@ def made(*, faults: Sequence[Fault] = (), **spec: Any) -> bytes:
         "devices": [{"name": "timer", "data": "00" * 24}, {"name": "cpu", "data": "7e" * 40}],
         **spec,
     }
-    plan = synthesize(spec_from(document), None, faults)
-    buffer = _Buffer()
-    for piece in plan.pieces:
-        piece.content.write(buffer, piece.offset)  # type: ignore[arg-type]
-    size = max(piece.stop for piece in plan.pieces)
-    return buffer.finish(size if plan.size is None else min(size, plan.size))
+    output = BufferOutput()
+    write_image(spec_from(document), output, faults)
+    return bytes(output.data)
 
 
 def image_of(raw: bytes, offset: int = 0) -> Image:
