@@ -256,13 +256,13 @@ def make(sample: Sample, output: Path) -> Entry:
         image = work / "image"
         with QemuVM(binary, cwd=work) as vm:
             vm.start(sample.argv)
-            facts = _save(vm, sample, image)
+            facts = save(vm, sample, image)
         target = output / f"{sample.name}.img.xz"
         size, sha256 = pack(image, target)
     return {"name": sample.name, "file": target.name, "size": size, "sha256": sha256} | facts
 
 
-def _save(vm: QemuVM, sample: Sample, image: Path) -> Entry:
+def save(vm: QemuVM, sample: Sample, image: Path) -> Entry:
     """Brings the guest to the point of the sample and saves it; what QEMU said about it."""
     _make_ready(vm, sample)
     if sample.stream_offset:

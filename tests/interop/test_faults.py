@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import run_cli
 
+from conftest import run_cli
 from fixedram_fmt.build.faults import Fault, Outcome, catalogue
 from qemu_vm import QemuError, QemuVM, require_qemu
 

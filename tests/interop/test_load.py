@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import run_cli
-from memory import block_memory
 
 import make
+from conftest import run_cli
 from fixedram_fmt import Image
+from memory import block_memory
 from qemu_vm import QemuVM, require_qemu
 from sample_files import read_manifest, sample_path, unpack
 
