@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.errors import FormatError, SourceError
+from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.libvirt import (
     LIBVIRT_HEADER,
@@ -45,6 +45,8 @@ class LibvirtSave:
     byte_order: str
     header_length: int
     domain: str | None
+    #: Where the header and the XML are read: not the stream's Source when that is compressed.
+    source: Source
 
     @property
     def partial(self) -> bool:
@@ -126,16 +128,7 @@ def locate_stream(
         return source, Container("bare", 0)
     compression = compression_of(head)
     if compression:
-        unpacked, why = spool_compressed(source, 0, compression)
-        try:
-            inner, container = locate_stream(unpacked, search=search)
-        except FormatError as error:
-            if not why:
-                raise
-            raise FormatError(
-                f"{why}, and nothing usable comes before that", offset=0, path=compression
-            ) from error
-        return inner, replace(container, compression=compression, cut_short=why)
+        return _packed(source, compression, search=search)
     if search:
         found = _search(source)
         if found is not None:
@@ -152,6 +145,30 @@ def locate_stream(
     )
 
 
+def _packed(source: Source, compression: str, *, search: bool) -> tuple[Source, Container]:
+    """A whole file that is compressed; what is in it may be a save, but not packed once more."""
+    unpacked, why = spool_compressed(source, 0, compression)
+    try:
+        if compression_of(unpacked.read_upto(0, 16)):
+            raise UnsupportedError(
+                "this is compressed more than once",
+                path=compression,
+                hint="unpack it first",
+            )
+        inner, container = locate_stream(unpacked, search=search)
+    except FormatError as error:
+        unpacked.close()
+        if not why:
+            raise
+        raise FormatError(
+            f"{why}, and nothing usable comes before that", offset=0, path=compression
+        ) from error
+    except BaseException:
+        unpacked.close()
+        raise
+    return inner, replace(container, compression=compression, cut_short=why)
+
+
 def _libvirt(source: Source) -> tuple[Source, Container]:
     byte_order, header, length = _libvirt_header(source)
     start = length + header.data_len
@@ -165,7 +182,7 @@ def _libvirt(source: Source) -> tuple[Source, Container]:
         )
     match = _DOMAIN_NAME.search(source.read_upto(length, min(header.data_len, 1 << 16)))
     domain = html.unescape(text(match[1])) if match else None
-    libvirt = LibvirtSave(header, byte_order, length, domain)
+    libvirt = LibvirtSave(header, byte_order, length, domain, source)
     container = Container("libvirt", start, libvirt)
     compression = compression_of(source.read_upto(start, 16))
     if compression is None:

@@ -33,13 +33,15 @@ def device_body(
     described: dict[tuple[str, int], deque[DeviceDescription]],
     known_ids: set[int],
     path: str,
+    *,
+    footers: bool,
 ) -> Record[DeviceBody]:
     """A record over the body of section that starts at cursor, which goes behind it.
 
-    described are the descriptions not used so far; one that fits is taken out.  Raises FormatError
-    when no way leads to an end.
+    described are the descriptions not used so far; one that fits is taken out.  footers tells that
+    this stream has them.  Raises FormatError when no way leads to an end.
     """
-    length, how = _delimit(cursor, section, described, known_ids, path)
+    length, how = _delimit(cursor, section, described, known_ids, path, footers=footers)
     body = DeviceBody(section.idstr, section.instance_id, how)
     return cursor.skip(length, Kind.DEVICE, path, body)
 
@@ -50,6 +52,8 @@ def _delimit(
     described: dict[tuple[str, int], deque[DeviceDescription]],
     known_ids: set[int],
     path: str,
+    *,
+    footers: bool,
 ) -> tuple[int, str]:
     framing = FRAMINGS.get(section.idstr)
     if framing is not None:
@@ -59,7 +63,9 @@ def _delimit(
     candidates = described.get((section.name, section.instance_id))
     if section.full and candidates:
         size = candidates[0].size
-        if _footer_at(cursor, size, section.section_id) or _next_starts_at(cursor, size, known_ids):
+        if _footer_at(cursor, size, section.section_id) or (
+            not footers and _next_starts_at(cursor, size, known_ids)
+        ):
             candidates.popleft()
             return size, "vmdesc"
     return _search_footer(cursor, section.section_id, known_ids, path), "footer"
@@ -79,7 +85,9 @@ def _footer(section_id: int) -> bytes:
 
 def _next_starts_at(cursor: Cursor, ahead: int, known_ids: set[int]) -> bool:
     """Whether a stream without footers goes on ahead bytes from here."""
-    return section_can_start(cursor, ahead, known_ids) and cursor.peek(1, ahead) != b"\0"
+    if cursor.peek(1, ahead) == b"\0":
+        return _ends_after(cursor, ahead + 1)
+    return section_can_start(cursor, ahead, known_ids)
 
 
 def section_can_start(cursor: Cursor, ahead: int, known_ids: set[int]) -> bool:

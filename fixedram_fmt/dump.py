@@ -123,7 +123,7 @@ class _Paddings:
         self._starts = [block.bitmap_offset for block in self._blocks]
 
     def own(self, start: int, stop: int) -> Record[Any]:
-        index = bisect.bisect_left(self._starts, start) - 1
+        index = bisect.bisect_right(self._starts, start) - 1
         if index >= 0 and stop <= self._blocks[index].pages_offset:
             block = self._blocks[index]
             region = BlockRegion(block.idstr)
@@ -226,10 +226,15 @@ _HEX = frozenset({"uuid", "data"})
 
 
 def _ram_word(kind: Kind, word: int) -> dict[str, Any]:
-    """A bare RAM record: its flags by name, and what is left of the word."""
-    flags = ram.RamSaveFlag(word & (2 * ram.RamSaveFlag.MULTIFD_FLUSH - 1))
-    names = [flag.name for flag in ram.RamSaveFlag if flag in flags]
-    return {"flags": names, "size" if kind is Kind.MEM_SIZE else "address": word & ~int(flags)}
+    """A bare RAM record: its flags by name, and what is left of the word.
+
+    A record of that kind has its kind's flag and perhaps CONTINUE; which other bits are flags
+    depends on the page size, and none of them is set.
+    """
+    own = ram.RamSaveFlag[kind.name]
+    flags = int(word & (own | ram.RamSaveFlag.CONTINUE))
+    names = [flag.name for flag in (own, ram.RamSaveFlag.CONTINUE) if flag & flags]
+    return {"flags": names, "size" if kind is Kind.MEM_SIZE else "address": word & ~flags}
 
 
 def _command_name(command: int) -> str:
@@ -266,4 +271,9 @@ def layout(image: Image, record: Record[Any]) -> list[FieldSpan]:
     schema = SCHEMA_OF_KIND.get(record.kind)
     if schema is None:
         return []
-    return list(schema.spans(image.source.read_exact(record.offset, record.length, record.path)))
+    try:
+        spans = list(schema.spans(image.source.read_exact(record.offset, record.length)))
+    except FormatError:
+        spans = []
+    # Where a hostile layout left only a part of the structure to this leaf, there is nothing.
+    return spans if sum(span.length for span in spans) == record.length else []

@@ -63,7 +63,6 @@ class Image:
         self.stopped: FormatError | None = None
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
         self._opened = [source]
-        self.outer = source
         self._walker = StreamWalker(source, container.stream_offset)
         self._records_seen = 0
         try:
@@ -101,7 +100,8 @@ class Image:
             outer.close()
             raise
         image._opened = [inner, outer]
-        image.outer = outer
+        if container.libvirt:
+            image._opened.append(container.libvirt.source)
         return image
 
     def close(self) -> None:

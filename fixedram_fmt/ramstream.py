@@ -156,6 +156,14 @@ def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None
             block.path,
             f"pages_offset {block.pages_offset:#x} points back into the stream",
         )
+    if block.pages_stop < 0:
+        raise FormatError(
+            "the stream would go on before the file",
+            offset=block.header_offset,
+            path=block.path,
+            expected="an offset of the file",
+            found=str(block.pages_stop),
+        )
     if block.pages_stop > cursor.source.size:
         raise TruncatedError(
             "the file ends inside the pages of a RAM block",
@@ -190,7 +198,7 @@ def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any],
     state.blocks.append(block)
     if state.mapped:
         header = cursor.take(ram.MAPPED_RAM_HEADER, Kind.MAPPED_RAM_HEADER, f"{path}/header")
-        if len(state.blocks) == 1:
+        if not any(before.has_pages for before in state.blocks):
             state.offset_bias = _offset_bias(cursor, header, block.used_length)
         block = state.blocks[-1] = _with_header(block, header, state.offset_bias)
         yield header
@@ -231,17 +239,24 @@ def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_lengt
 
 
 def _list_goes_on(cursor: Cursor, ahead: int) -> bool:
-    """Whether another block's entry, or the EOS behind the last one, lies ahead bytes from here."""
+    """Whether what can follow a block's entry or its pages lies ahead bytes from here."""
     if cursor.offset + ahead < 0 or ahead > cursor.remaining:
         return False
     try:
         word = cursor.look(ram.RAM_RECORD, Kind.EOS, "", ahead).value.word
-        if word == RamSaveFlag.EOS:
+        if _can_follow_list(word, ram.TARGET_PAGE_SIZE_MIN):
             return True
         name = cursor.look(ram.BLOCK_ENTRY, Kind.BLOCK, "", ahead).value.idstr
     except FormatError:
         return False
     return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
+
+
+def _can_follow_list(word: int, page_size: int) -> bool:
+    """Whether word is EOS or begins exactly one page, at an address a guest can have."""
+    flags = word & (page_size - 1) & ~int(RamSaveFlag.CONTINUE)
+    one_page = flags & _PAGE_FLAGS != 0 and flags & (flags - 1) == 0
+    return (one_page or flags == int(RamSaveFlag.EOS)) and word < _ADDRESS_CEILING
 
 
 def _looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:
@@ -272,9 +287,10 @@ def _postcopy_page_size_follows(cursor: Cursor, state: RamState) -> bool:
         value = cursor.look(ram.POSTCOPY_PAGE_SIZE, Kind.POSTCOPY_PAGE_SIZE, "").value.page_size
     except TruncatedError:
         return False
-    return (
-        value > ram.TARGET_PAGE_SIZE_MAX and value & (value - 1) == 0 and value < _ADDRESS_CEILING
-    )
+    if value <= ram.TARGET_PAGE_SIZE_MAX or value & (value - 1) or value >= _ADDRESS_CEILING:
+        return False
+    # An address can be a power of two as well: what follows decides.
+    return not (state.ignore_shared and _list_goes_on(cursor, address))
 
 
 def _page_size_of_first_header(cursor: Cursor, state: RamState) -> int | None:
@@ -398,9 +414,7 @@ def _record_lies_at(cursor: Cursor, page_size: int) -> bool:
         word = cursor.look(ram.RAM_RECORD, Kind.PAGE, "", page_size).value.word
     except TruncatedError:
         return False
-    flags = word & (page_size - 1) & ~RamSaveFlag.CONTINUE
-    one_page = flags & _PAGE_FLAGS != 0 and flags & (flags - 1) == 0
-    return (one_page or flags == int(RamSaveFlag.EOS)) and word < _ADDRESS_CEILING
+    return _can_follow_list(word, page_size)
 
 
 def _account(state: RamState, run: PageRun, path: str, offset: int) -> None:

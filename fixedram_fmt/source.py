@@ -156,8 +156,10 @@ class Source:
             done += got
 
     def read_upto(self, offset: int, length: int) -> bytes:
-        """The bytes at offset, at most length, fewer where the file ends."""
-        return self.read_exact(offset, max(0, min(length, self.size - offset)))
+        """The bytes at offset, at most length, fewer where the file ends, none outside it."""
+        if not 0 <= offset < self.size:
+            return b""
+        return self.read_exact(offset, min(length, self.size - offset))
 
     def _failed(self, error: OSError, offset: int, path: str) -> SourceError:
         return SourceError(

@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any
 
-from fixedram_fmt.errors import SourceError, UnsupportedError
+from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.source import Source
 
 if TYPE_CHECKING:
@@ -88,26 +88,32 @@ def spool_pipe(stream: IO[bytes], name: str) -> Source:
 
 
 def _spool(read: Callable[[], bytes], name: str) -> tuple[Source, str]:
-    with tempfile.TemporaryFile(prefix="fixedram-") as file:
-        size, why = 0, ""
-        try:
-            while True:
-                try:
-                    chunk = read()
-                except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-                    why = f"the data is damaged or cut off ({error})"
-                    break
-                if not chunk:
-                    break
-                _write_sparse(file.fileno(), chunk, size)
-                size += len(chunk)
+    try:
+        with tempfile.TemporaryFile(prefix="fixedram-") as file:
+            size, why = _fill(read, file.fileno())
             os.ftruncate(file.fileno(), size)
-        except OSError as error:
-            raise SourceError(
-                f"no room to unpack {name!r}: {error.strerror}",
-                hint=f"set TMPDIR to a file system with more space than {tempfile.gettempdir()}",
-            ) from error
-        return Source.from_fd(file.fileno(), name), why
+            return Source.from_fd(file.fileno(), name), why
+    except OSError as error:
+        raise SourceError(
+            f"no room to unpack {name!r}: {error.strerror}",
+            hint="set TMPDIR to a folder on a file system with more space",
+        ) from error
+
+
+def _fill(read: Callable[[], bytes], fd: int) -> tuple[int, str]:
+    """Write all that read() gives; how much that was, and why it ended early."""
+    size = 0
+    while True:
+        try:
+            chunk = read()
+        except FixedRamError:
+            raise
+        except Exception as error:  # each decompressor has a class of its own
+            return size, f"the data is damaged or cut off ({error})"
+        if not chunk:
+            return size, ""
+        _write_sparse(fd, chunk, size)
+        size += len(chunk)
 
 
 def _write_sparse(fd: int, chunk: bytes, offset: int) -> None:

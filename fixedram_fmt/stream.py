@@ -69,6 +69,7 @@ class StreamWalker:
         self._described: dict[tuple[str, int], deque[DeviceDescription]] = {}
         self._elements = 0
         self._commands = 0
+        self._footers = False
 
     @property
     def dialect(self) -> Dialect | None:
@@ -291,7 +292,12 @@ class StreamWalker:
             return "records"
         self._find_vmdesc(self.cursor.offset)
         body = device_body(
-            self.cursor, section, self._described, set(self.sections), f"{path}/body"
+            self.cursor,
+            section,
+            self._described,
+            set(self.sections),
+            f"{path}/body",
+            footers=self._footers,
         )
         yield body
         return body.value.delimited_by
@@ -301,6 +307,7 @@ class StreamWalker:
         if self.cursor.peek(1) != bytes([SectionType.SECTION_FOOTER]):
             self.ram.note(self.cursor.offset, path, "no footer behind this section")
             return
+        self._footers = True
         footer = self.cursor.take(stream.SECTION_FOOTER, Kind.SECTION_FOOTER, f"{path}/footer")
         if footer.value.section_id != section_id:
             self.ram.note(

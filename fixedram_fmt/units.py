@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 __all__ = ["human_size", "parse_size"]
 
@@ -23,8 +24,8 @@ def parse_size(text: str) -> int:
     power = _SUFFIXES.index(match["suffix"].upper()) + 1 if match["suffix"] else 0
     if "." not in match["number"]:
         return int(match["number"]) << 10 * power
-    value = float(match["number"]) * (1 << 10 * power)
-    if value != int(value):
+    value = Fraction(match["number"]) * (1 << 10 * power)
+    if value.denominator != 1:
         raise ValueError(f"{text!r} is not a whole number of bytes")
     return int(value)
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fixedram_fmt.bitmap import HostLong
+from fixedram_fmt.container import locate_stream
+from fixedram_fmt.image import Image
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.source import Source
 
 __all__ = [
     "QEMU_ALIGNMENT",
@@ -21,6 +24,7 @@ __all__ = [
     "StreamBuilder",
     "bitmap_bytes",
     "device",
+    "open_bytes",
     "ordinary_image",
     "page",
     "tiny_image",
@@ -31,6 +35,13 @@ QEMU_ALIGNMENT = 0x100000
 
 #: kind, offset in the file, length
 Part = tuple[str, int, int]
+
+
+def open_bytes(data: bytes, **options: Any) -> Image:
+    """The image that lies in memory; options are those of locate_stream, and host_long."""
+    host_long = options.pop("host_long", None)
+    inner, container = locate_stream(Source.from_buffer(data), **options)
+    return Image(inner, container, host_long=host_long)
 
 
 def page(number: int, page_size: int) -> bytes:
@@ -118,13 +129,12 @@ class StreamBuilder:
         """The whole file, with what lies before the stream."""
         return b"\xa5" * self.base + bytes(self.data)
 
-    def put(self, kind: str, data: bytes) -> int:
-        """Append data as one part; returns its offset."""
-        offset = self.offset
-        self.data += data
+    def put(self, kind: str, data: bytes) -> StreamBuilder:
+        """Append data as one part."""
         if data:
-            self.parts.append((kind, offset, len(data)))
-        return offset
+            self.parts.append((kind, self.offset, len(data)))
+        self.data += data
+        return self
 
     # -- around the RAM -------------------------------------------------------------------------
 
@@ -350,7 +360,8 @@ def ordinary_image(page_size: int = 256) -> StreamBuilder:
     builder.record("zero", 0, b"\0", b"vga")
     builder.record("zero", page_size, b"\0")
     builder.record("zero", page_size * 2, b"\x01")
-    builder.word("multifd_flush", RamSaveFlag.MULTIFD_FLUSH) if page_size > 512 else None
+    if page_size > RamSaveFlag.MULTIFD_FLUSH:
+        builder.word("multifd_flush", RamSaveFlag.MULTIFD_FLUSH)
     builder.eos().footer(2)
     builder.part(2, end=True)
     builder.record("xbzrle", page_size, b"\x02\x01\xff", b"pc.ram")

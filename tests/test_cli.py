@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLES, run_cli, unpack
 
+from conftest import SAMPLES, run_cli, unpack
 from fixedram_fmt import __version__
 
 #: Keys of DESIGN's contract: users and checks rely on them.

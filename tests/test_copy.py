@@ -6,13 +6,13 @@ import filecmp
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import SAMPLES, SHARED, absent, run_cli, sample_entries, shared_entries, unpack
-from memory import block_memory
-from synthetic import PAGE, made
 
+from conftest import SAMPLES, SHARED, absent, run_cli, sample_entries, shared_entries, unpack
 from fixedram_fmt import HostLong, Image
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
+from memory import block_memory
+from synthetic import PAGE, made
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
-from synthetic import image_of
 
+from conftest import ROOT
 from fixedram_fmt import FixedRamError, Image
 from fixedram_fmt.build.faults import catalogue
 from fixedram_fmt.build.spec import SpecError
 from fixedram_fmt.strategies import broken_images, images, mutated_images
+from synthetic import image_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from synthetic import PAGE, image_of, made, ordinary, ram_word
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.summary import summarize
+from synthetic import PAGE, image_of, made, ordinary, ram_word
 
 TIME_LIMIT = 5.0
 MEMORY_LIMIT = 64 << 20

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import run_cli
-from synthetic import made
 
+from conftest import run_cli
 from fixedram_fmt import Source
 from fixedram_fmt.build import output
 from fixedram_fmt.build.output import OutputError, replacing
+from synthetic import made
 
 
 @pytest.fixture(params=["unnamed", "named"])

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SHARED, absent, run_cli, shared_entries, unpack
-from memory import block_memory, main_block
 
+from conftest import SHARED, absent, run_cli, shared_entries, unpack
 from fixedram_fmt import Image
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
+from memory import block_memory, main_block
 
 ENTRIES = {entry["name"]: entry for entry in shared_entries()}
 LIBVIRT = ("libvirt-fx-raw.save", "libvirt-fx-sparse.save")

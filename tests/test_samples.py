@@ -6,12 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import SAMPLES, run_cli, sample_entries, unpack
-from memory import block_memory, main_block
 
+from conftest import SAMPLES, run_cli, sample_entries, unpack
 from fixedram_fmt import Image
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
+from memory import block_memory, main_block
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,18 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, run_cli
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory import block_memory
-from synthetic import PAGE, image_of, made
 
+from conftest import ROOT, run_cli
 from fixedram_fmt import FixedRamError, Image, PageBitmap
 from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.build.faults import catalogue, fault_named
 from fixedram_fmt.build.spec import SpecError, json_schema, load_spec, parse_block, spec_from
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
+from memory import block_memory
+from synthetic import PAGE, image_of, made
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -115,8 +115,14 @@ class Schema(Generic[T]):
         return bytes(self.layout.build(values))
 
     def spans(self, data: bytes) -> Iterator[FieldSpan]:
-        """Every field of the structure at the start of data, with where it lies in it."""
-        values = self.layout.parse(data)
+        """Every field of the structure at the start of data, with where it lies in it.
+
+        Raises FormatError when data is no whole structure.
+        """
+        try:
+            values = self.layout.parse(data)
+        except cs.ConstructError as error:
+            raise FormatError("this is no whole structure") from error
         offset = 0
         for field in self.layout.subcons:
             name = str(field.name)

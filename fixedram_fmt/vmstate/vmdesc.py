@@ -26,6 +26,9 @@ __all__ = ["VMDESC_CEILING", "DeviceDescription", "VmDescription", "find_vmdesc"
 #: A longer description is not read: real ones are 0.1 to some 10 MiB.
 VMDESC_CEILING = 1 << 26
 
+#: A name's length is one byte in the stream.
+_NAME_CEILING = 255
+
 #: Structs inside structs deeper than this are not QEMU's.
 _DEPTH_CEILING = 64
 
@@ -127,11 +130,15 @@ def _struct_size(struct: dict[str, Any], depth: int) -> int:
     # An old-style section has no fields, only a size (vmstate_save_old_style).
     if "fields" not in struct and "size" in struct:
         total += _typed(struct["size"], int)
+    if total < 0:
+        raise ValueError(f"negative size of {str(struct.get('name'))[:60]!r}")
     return total
 
 
 def _subsection_header_size(subsection: dict[str, Any]) -> int:
     name = _typed(subsection["vmsd_name"], str).encode()
+    if len(name) > _NAME_CEILING:
+        raise ValueError(f"a subsection's name of {len(name)} bytes")
     return len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, name, 0)))
 
 
