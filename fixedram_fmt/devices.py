@@ -16,6 +16,7 @@ from fixedram_fmt.schema.stream import SectionType
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Container
 
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.vmstate.vmdesc import DeviceDescription
@@ -24,6 +25,7 @@ __all__ = ["device_body", "section_can_start"]
 
 #: No device body longer than this is searched for its footer.
 _BODY_CEILING = 1 << 28
+_FIRST_STEP = 1 << 12
 _SEARCH_STEP = 1 << 20
 
 
@@ -31,7 +33,7 @@ def device_body(
     cursor: Cursor,
     section: Section,
     described: dict[tuple[str, int], deque[DeviceDescription]],
-    known_ids: set[int],
+    known_ids: Container[int],
     path: str,
     *,
     footers: bool,
@@ -50,7 +52,7 @@ def _delimit(
     cursor: Cursor,
     section: Section,
     described: dict[tuple[str, int], deque[DeviceDescription]],
-    known_ids: set[int],
+    known_ids: Container[int],
     path: str,
     *,
     footers: bool,
@@ -83,14 +85,14 @@ def _footer(section_id: int) -> bytes:
     return stream.SECTION_FOOTER.build(footer)
 
 
-def _next_starts_at(cursor: Cursor, ahead: int, known_ids: set[int]) -> bool:
+def _next_starts_at(cursor: Cursor, ahead: int, known_ids: Container[int]) -> bool:
     """Whether a stream without footers goes on ahead bytes from here."""
     if cursor.peek(1, ahead) == b"\0":
         return _ends_after(cursor, ahead + 1)
     return section_can_start(cursor, ahead, known_ids)
 
 
-def section_can_start(cursor: Cursor, ahead: int, known_ids: set[int]) -> bool:
+def section_can_start(cursor: Cursor, ahead: int, known_ids: Container[int]) -> bool:
     """Whether what lies ahead bytes from here can begin a section, a command or the end."""
     head = cursor.peek(1, ahead)
     if not head:
@@ -111,7 +113,7 @@ def section_can_start(cursor: Cursor, ahead: int, known_ids: set[int]) -> bool:
     return kind == SectionType.EOF
 
 
-def _search_footer(cursor: Cursor, section_id: int, known_ids: set[int], path: str) -> int:
+def _search_footer(cursor: Cursor, section_id: int, known_ids: Container[int], path: str) -> int:
     """Bytes to the first footer of section_id with a credible section behind it.
 
     The byte behind a footer may be EOF, which any zero looks like: such a footer counts only when
@@ -120,9 +122,10 @@ def _search_footer(cursor: Cursor, section_id: int, known_ids: set[int], path: s
     needle = _footer(section_id)
     limit = min(cursor.remaining, _BODY_CEILING)
     fallback = None
-    ahead = 0
+    ahead, step = 0, _FIRST_STEP
     while ahead < limit:
-        window = cursor.source.read_upto(cursor.offset + ahead, _SEARCH_STEP + len(needle) - 1)
+        # Most bodies are short, a few hold a whole screen: look further each time.
+        window = cursor.source.read_upto(cursor.offset + ahead, step + len(needle) - 1)
         at = window.find(needle)
         while at >= 0:
             behind = ahead + at + len(needle)
@@ -131,7 +134,8 @@ def _search_footer(cursor: Cursor, section_id: int, known_ids: set[int], path: s
                     return ahead + at
                 fallback = ahead + at if fallback is None else fallback
             at = window.find(needle, at + 1)
-        ahead += _SEARCH_STEP
+        ahead += step
+        step = min(step * 4, _SEARCH_STEP)
     if fallback is not None:
         return fallback
     raise FormatError(

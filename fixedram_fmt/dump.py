@@ -82,7 +82,7 @@ def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[R
         if record.offset > frontier:
             yield paddings.own(frontier, record.offset)
             frontier = record.offset
-        for leaf in _expanded(image, record, deep=deep) if runs else (record,):
+        for leaf in _expanded(image, record, frontier, deep=deep) if runs else (record,):
             start, last = max(leaf.offset, frontier), min(leaf.stop, end)
             if last > start:
                 yield replace(leaf, offset=start, length=last - start)
@@ -140,7 +140,10 @@ def _unclaimed(image: Image, start: int, stop: int) -> Record[Any]:
 # -- pages as runs --------------------------------------------------------------------------------
 
 
-def _expanded(image: Image, record: Record[Any], *, deep: bool) -> Iterator[Record[Any]]:
+def _expanded(
+    image: Image, record: Record[Any], frontier: int, *, deep: bool
+) -> Iterator[Record[Any]]:
+    """Pages as runs, from the page that frontier lies in; what comes before has its owner."""
     if record.kind is not Kind.PAGES:
         yield record
         return
@@ -149,7 +152,8 @@ def _expanded(image: Image, record: Record[Any], *, deep: bool) -> Iterator[Reco
     if bitmap is None:
         yield _pages(block, "unknown", 0, block.pages_total)
     else:
-        yield from _runs(image, block, bitmap, deep=deep)
+        first = max(0, frontier - block.pages_offset) // block.page_size
+        yield from _runs(image, block, bitmap, first, deep=deep)
     rest = block.used_length - block.pages_total * block.page_size
     if rest:
         yield Record(
@@ -172,9 +176,9 @@ def _pages(block: RamBlock, state: str, first: int, last: int) -> Record[PagesRu
 
 
 def _runs(
-    image: Image, block: RamBlock, bitmap: PageBitmap, *, deep: bool
+    image: Image, block: RamBlock, bitmap: PageBitmap, first: int, *, deep: bool
 ) -> Iterator[Record[PagesRun]]:
-    for run in bitmap.runs():
+    for run in bitmap.runs(first):
         if run.present or not deep:
             yield _pages(block, "present" if run.present else "absent", run.start, run.stop)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import ram, stream
@@ -170,6 +170,8 @@ class Cursor:
         self.offset = offset
         self._window = b""
         self._window_offset = 0
+        # What follows a body is looked at before it is taken: parsed once all the same.
+        self._seen: tuple[int, int, object, int] = (-1, 0, None, 0)
 
     @property
     def remaining(self) -> int:
@@ -194,6 +196,8 @@ class Cursor:
     def look(self, schema: Schema[S], kind: Kind, path: str, ahead: int = 0) -> Record[S]:
         """Parse the structure that lies ahead bytes from here, and stay."""
         offset = self.offset + ahead
+        if self._seen[:2] == (offset, id(schema)):
+            return Record(kind, path, offset, self._seen[3], cast("S", self._seen[2]))
         need = schema.size if schema.is_fixed else 512
         data = self.peek(need, ahead)
         try:
@@ -202,6 +206,7 @@ class Cursor:
             if schema.is_fixed or len(data) < need:
                 raise
             value, length = self._parse_long(schema, offset, path)
+        self._seen = (offset, id(schema), value, length)
         return Record(kind, path, offset, length, value)
 
     def _parse_long(self, schema: Schema[S], offset: int, path: str) -> tuple[S, int]:

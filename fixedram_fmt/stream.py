@@ -204,7 +204,7 @@ class StreamWalker:
             return described.configuration[text(idstr)]
         subsection = bytes([SectionType.SUBSECTION])
         for length in range(min(self.cursor.remaining, 4096)):
-            ends = section_can_start(self.cursor, length, set())
+            ends = section_can_start(self.cursor, length, ())
             if (ends and self.cursor.peek(1, length) != b"\0") or (
                 self.cursor.peek(1, length) == subsection
                 and self.cursor.peek(14, length + 2).startswith(b"configuration/")
@@ -295,7 +295,7 @@ class StreamWalker:
             self.cursor,
             section,
             self._described,
-            set(self.sections),
+            self.sections,
             f"{path}/body",
             footers=self._footers,
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EACH_ORDER = pytest.mark.parametrize("order", list(HostLong))
 SETTINGS = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
 )
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SECONDS = 2.0
+#: Generous: what is guarded against takes minutes, and CI machines are shared.
+SECONDS = 10.0
 MEBIBYTES = 150
 
 SOUND = {"mapped": tiny_image(), "ordinary": ordinary_image(1024), "small pages": ordinary_image()}
@@ -305,7 +306,7 @@ def test_empty_parts_cost_the_same_each(tmp_path: Path) -> None:
     """A save of a day has some 800,000 of them."""
     builder = begun().mapped_ram(Block(b"a", page(1, 256)), parts=0)
     part = b"\x02" + struct.pack(">IQ", 2, RamSaveFlag.EOS) + b"\x7e" + struct.pack(">I", 2)
-    facts = crafted(tmp_path, builder.file() + part * 50_000 + b"\0", seconds=6, only_open=True)
+    facts = crafted(tmp_path, builder.file() + part * 50_000 + b"\0", seconds=30, only_open=True)
     assert facts["complete"]
 
 
@@ -321,7 +322,7 @@ def test_cost_of_many_sections_grows_with_their_number_only(
         builder.described(*(device("d", 2, instance_id=number) for number in range(count)))
     else:
         builder.eof()
-    assert crafted(tmp_path, builder.file(), seconds=6, only_open=True)["complete"]
+    assert crafted(tmp_path, builder.file(), seconds=30, only_open=True)["complete"]
 
 
 def test_sections_without_end_are_refused(tmp_path: Path) -> None:
@@ -334,7 +335,7 @@ def test_sections_without_end_are_refused(tmp_path: Path) -> None:
         + struct.pack(">I", number)
         for number in range(70_000)
     )
-    facts = crafted(tmp_path, begun().file() + b"".join(raw), seconds=8, only_open=True)
+    facts = crafted(tmp_path, begun().file() + b"".join(raw), seconds=60, only_open=True)
     assert not facts["complete"]
 
 

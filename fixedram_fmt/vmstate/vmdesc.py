@@ -6,11 +6,12 @@ vmstate_subsection_save) and migration/savevm.c vmstate_save_old_style().
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VMDESC_CEILING", "DeviceDescription", "VmDescription", "find_vmdesc"]
 
-#: A longer description is not read: real ones are 0.1 to some 10 MiB.
-VMDESC_CEILING = 1 << 26
+#: A longer description is not read: 100,000 fields take about 10 MiB.
+VMDESC_CEILING = 1 << 24
 
 #: A name's length is one byte in the stream.
 _NAME_CEILING = 255
@@ -72,82 +73,84 @@ class VmDescription:
     def parse(cls, text: bytes, offset: int) -> VmDescription:
         """Read the JSON whose section begins at offset; FormatError if it is no description."""
         try:
-            document = json.loads(text)
-            devices = tuple(_device(entry) for entry in document["devices"])
-            page_size = document.get("page_size")
-            configuration = _subsection_sizes(document.get("configuration") or {})
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            document = msgspec.json.decode(text, type=_Document)
+            devices = tuple(
+                DeviceDescription(entry.name, entry.instance_id, entry.version, _size(entry))
+                for entry in document.devices
+            )
+            configuration = {
+                entry.vmsd_name: _size(entry) for entry in document.configuration.subsections
+            }
+        except (ValueError, RecursionError) as error:
+            nested = isinstance(error, RecursionError)
             raise FormatError(
                 "the device description cannot be read",
                 offset=offset,
                 path="vmdescription",
                 expected="the JSON object QEMU writes",
-                found=_summary(error),
+                found="values nested without end" if nested else str(error)[:200],
             ) from error
-        known = isinstance(page_size, int) and not isinstance(page_size, bool)
-        return cls(offset, len(text), page_size if known else None, devices, configuration)
+        return cls(offset, len(text), document.page_size, devices, configuration)
 
 
-def _summary(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "values nested without end"
-    if isinstance(error, KeyError):
-        return f"no {error}"
-    return str(error)[:200]
+# What sizes need of the JSON: the rest is passed over, and takes no memory.
 
 
-def _device(entry: dict[str, Any]) -> DeviceDescription:
-    return DeviceDescription(
-        name=_typed(entry["name"], str),
-        instance_id=_typed(entry["instance_id"], int),
-        version=_typed(entry.get("version", 0), int),
-        size=_struct_size(entry, 0),
-    )
+class _Field(msgspec.Struct, gc=False):
+    """size covers everything inside one element, array_len the elements in a row."""
+
+    size: int
+    array_len: int = 1
 
 
-def _typed(value: Any, kind: type[Any]) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{value!r:.60} where {kind.__name__} belongs")
-    return value
+class _Vmstate(msgspec.Struct, kw_only=True):
+    """Fields, then subsections with a header each; or only a size (vmstate_save_old_style)."""
+
+    vmsd_name: str = ""
+    fields: list[_Field] | None = None
+    subsections: list[_Subsection] = []
+    size: int = 0
 
 
-def _struct_size(struct: dict[str, Any], depth: int) -> int:
-    """Bytes of a vmstate: its fields, then its subsections with their headers.
+class _Subsection(_Vmstate, kw_only=True):
+    """Its name is in the stream, so it must have one."""
 
-    A field's size covers everything inside one element of it, array_len the elements in a row.
-    """
+    vmsd_name: str
+
+
+class _Device(_Vmstate, kw_only=True):
+    name: str
+    instance_id: int
+    version: int = 0
+
+
+class _Document(msgspec.Struct):
+    devices: list[_Device]
+    page_size: int | None = None
+    configuration: _Vmstate = msgspec.field(default_factory=_Vmstate)
+
+
+def _size(vmstate: _Vmstate, depth: int = 0) -> int:
+    """Bytes of a vmstate in the stream; ValueError for what none can be."""
     if depth > _DEPTH_CEILING:
         raise ValueError("structures nested without end")
-    total = 0
-    for entry in struct.get("fields", ()):
-        size = _typed(entry["size"], int)
-        count = _typed(entry.get("array_len", 1), int)
-        if size < 0 or count < 0:
-            raise ValueError(f"negative size in field {str(entry.get('name'))[:60]!r}")
-        total += size * count
-    for subsection in struct.get("subsections", ()):
-        total += _subsection_header_size(subsection) + _struct_size(subsection, depth + 1)
-    # An old-style section has no fields, only a size (vmstate_save_old_style).
-    if "fields" not in struct and "size" in struct:
-        total += _typed(struct["size"], int)
+    total = vmstate.size if vmstate.fields is None else 0
+    for entry in vmstate.fields or ():
+        if entry.size < 0 or entry.array_len < 0:
+            raise ValueError(f"a negative size in {vmstate.vmsd_name[:60]!r}")
+        total += entry.size * entry.array_len
+    for subsection in vmstate.subsections:
+        total += _header_size(subsection.vmsd_name) + _size(subsection, depth + 1)
     if total < 0:
-        raise ValueError(f"negative size of {str(struct.get('name'))[:60]!r}")
+        raise ValueError(f"a negative size of {vmstate.vmsd_name[:60]!r}")
     return total
 
 
-def _subsection_header_size(subsection: dict[str, Any]) -> int:
-    name = _typed(subsection["vmsd_name"], str).encode()
+def _header_size(vmsd_name: str) -> int:
+    name = vmsd_name.encode()
     if len(name) > _NAME_CEILING:
         raise ValueError(f"a subsection's name of {len(name)} bytes")
     return len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, name, 0)))
-
-
-def _subsection_sizes(configuration: dict[str, Any]) -> dict[str, int]:
-    """Length of the body of each subsection of the configuration section, by name."""
-    return {
-        _typed(entry["vmsd_name"], str): _struct_size(entry, 1)
-        for entry in configuration.get("subsections", ())
-    }
 
 
 def find_vmdesc(source: Source, start: int) -> VmDescription | None:

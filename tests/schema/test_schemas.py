@@ -7,7 +7,7 @@ from typing import Any
 
 import construct as cs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixedram_fmt.errors import TruncatedError
@@ -121,6 +121,7 @@ def test_layout_names_every_field_of_the_record(name: str) -> None:
 
 
 @EVERY
+@settings(max_examples=40)
 @given(data=st.data())
 def test_build_and_parse_are_inverse(name: str, data: st.DataObject) -> None:
     schema = SCHEMAS[name]
@@ -133,6 +134,7 @@ def test_build_and_parse_are_inverse(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", FIXED)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_fast_path_reads_what_the_layout_reads(name: str, data: st.DataObject) -> None:
     schema = SCHEMAS[name]
@@ -145,6 +147,7 @@ def test_fast_path_reads_what_the_layout_reads(name: str, data: st.DataObject) -
 
 
 @EVERY
+@settings(max_examples=40)
 @given(data=st.data())
 def test_spans_tile_the_structure(name: str, data: st.DataObject) -> None:
     schema = SCHEMAS[name]
