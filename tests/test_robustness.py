@@ -195,7 +195,7 @@ def crafted(
         [sys.executable, "-c", _LOOK, path, "open" if only_open else "all"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
