@@ -1,0 +1,280 @@
+"""An image that was read, written again: the same to the byte, or with what was asked for changed.
+
+Every structure goes through parse and build; bitmaps, pages and everything nobody decodes are
+copied by ranges, with their holes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.bitmap import HostLong, PageBitmap
+from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head, libvirt_pieces
+from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
+from fixedram_fmt.build.layout import Piece, lay_out
+from fixedram_fmt.dump import leaves
+from fixedram_fmt.errors import FormatError, UnsupportedError
+from fixedram_fmt.pages import stale_runs
+from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
+from fixedram_fmt.schema.libvirt import SaveFormat
+from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, is_page_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.build.elements import Content
+    from fixedram_fmt.build.output import Output
+    from fixedram_fmt.image import Image
+
+__all__ = ["RewriteOptions", "rewrite", "stale_bytes"]
+
+#: Kinds that belong to a block's fixed layout and move with it.
+_OF_BLOCKS = frozenset({Kind.BITMAP, Kind.PADDING, Kind.PAGES})
+#: Kinds that describe devices, left out with them.
+_OF_DEVICES = frozenset({Kind.VMDESCRIPTION, Kind.VMDESCRIPTION_JSON})
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteOptions:
+    """What to change; the default changes nothing.
+
+    start: offset of the stream in the new file (None: where it is).  container: `none`, `libvirt`
+    or None to keep what there is; xml: the domain XML for a new libvirt header.  align: of the
+    pages, in bytes.  host_long: byte order of the new bitmaps.  repair: lay out again where the
+    stream is, which sets right offsets that are wrong by a constant.
+    """
+
+    start: int | None = None
+    container: str | None = None
+    xml: bytes | None = None
+    align: int | None = None
+    drop_stale: bool = False
+    drop_devices: bool = False
+    host_long: HostLong | None = None
+    repair: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything gets another place, so that the image is laid out again."""
+        return (
+            self.start is not None
+            or self.container is not None
+            or self.align is not None
+            or self.drop_devices
+            or self.repair
+            or (self.host_long is not None and self.host_long.size != HostLong.LITTLE_64.size)
+        )
+
+
+def rewrite(image: Image, options: RewriteOptions) -> Iterator[Piece]:
+    """The plan of image with options applied: pieces in the order of the file.
+
+    Raises FormatError or UnsupportedError where what was asked for makes no sense.
+    """
+    _check(image, options)
+    if not options.moves:
+        yield from _in_place(image, options)
+        return
+    head = list(_container(image, options))
+    start = head[-1].stop if head else 0
+    if options.start is not None:
+        start = options.start
+    elif not head and options.container is None:
+        start = image.container.stream_offset
+    yield from head
+    align = options.align or MAPPED_RAM_FILE_OFFSET_ALIGNMENT
+    yield from lay_out(_elements(image, options), start=start, align=align)
+
+
+def stale_bytes(image: Image) -> int:
+    """How many bytes of pages are stale: absent, with old memory left in the file."""
+    total = 0
+    for block in image.blocks:
+        bitmap = image.bitmap(block) if block.has_pages else None
+        for run in bitmap.runs() if bitmap else ():
+            if not run.present:
+                pages = sum(stop - start for start, stop in stale_runs(image.source, block, *run[:2]))
+                total += pages * block.page_size
+    return total
+
+
+def _check(image: Image, options: RewriteOptions) -> None:
+    if options.align is not None and not is_page_size(options.align & -options.align):
+        largest = image.target_page_size
+        if options.align < largest or options.align % largest:
+            raise FormatError(
+                "pages must stay aligned to their size",
+                path="align",
+                expected=f"a multiple of {largest}",
+                found=str(options.align),
+            )
+    if options.start is not None and options.container == "libvirt":
+        raise FormatError(
+            "in a libvirt save image the stream starts right behind the XML",
+            path="rebase",
+            expected="either a container or an offset",
+        )
+    if image.stopped is not None and options.moves:
+        raise UnsupportedError(
+            "an image that stops early cannot be laid out again",
+            offset=image.stopped.offset,
+            path=image.stopped.path,
+            hint="copy it as it is, without options that move things",
+        )
+
+
+# -- nothing moves --------------------------------------------------------------------------------
+
+
+def _in_place(image: Image, options: RewriteOptions) -> Iterator[Piece]:
+    """Every leaf at its own offset, behind what precedes the stream."""
+    start = image.container.stream_offset
+    if start:
+        yield Piece(Kind.PREFIX, "prefix", 0, Copied(image.source, 0, start))
+    for leaf in leaves(image, runs=False):
+        content, value = _rebuilt(image, leaf)
+        if leaf.kind is Kind.BITMAP and options.host_long:
+            content = _bitmap(image, _block_of(image, leaf), options)
+        elif leaf.kind is Kind.PAGES and options.drop_stale:
+            content = _pages(image, leaf.value, options)
+        yield Piece(leaf.kind, leaf.path, leaf.offset, content, value)
+
+
+def _rebuilt(image: Image, leaf: Record[Any]) -> tuple[Content, Any]:
+    """A leaf's bytes by its schema, or copied where it is no whole structure."""
+    schema = SCHEMA_OF_KIND.get(leaf.kind)
+    if schema is not None:
+        data = schema.build(leaf.value)
+        if len(data) == leaf.length:
+            return Literal(data), leaf.value
+    return Copied(image.source, leaf.offset, leaf.length), None
+
+
+# -- laid out again -------------------------------------------------------------------------------
+
+
+def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
+    """Header and XML of a libvirt save image, when the new file is to be one."""
+    saved = image.container.libvirt
+    if options.container == "none" or (options.container is None and saved is None):
+        return
+    if options.start is not None:
+        return
+    mapped = any(block.mapped for block in image.blocks)
+    fmt = SaveFormat.SPARSE if mapped else SaveFormat.RAW
+    if saved is not None and options.xml is None:
+        xml = Copied(saved.source, saved.header_length, saved.header.data_len)
+        yield from libvirt_pieces(replace(saved.header, format=fmt), xml, saved.byte_order)
+    else:
+        yield from libvirt_head(options.xml or DOMAIN_XML.encode(), fmt)
+
+
+def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
+    """The stream's elements in order; a block's fixed layout becomes one element."""
+    dropped: set[int] = set()
+    skipped = ""
+    for leaf in leaves(image, runs=False):
+        if leaf.kind in _OF_BLOCKS or leaf.kind is Kind.GAP:
+            continue
+        if options.drop_devices:
+            skipped = _skip_device(leaf, dropped, skipped)
+            if leaf.kind in _OF_DEVICES or (skipped and leaf.path.startswith(skipped)):
+                continue
+        if leaf.kind is Kind.MAPPED_RAM_HEADER:
+            yield _fixed_block(image, leaf, options)
+            continue
+        content, value = _rebuilt(image, leaf)
+        if value is not None:
+            yield Structure(leaf.kind, leaf.path, value)
+        else:
+            yield Raw(leaf.kind, leaf.path, content)
+
+
+def _skip_device(leaf: Record[Any], dropped: set[int], skipped: str) -> str:
+    """The path prefix to leave out from here on: that of a section other than ram, or none."""
+    value = leaf.value
+    if leaf.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+        if value.idstr == b"ram":
+            return ""
+        dropped.add(value.section_id)
+    elif leaf.kind in (Kind.SECTION_PART, Kind.SECTION_END):
+        if value.section_id not in dropped:
+            return ""
+    else:
+        return skipped
+    return leaf.path.partition("/")[0] + "/"
+
+
+def _fixed_block(image: Image, leaf: Record[Any], options: RewriteOptions) -> FixedBlock:
+    block = _block_of(image, leaf)
+    if block.ignored:
+        return FixedBlock(block.path, leaf.value, Hole(0), Hole(0), ignored=True)
+    return FixedBlock(
+        block.path, leaf.value, _bitmap(image, block, options), _pages(image, block, options)
+    )
+
+
+def _block_of(image: Image, leaf: Record[Any]) -> RamBlock:
+    path = leaf.path.rpartition("/")[0]
+    return next(block for block in image.blocks if block.path == path)
+
+
+def _bitmap(image: Image, block: RamBlock, options: RewriteOptions) -> Content:
+    if options.host_long is None:
+        length = block.bitmap_length(image.host_long.host_long.size)
+        return Copied(image.source, block.bitmap_offset, length)
+    bitmap = PageBitmap.of_block(image.source, block, image.host_long.host_long)
+    return ConvertedBitmap(bitmap, options.host_long)
+
+
+def _pages(image: Image, block: RamBlock, options: RewriteOptions) -> Content:
+    bitmap = image.bitmap(block) if options.drop_stale else None
+    if bitmap is None:
+        length = min(block.used_length, image.source.size - block.pages_offset)
+        return Copied(image.source, block.pages_offset, length)
+    return PresentPages(image, block, bitmap)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedBitmap:
+    """A bitmap as a host with other longs would have stored it."""
+
+    bitmap: PageBitmap
+    host_long: HostLong
+
+    @property
+    def length(self) -> int:
+        """Bytes of the bitmap in the new order."""
+        return PageBitmap.length_of(self.bitmap.pages, self.host_long)
+
+    def write(self, output: Output, offset: int) -> None:
+        """Write it chunk by chunk."""
+        for start, data in self.bitmap.converted(self.host_long):
+            output.write(offset + start, data)
+
+
+@dataclass(frozen=True, slots=True)
+class PresentPages:
+    """The pages of a block that its bitmap calls present; all others become holes."""
+
+    image: Image
+    block: RamBlock
+    bitmap: PageBitmap
+
+    @property
+    def length(self) -> int:
+        """The block's used_length."""
+        return self.block.used_length
+
+    def write(self, output: Output, offset: int) -> None:
+        """Copy run by run."""
+        size, source = self.block.page_size, self.image.source
+        for run in self.bitmap.runs():
+            if run.present:
+                start = self.block.pages_offset + run.start * size
+                stop = self.block.pages_offset + run.stop * size
+                output.copy_data(source, start, stop, offset + run.start * size)
