@@ -1,44 +1,28 @@
-"""The body of a `ram` section: block list, fixed layout headers, and records of ordinary streams.
+"""The body of a `ram` section, record by record; pages of ordinary streams as runs.
 
-Upstream: QEMU migration/ram.c ram_load_precopy(), parse_ramblocks(), parse_ramblock(),
-parse_ramblock_mapped_ram(), ram_block_from_stream().
+Upstream: QEMU migration/ram.c ram_load_precopy(), ram_block_from_stream().
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import PageSet
-from fixedram_fmt.blocks import Note, RamBlock
+from fixedram_fmt.blocklist import block_list, page_size_of_first_header
 from fixedram_fmt.errors import FormatError, TruncatedError
+from fixedram_fmt.ramstate import DEFAULT_PAGE_SIZE, PAGE_FLAGS, RamState, can_follow_list
 from fixedram_fmt.records import Cursor, Kind, PageRun, Record
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import text
-from fixedram_fmt.schema.ram import RamSaveFlag, is_page_size
+from fixedram_fmt.schema.ram import RamSaveFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["BLOCKS_CEILING", "DEFAULT_PAGE_SIZE", "RamState", "walk_ram"]
-
-#: More RAM blocks than any machine has; beyond it a list is damage.
-BLOCKS_CEILING = 65536
-
-#: Target page size of most machines, used while the stream has not told.
-DEFAULT_PAGE_SIZE = 4096
+__all__ = ["walk_ram"]
 
 #: Sizes tried where nothing tells: the usual one, the larger ones, then the smaller.
 _LIKELY_SIZES = (4096, 8192, 16384, 32768, 65536, 2048, 1024, 512, 256)
-
-#: No guest has memory at such addresses: a word beyond is page data, not a record.
-_ADDRESS_CEILING = 1 << 52
-
-_NOTES_CEILING = 1000
-
-_PAGE_FLAGS = int(
-    RamSaveFlag.ZERO | RamSaveFlag.PAGE | RamSaveFlag.COMPRESS_PAGE | RamSaveFlag.XBZRLE
-)
 
 #: Records that are nothing but their word.
 _BARE: dict[int, Kind] = {
@@ -53,48 +37,23 @@ _FIRST_LOOK = 4
 _RUN_WINDOW = 1 << 20
 
 
-@dataclass(slots=True)
-class RamState:
-    """What the records of a RAM section mean depends on this; grows while the stream is walked."""
-
-    mapped: bool = False
-    ignore_shared: bool = False
-    target_page_size: int | None = None
-    blocks: list[RamBlock] = field(default_factory=list)
-    page_sets: dict[bytes, PageSet] = field(default_factory=dict)
-    last_idstr: bytes | None = None
-    #: By how much all offsets in the headers are wrong: the image was cut out of its container.
-    offset_bias: int = 0
-    notes: list[Note] = field(default_factory=list)
-
-    @property
-    def page_size(self) -> int:
-        """The target's page size, or the usual one while it is unknown."""
-        return self.target_page_size or DEFAULT_PAGE_SIZE
-
-    def note(self, offset: int, path: str, message: str) -> None:
-        """Remember something odd; a hostile file does not get to fill memory with oddities."""
-        if len(self.notes) < _NOTES_CEILING:
-            self.notes.append(Note(offset, path, message))
-
-
 def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]]:
     """Every record from here to the EOS that ends this section's RAM part."""
     number = 0
     while True:
         word = cursor.look(ram.RAM_RECORD, Kind.EOS, f"{path}/record[{number}]").value.word
         if state.target_page_size is None and word & RamSaveFlag.MEM_SIZE:
-            state.target_page_size = _page_size_of_first_header(cursor, state)
+            state.target_page_size = page_size_of_first_header(cursor, state)
         flags = word & (state.page_size - 1)
         kind = flags & ~int(RamSaveFlag.CONTINUE)
         here = f"{path}/record[{number}]"
         if kind == RamSaveFlag.MEM_SIZE:
-            yield from _block_list(cursor, state, path, here)
+            yield from block_list(cursor, state, path, here)
         elif kind in _BARE:
             yield cursor.take(ram.RAM_RECORD, _BARE[kind], here)
             if kind == RamSaveFlag.EOS:
                 return
-        elif kind & _PAGE_FLAGS and kind & (kind - 1) == 0:
+        elif kind & PAGE_FLAGS and kind & (kind - 1) == 0:
             yield _page_record(cursor, state, flags, here)
         else:
             raise FormatError(
@@ -105,209 +64,6 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
                 found=f"{word:#x} (flags {flags:#x})",
             )
         number += 1
-
-
-# -- the list of blocks ---------------------------------------------------------------------------
-
-
-def _block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterator[Record[Any]]:
-    """MEM_SIZE and the entries behind it, until their lengths sum up to what it says."""
-    mem_size = cursor.take(ram.RAM_RECORD, Kind.MEM_SIZE, here)
-    yield mem_size
-    remaining = mem_size.value.word & ~(state.page_size - 1)
-    visited: set[int] = set()
-    while remaining > 0:
-        if cursor.peek(1) == b"\0":
-            state.note(
-                cursor.offset,
-                here,
-                f"the list of blocks ends {remaining} bytes short of the sum in MEM_SIZE",
-            )
-            return
-        if cursor.offset in visited or len(state.blocks) >= BLOCKS_CEILING:
-            raise FormatError(
-                "the list of RAM blocks does not end",
-                offset=cursor.offset,
-                path=here,
-                expected=f"at most {BLOCKS_CEILING} blocks, each read once",
-            )
-        visited.add(cursor.offset)
-        block_path = f"{path}/block[{len(state.blocks)}]"
-        block = yield from _block(cursor, state, block_path)
-        if block.used_length > remaining:
-            state.note(
-                block.entry_offset,
-                block_path,
-                f"used_length exceeds what is left of the sum in MEM_SIZE ({remaining} bytes)",
-            )
-        remaining -= block.used_length
-        if block.has_pages:
-            _jump_behind_pages(cursor, state, block)
-    if not state.mapped:
-        lengths = {block.idstr: block.used_length for block in state.blocks}
-        state.page_sets = PageSet.for_blocks(lengths, state.page_size)
-
-
-def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None:
-    """The stream goes on behind the pages, wherever the header says that is."""
-    if block.pages_offset < cursor.offset:
-        state.note(
-            block.header_offset or block.entry_offset,
-            block.path,
-            f"pages_offset {block.pages_offset:#x} points back into the stream",
-        )
-    if block.pages_stop < 0:
-        raise FormatError(
-            "the stream would go on before the file",
-            offset=block.header_offset,
-            path=block.path,
-            expected="an offset of the file",
-            found=str(block.pages_stop),
-        )
-    if block.pages_stop > cursor.source.size:
-        raise TruncatedError(
-            "the file ends inside the pages of a RAM block",
-            offset=cursor.source.size,
-            path=block.path,
-            expected=f"pages up to {block.pages_stop:#x}",
-            found=f"the end of the file at {cursor.source.size:#x}",
-        )
-    cursor.offset = block.pages_stop
-
-
-def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any], None, RamBlock]:
-    entry = cursor.take(ram.BLOCK_ENTRY, Kind.BLOCK, f"{path}/entry")
-    yield entry
-    block = RamBlock(
-        index=len(state.blocks),
-        path=path,
-        idstr=entry.value.idstr,
-        used_length=entry.value.used_length,
-        page_size=state.page_size,
-        entry_offset=entry.offset,
-    )
-    if _postcopy_page_size_follows(cursor, state):
-        size = cursor.take(ram.POSTCOPY_PAGE_SIZE, Kind.POSTCOPY_PAGE_SIZE, f"{path}/page_size")
-        yield size
-        block = replace(block, postcopy_page_size=size.value.page_size)
-    if state.ignore_shared:
-        address = cursor.take(ram.REGION_ADDRESS, Kind.REGION_ADDRESS, f"{path}/region_address")
-        yield address
-        block = replace(block, region_address=address.value.region_address)
-    # Known from here on, even when the file ends before its header does.
-    state.blocks.append(block)
-    if state.mapped:
-        header = cursor.take(ram.MAPPED_RAM_HEADER, Kind.MAPPED_RAM_HEADER, f"{path}/header")
-        if not any(before.has_pages for before in state.blocks):
-            state.offset_bias = _offset_bias(cursor, header, block.used_length)
-        block = state.blocks[-1] = _with_header(block, header, state.offset_bias)
-        yield header
-    return block
-
-
-def _with_header(
-    block: RamBlock, header: Record[ram.MappedRamHeader], offset_bias: int
-) -> RamBlock:
-    value = header.value
-    bias = offset_bias if value.bitmap_offset or value.pages_offset else 0
-    return replace(
-        block,
-        mapped=True,
-        page_size=value.page_size if is_page_size(value.page_size) else block.page_size,
-        header_offset=header.offset,
-        header_version=value.version,
-        header_page_size=value.page_size,
-        bitmap_offset=value.bitmap_offset - bias,
-        pages_offset=value.pages_offset - bias,
-    )
-
-
-def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_length: int) -> int:
-    """By how much the offsets in the first header are wrong, 0 when they are right.
-
-    QEMU puts the bitmap right behind the header.  Where the header points elsewhere, and only that
-    difference leads to something that can follow the block's pages, the image was moved without
-    its offsets.
-    """
-    bias = header.value.bitmap_offset - header.stop
-    if bias == 0 or not header.value.bitmap_offset:
-        return 0
-    behind = header.value.pages_offset + used_length - cursor.offset
-    if _list_goes_on(cursor, behind) or not _list_goes_on(cursor, behind - bias):
-        return 0
-    return bias
-
-
-def _list_goes_on(cursor: Cursor, ahead: int) -> bool:
-    """Whether what can follow a block's entry or its pages lies ahead bytes from here."""
-    if cursor.offset + ahead < 0 or ahead > cursor.remaining:
-        return False
-    try:
-        word = cursor.look(ram.RAM_RECORD, Kind.EOS, "", ahead).value.word
-        if _can_follow_list(word, ram.TARGET_PAGE_SIZE_MIN):
-            return True
-        name = cursor.look(ram.BLOCK_ENTRY, Kind.BLOCK, "", ahead).value.idstr
-    except FormatError:
-        return False
-    return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
-
-
-def _can_follow_list(word: int, page_size: int) -> bool:
-    """Whether word is EOS or begins exactly one page, at an address a guest can have."""
-    flags = word & (page_size - 1) & ~int(RamSaveFlag.CONTINUE)
-    one_page = flags & _PAGE_FLAGS != 0 and flags & (flags - 1) == 0
-    return (one_page or flags == int(RamSaveFlag.EOS)) and word < _ADDRESS_CEILING
-
-
-def _looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:
-    """The MappedRamHeader ahead bytes from here, if what lies there can be one."""
-    try:
-        header = cursor.look(ram.MAPPED_RAM_HEADER, Kind.MAPPED_RAM_HEADER, "", ahead).value
-    except FormatError:
-        return None
-    known = header.version == ram.MAPPED_RAM_HDR_VERSION
-    return header if known and is_page_size(header.page_size) else None
-
-
-def _postcopy_page_size_follows(cursor: Cursor, state: RamState) -> bool:
-    """Whether a u64 page size stands before what must follow the entry.
-
-    Nothing in the stream says that postcopy-ram was on, so it is told from the bytes: with a fixed
-    layout by where the header is, otherwise by a power of two that is neither a name's length
-    (its first byte is 0) nor a RAM record (it has no flag).
-    """
-    address = ram.REGION_ADDRESS.size if state.ignore_shared else 0
-    if state.mapped:
-        size = ram.POSTCOPY_PAGE_SIZE.size
-        return (
-            _looks_like_header(cursor, address) is None
-            and _looks_like_header(cursor, address + size) is not None
-        )
-    try:
-        value = cursor.look(ram.POSTCOPY_PAGE_SIZE, Kind.POSTCOPY_PAGE_SIZE, "").value.page_size
-    except TruncatedError:
-        return False
-    if value <= ram.TARGET_PAGE_SIZE_MAX or value & (value - 1) or value >= _ADDRESS_CEILING:
-        return False
-    # An address can be a power of two as well: what follows decides.
-    return not (state.ignore_shared and _list_goes_on(cursor, address))
-
-
-def _page_size_of_first_header(cursor: Cursor, state: RamState) -> int | None:
-    """The page size that the first block's header names, before the list is read."""
-    if not state.mapped:
-        return None
-    here = ram.RAM_RECORD.size
-    try:
-        entry = cursor.look(ram.BLOCK_ENTRY, Kind.BLOCK, "", here)
-    except FormatError:
-        return None
-    here += entry.length + (ram.REGION_ADDRESS.size if state.ignore_shared else 0)
-    for ahead in (here, here + ram.POSTCOPY_PAGE_SIZE.size):
-        header = _looks_like_header(cursor, ahead)
-        if header is not None:
-            return header.page_size
-    return None
 
 
 # -- pages of an ordinary stream ------------------------------------------------------------------
@@ -414,7 +170,7 @@ def _record_lies_at(cursor: Cursor, page_size: int) -> bool:
         word = cursor.look(ram.RAM_RECORD, Kind.PAGE, "", page_size).value.word
     except TruncatedError:
         return False
-    return _can_follow_list(word, page_size)
+    return can_follow_list(word, page_size)
 
 
 def _account(state: RamState, run: PageRun, path: str, offset: int) -> None:

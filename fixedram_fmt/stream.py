@@ -13,7 +13,8 @@ from fixedram_fmt.blocks import Section
 from fixedram_fmt.devices import device_body, section_can_start
 from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.ramstream import RamState, walk_ram
+from fixedram_fmt.ramstate import RamState
+from fixedram_fmt.ramstream import walk_ram
 from fixedram_fmt.records import Cursor, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text

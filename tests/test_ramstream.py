@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 from fixedram_fmt import Image
+from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.ram import RamSaveFlag
 
@@ -386,6 +387,18 @@ def test_ignored_block_in_front_does_not_hide_the_shift() -> None:
         assert image.complete, str(image.stopped)
         assert image.offset_bias == 92
         assert image.blocks[0].ignored
+
+
+def test_shift_that_leads_before_the_file_is_not_believed() -> None:
+    """Only such a shift leads to an EOS, but no page lies at a negative offset."""
+    builder = StreamBuilder(page_size=256).header().configuration().start(2, b"ram")
+    builder.word("mem_size", RamSaveFlag.MEM_SIZE, 256)
+    builder.put("block", b"\x01x" + (256).to_bytes(8, "big")).mapped_header(256, 0)
+    with open_bytes(builder.eos().footer(2).described().file()) as image:
+        assert all(block.pages_offset >= 0 for block in image.blocks)
+        assert all(block.bitmap_offset >= 0 for block in image.blocks)
+        found = list(leaves(image, deep=True))
+        assert sum(record.length for record in found) == image.source.size
 
 
 def test_right_offsets_are_left_alone_wherever_the_bitmap_lies() -> None:

@@ -265,15 +265,17 @@ def test_devices_of_negative_size_do_not_turn_the_walk_back(tmp_path: Path) -> N
     assert facts["notes"] <= 1
 
 
-def looping(target: Callable[[int, int, int], int], *, total: int = 1 << 60) -> bytes:
-    """A block whose pages "end" at the offset that target picks: section, MEM_SIZE or entry."""
-    builder = begun()
+def looping(target: Callable[[int, int, int], int], *, total: int, used: int) -> bytes:
+    """A block whose pages "end" at the offset that target picks: section, MEM_SIZE or entry.
+
+    Offsets below used wrap around 2^64.
+    """
+    builder = StreamBuilder().header().configuration(b"m" * 600)
     section = builder.offset
     builder.start(2, b"ram")
     mem_size = builder.offset
     builder.word("mem_size", RamSaveFlag.MEM_SIZE, total)
     entry = builder.offset
-    used = 256
     builder.put("block", b"\x01x" + used.to_bytes(8, "big"))
     stop = target(section, mem_size, entry)
     builder.mapped_header(builder.offset + 28, (stop - used) % (1 << 64))
@@ -293,11 +295,11 @@ def looping(target: Callable[[int, int, int], int], *, total: int = 1 << 60) -> 
         pytest.param(lambda section, mem_size, entry: 1 << 63, id="2^63"),
     ],
 )
-@pytest.mark.parametrize("total", [256, 1 << 60])
+@pytest.mark.parametrize(("used", "total"), [(0, 256), (256, 256), (1, 1 << 60), (256, 1 << 60)])
 def test_pages_that_lead_back_into_the_stream_end_the_walk(
-    tmp_path: Path, target: Callable[[int, int, int], int], total: int
+    tmp_path: Path, target: Callable[[int, int, int], int], used: int, total: int
 ) -> None:
-    facts = crafted(tmp_path, looping(target, total=total))
+    facts = crafted(tmp_path, looping(target, total=total, used=used))
     assert not facts.get("complete")
     assert facts["opened"], facts
 

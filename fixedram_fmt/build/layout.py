@@ -24,7 +24,7 @@ __all__ = ["Piece", "lay_out", "write_pieces"]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Content at an offset in the file; value is that of the structure it was built from, if any."""
+    """Content at an offset in the file; value is that of the structure it is, if it is one."""
 
     kind: Kind
     path: str

@@ -162,7 +162,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Output]:
         try:
             os.fchmod(fd, mode)
             if not named:
-                # Any src_dir_fd makes Python call linkat(), which follows the link; link() does not.
+                # With a src_dir_fd Python calls linkat(), which follows the link; link() does not.
                 os.link(f"/proc/self/fd/{fd}", unfinished, src_dir_fd=fd)
                 named = True
             unfinished.replace(path)
@@ -195,6 +195,6 @@ def _open(folder: Path, unfinished: Path) -> tuple[int, bool]:
     """A descriptor of a new file in folder, and whether it has a name already."""
     flags = os.O_RDWR | os.O_CLOEXEC
     with contextlib.suppress(OSError):
-        if os.path.exists("/proc/self/fd"):
+        if Path("/proc/self/fd").exists():
             return os.open(folder, flags | os.O_TMPFILE, 0o600), False
     return os.open(unfinished, flags | os.O_CREAT | os.O_EXCL, 0o600), True

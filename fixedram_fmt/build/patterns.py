@@ -81,7 +81,7 @@ class Memory:
         return pages[pages < count]
 
     def present(self, pages: Pages) -> npt.NDArray[np.bool_]:
-        """Which of the written pages are there in the end: the others became zero, and are stale."""
+        """Which of the written pages are there in the end; the others became zero: stale."""
         if self.rounds < 2:
             return np.ones(len(pages), np.bool_)
         kept: npt.NDArray[np.bool_] = pages % _ZEROED != _ZEROED - 1
@@ -185,7 +185,11 @@ class MadeBitmap:
         for written in self.memory.written():
             pages = np.concatenate([held, written[self.memory.present(written)]])
             # The last long may go on with the next pages.
-            held = pages[np.searchsorted(pages // longs, pages[-1] // longs) :] if len(pages) else pages
+            held = (
+                pages[np.searchsorted(pages // longs, pages[-1] // longs) :]
+                if len(pages)
+                else pages
+            )
             pages = pages[: len(pages) - len(held)]
             self._write(output, offset, pages, longs)
         self._write(output, offset, held, longs)

@@ -97,7 +97,9 @@ def stale_bytes(image: Image) -> int:
         bitmap = image.bitmap(block) if block.has_pages else None
         for run in bitmap.runs() if bitmap else ():
             if not run.present:
-                pages = sum(stop - start for start, stop in stale_runs(image.source, block, *run[:2]))
+                pages = sum(
+                    stop - start for start, stop in stale_runs(image.source, block, *run[:2])
+                )
                 total += pages * block.page_size
     return total
 

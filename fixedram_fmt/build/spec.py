@@ -151,9 +151,9 @@ def spec_from(document: Any) -> ImageSpec:
         unknown = re.search(r"unknown field `(.*?)`", message)
         hint = _nearest(unknown[1]) if unknown else ""
         where = re.search(r"`\$\.?(.*?)`$", message)
-        raise SpecError(message.split(" - at ")[0], path=where[1] if where else "", hint=hint) from (
-            error
-        )
+        raise SpecError(
+            message.split(" - at ", maxsplit=1)[0], path=where[1] if where else "", hint=hint
+        ) from (error)
 
 
 def _nearest(name: str) -> str:

@@ -6,21 +6,20 @@ _complete_precopy(), and migration/ram.c ram_save_setup(), ram_save_complete().
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.bitmap import HostLong
-from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head
+from fixedram_fmt.build.devices import Devices, footer, name_bytes
+from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Structure
 from fixedram_fmt.build.layout import Piece, lay_out, write_pieces
 from fixedram_fmt.build.patterns import FileMemory, FilePages, MadeBitmap, MadePages, Memory
 from fixedram_fmt.build.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.dialect import DIALECTS, X_IGNORE_SHARED, Dialect
-from fixedram_fmt.dump import leaves
 from fixedram_fmt.image import Image
-from fixedram_fmt.records import SCHEMA_OF_KIND, Kind
+from fixedram_fmt.records import Kind
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.schema.ram import RamSaveFlag
@@ -37,7 +36,6 @@ __all__ = ["RAM_VERSION", "Plan", "elements", "synthesize", "write_image"]
 
 #: migration/ram.c: version of the ram section
 RAM_VERSION = 4
-_RAM_ID = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +46,7 @@ class Plan:
     size: int | None = None
 
 
-def synthesize(
-    spec: ImageSpec, donor: Image | None = None, faults: Sequence[Fault] = ()
-) -> Plan:
+def synthesize(spec: ImageSpec, donor: Image | None = None, faults: Sequence[Fault] = ()) -> Plan:
     """The plan of the image that spec describes; donor gives the device sections, if any.
 
     Faults break it, one after the other.  SpecError and FaultError say what cannot be.
@@ -58,13 +54,17 @@ def synthesize(
     head = _container(spec)
     start = size_of(spec.offset, "offset")
     if head and start:
-        raise SpecError("a libvirt save image has no offset of its own", path="offset", found=str(start))
+        raise SpecError(
+            "a libvirt save image has no offset of its own", path="offset", found=str(start)
+        )
     align = size_of(spec.align, "align")
     page_size = _page_size(spec)
     if align < page_size or align % page_size:
         raise SpecError(
-            "pages must stay aligned to their size", path="align",
-            expected=f"a multiple of {page_size}", found=str(align),
+            "pages must stay aligned to their size",
+            path="align",
+            expected=f"a multiple of {page_size}",
+            found=str(align),
         )
     start = head[-1].stop if head else start
     items = list(elements(spec, donor))
@@ -93,7 +93,7 @@ def write_image(spec: ImageSpec, output: Output, faults: Sequence[Fault] = ()) -
 def elements(spec: ImageSpec, donor: Image | None = None) -> Iterator[Element]:
     """The elements of the stream, in order."""
     dialect = _dialect(spec)
-    devices = _Devices(spec, donor)
+    devices = Devices(spec, donor)
     yield Structure(Kind.FILE_HEADER, "header", _FILE_HEADER)
     yield from _configuration(spec, dialect)
     yield from devices.before
@@ -123,34 +123,33 @@ def _dialect(spec: ImageSpec) -> Dialect:
         if dialect.name == spec.dialect:
             return dialect
     raise SpecError(
-        "unknown dialect", path="dialect",
-        expected=", ".join(dialect.name for dialect in DIALECTS), found=spec.dialect,
+        "unknown dialect",
+        path="dialect",
+        expected=", ".join(dialect.name for dialect in DIALECTS),
+        found=spec.dialect,
     )
 
 
 def _page_size(spec: ImageSpec) -> int:
     size = size_of(spec.page_size, "page_size")
+    low, high = ram.TARGET_PAGE_SIZE_MIN, ram.TARGET_PAGE_SIZE_MAX
     if not ram.is_page_size(size):
         raise SpecError(
-            "no target has such pages", path="page_size",
-            expected=f"a power of two from {ram.TARGET_PAGE_SIZE_MIN} to {ram.TARGET_PAGE_SIZE_MAX}",
+            "no target has such pages",
+            path="page_size",
+            expected=f"a power of two from {low} to {high}",
             found=str(size),
         )
     return size
-
-
-def _name(text: str, path: str, longest: int = 255) -> bytes:
-    raw = text.encode("utf-8", "surrogateescape")
-    if len(raw) > longest:
-        raise SpecError("too long", path=path, expected=f"at most {longest} bytes", found=str(len(raw)))
-    return raw
 
 
 # -- configuration and container ------------------------------------------------------------------
 
 
 def _configuration(spec: ImageSpec, dialect: Dialect) -> Iterator[Element]:
-    machine = stream.Configuration(SectionType.CONFIGURATION, _name(spec.machine, "machine", 4096))
+    machine = stream.Configuration(
+        SectionType.CONFIGURATION, name_bytes(spec.machine, "machine", 4096)
+    )
     yield Structure(Kind.CONFIGURATION, "configuration/machine", machine)
     bodies: list[tuple[bytes, list[tuple[Kind, Any]]]] = []
     if spec.target_page_bits:
@@ -158,10 +157,12 @@ def _configuration(spec: ImageSpec, dialect: Dialect) -> Iterator[Element]:
         bodies.append((b"configuration/target-page-bits", [(Kind.TARGET_PAGE_BITS, bits)]))
     names = _capabilities(spec, dialect)
     listed = [(Kind.CAPABILITY, stream.Capability(name)) for name in names]
-    bodies.append((
-        b"configuration/capabilities",
-        [(Kind.CAPABILITIES, stream.Capabilities(len(names))), *listed],
-    ))
+    bodies.append(
+        (
+            b"configuration/capabilities",
+            [(Kind.CAPABILITIES, stream.Capabilities(len(names))), *listed],
+        )
+    )
     if spec.uuid is not None:
         try:
             raw = uuid.UUID(spec.uuid).bytes
@@ -178,7 +179,7 @@ def _configuration(spec: ImageSpec, dialect: Dialect) -> Iterator[Element]:
 
 def _capabilities(spec: ImageSpec, dialect: Dialect) -> list[bytes]:
     """The capabilities the stream names, x-ignore-shared first as QEMU's enum has them."""
-    names = [_name(name, "capabilities") for name in spec.capabilities]
+    names = [name_bytes(name, "capabilities") for name in spec.capabilities]
     if any(block.ignored for block in spec.blocks) and X_IGNORE_SHARED not in names:
         names.insert(0, X_IGNORE_SHARED)
     if dialect.capability not in names:
@@ -190,7 +191,9 @@ def _container(spec: ImageSpec) -> list[Piece]:
     kinds = ("none", "libvirt")
     if spec.container.kind not in kinds:
         raise SpecError(
-            "unknown container", path="container.kind", expected=" or ".join(kinds),
+            "unknown container",
+            path="container.kind",
+            expected=" or ".join(kinds),
             found=spec.container.kind,
         )
     if spec.container.kind == "none":
@@ -202,7 +205,6 @@ def _container(spec: ImageSpec) -> list[Piece]:
         was_running=spec.container.was_running,
         partial=spec.container.partial,
     )
-
 
 
 # -- the ram section ------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ def _section_start(spec: ImageSpec, section_id: int) -> Iterator[Element]:
     addressed = X_IGNORE_SHARED in _capabilities(spec, _dialect(spec))
     for index, (block, size) in enumerate(zip(spec.blocks, sizes, strict=True)):
         block_path = f"{path}/ram/block[{index}]"
-        entry = ram.BlockEntry(_name(block.name, f"blocks[{index}].name"), size)
+        entry = ram.BlockEntry(name_bytes(block.name, f"blocks[{index}].name"), size)
         yield Structure(Kind.BLOCK, f"{block_path}/entry", entry)
         if addressed:
             address = size_of(block.region_address, f"blocks[{index}].region_address")
@@ -228,7 +230,7 @@ def _section_start(spec: ImageSpec, section_id: int) -> Iterator[Element]:
             )
         yield _fixed_block(spec, block, index, size, block_path)
     yield Structure(Kind.EOS, f"{path}/ram/eos", _EOS)
-    yield _footer(path, section_id)
+    yield footer(path, section_id)
 
 
 _EOS = ram.RamRecord(int(RamSaveFlag.EOS))
@@ -252,8 +254,10 @@ def _block_size(block: BlockSpec, page_size: int, index: int) -> int:
         )
     if size % page_size or not size:
         raise SpecError(
-            "a block is whole pages", path=f"{path}.size",
-            expected=f"a multiple of {page_size}", found=str(size),
+            "a block is whole pages",
+            path=f"{path}.size",
+            expected=f"a multiple of {page_size}",
+            found=str(size),
         )
     if not 0 <= block.density <= 1:
         raise SpecError(
@@ -262,9 +266,7 @@ def _block_size(block: BlockSpec, page_size: int, index: int) -> int:
     return size
 
 
-def _fixed_block(
-    spec: ImageSpec, block: BlockSpec, index: int, size: int, path: str
-) -> FixedBlock:
+def _fixed_block(spec: ImageSpec, block: BlockSpec, index: int, size: int, path: str) -> FixedBlock:
     page_size = _page_size(spec)
     header = ram.MappedRamHeader(ram.MAPPED_RAM_HDR_VERSION, page_size, 0, 0)
     if block.ignored:
@@ -273,8 +275,14 @@ def _fixed_block(
         held = FileMemory(block.file, size // page_size, page_size)
         return FixedBlock(path, header, MadeBitmap(held, _host_long(spec)), FilePages(held))
     memory = Memory(
-        size // page_size, page_size, block.pattern, block.density, spec.seed, index,
-        block.name, spec.rounds,
+        size // page_size,
+        page_size,
+        block.pattern,
+        block.density,
+        spec.seed,
+        index,
+        block.name,
+        spec.rounds,
     )
     return FixedBlock(path, header, MadeBitmap(memory, _host_long(spec)), MadePages(memory))
 
@@ -291,108 +299,13 @@ def _host_long(spec: ImageSpec) -> HostLong:
         ) from error
 
 
-def _part(path: str, kind: SectionType, section_id: int, *, flush: bool = False) -> Iterator[Element]:
+def _part(
+    path: str, kind: SectionType, section_id: int, *, flush: bool = False
+) -> Iterator[Element]:
     leaf = Kind.SECTION_END if kind is SectionType.SECTION_END else Kind.SECTION_PART
     yield Structure(leaf, f"{path}/header", stream.SectionPart(kind, section_id))
     if flush:
         word = ram.RamRecord(int(RamSaveFlag.MULTIFD_FLUSH))
         yield Structure(Kind.MULTIFD_FLUSH, f"{path}/ram/flush", word)
     yield Structure(Kind.EOS, f"{path}/ram/eos", _EOS)
-    yield _footer(path, section_id)
-
-
-def _footer(path: str, section_id: int) -> Structure:
-    footer = stream.SectionFooter(SectionType.SECTION_FOOTER, section_id)
-    return Structure(Kind.SECTION_FOOTER, f"{path}/footer", footer)
-
-
-# -- devices --------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Devices:
-    """Everything that is not RAM, in the places it belongs to; from a donor, or from the spec."""
-
-    ram_id: int
-    before: list[Element]
-    starts: list[Element]
-    parts: list[Element]
-    ends: list[Element]
-    full: list[Element]
-    vmdesc: list[Element]
-
-    def __init__(self, spec: ImageSpec, donor: Image | None) -> None:
-        self.ram_id = _RAM_ID
-        self.before, self.starts, self.parts = [], [], []
-        self.ends, self.full, self.vmdesc = [], [], []
-        if donor is not None:
-            self._take_from(donor)
-        self._add(spec)
-        if not self.vmdesc:
-            self._describe(spec)
-
-    def _take_from(self, donor: Image) -> None:
-        """The donor's sections but ram, its commands before ram, and its description."""
-        ram_ids = {section.section_id for section in donor.sections if section.name == "ram"}
-        self.ram_id = next(iter(ram_ids), _RAM_ID)
-        place = {
-            Kind.SECTION_START: self.starts, Kind.SECTION_PART: self.parts,
-            Kind.SECTION_END: self.ends, Kind.SECTION_FULL: self.full,
-        }
-        here, seen_ram = self.before, False
-        for leaf in leaves(donor, runs=False):
-            if leaf.kind in place:
-                own = leaf.value.section_id not in ram_ids
-                seen_ram = seen_ram or not own
-                here = place[leaf.kind] if own else []
-            elif leaf.kind is Kind.COMMAND:
-                here = [] if seen_ram else self.before
-            elif leaf.kind in (Kind.VMDESCRIPTION, Kind.VMDESCRIPTION_JSON):
-                here = self.vmdesc
-            elif leaf.kind not in _OF_SECTIONS:
-                continue
-            if leaf.kind in SCHEMA_OF_KIND:
-                here.append(Structure(leaf.kind, leaf.path, leaf.value))
-            else:
-                content = Copied(donor.source, leaf.offset, leaf.length)
-                here.append(Raw(leaf.kind, leaf.path, content))
-
-    def _add(self, spec: ImageSpec) -> None:
-        for index, device in enumerate(spec.devices):
-            path = f"devices[{index}]"
-            try:
-                data = bytes.fromhex(device.data)
-            except ValueError as error:
-                raise SpecError("no hex digits", path=f"{path}.data") from error
-            section_id = self.ram_id + 1 + index
-            header = stream.SectionHeader(
-                SectionType.SECTION_FULL, section_id, _name(device.name, f"{path}.name"),
-                device.instance_id, device.version,
-            )
-            self.full += [
-                Structure(Kind.SECTION_FULL, f"{path}/header", header),
-                Raw(Kind.DEVICE, f"{path}/body", Literal(data)),
-                _footer(path, section_id),
-            ]
-
-    def _describe(self, spec: ImageSpec) -> None:
-        """The JSON description of the spec's devices, each as one opaque buffer."""
-        devices = [
-            {
-                "name": device.name,
-                "instance_id": device.instance_id,
-                "size": len(device.data) // 2,
-                "fields": [{"name": "data", "size": len(device.data) // 2, "type": "buffer"}],
-            }
-            for device in spec.devices
-        ]
-        text = json.dumps({"page_size": _page_size(spec), "devices": devices}).encode()
-        header = stream.Vmdescription(SectionType.VMDESCRIPTION, len(text))
-        self.vmdesc = [
-            Structure(Kind.VMDESCRIPTION, "vmdescription/header", header),
-            Raw(Kind.VMDESCRIPTION_JSON, "vmdescription/json", Literal(text)),
-        ]
-
-
-#: Leaves that go with the section or command before them.
-_OF_SECTIONS = frozenset({Kind.DEVICE, Kind.SECTION_FOOTER, Kind.PACKAGED})
+    yield footer(path, section_id)

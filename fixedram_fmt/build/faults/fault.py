@@ -55,7 +55,7 @@ class Elements:
     items: list[Element]
 
     def index(self, kind: Kind, number: int = 0) -> int:
-        """Where the number-th element of kind is (negative: from the end); FaultError if nowhere."""
+        """Where the number-th element of kind is, negative from the end; FaultError if nowhere."""
         found = [
             index
             for index, item in enumerate(self.items)
@@ -66,7 +66,8 @@ class Elements:
             return found[number]
         except IndexError:
             raise FaultError(
-                "the image has nothing this fault could break", path=kind.value,
+                "the image has nothing this fault could break",
+                path=kind.value,
                 expected=f"at least {number + 1 if number >= 0 else -number} of them",
                 found=str(len(found)),
             ) from None
@@ -116,7 +117,8 @@ class Pieces:
             return found[number]
         except IndexError:
             raise FaultError(
-                "the image has nothing this fault could break", path=kind.value,
+                "the image has nothing this fault could break",
+                path=kind.value,
                 expected=f"at least {number + 1 if number >= 0 else -number} of them",
                 found=str(len(found)),
             ) from None

@@ -104,17 +104,22 @@ def _(p: Pieces) -> None:
     p.change(_HEADER, bitmap_offset=value.pages_offset)
 
 
-@on_pieces("offsets-shifted", "all offsets too large by a constant: cut out of a container", REFUSES)
+@on_pieces(
+    "offsets-shifted", "all offsets too large by a constant: cut out of a container", REFUSES
+)
 def _(p: Pieces) -> None:
     for number, piece in enumerate(q for q in list(p.items) if q.kind is _HEADER):
         p.change(
-            _HEADER, number,
+            _HEADER,
+            number,
             bitmap_offset=piece.value.bitmap_offset + 66765,
             pages_offset=piece.value.pages_offset + 66765,
         )
 
 
-@on_elements("ignored-without-capability", "a block with zero offsets, but no x-ignore-shared", REFUSES)
+@on_elements(
+    "ignored-without-capability", "a block with zero offsets, but no x-ignore-shared", REFUSES
+)
 def _(e: Elements) -> None:
     from dataclasses import replace
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from fixedram_fmt.build.faults.fault import Elements, FaultError, Outcome, Pieces, on_elements, on_pieces
 from fixedram_fmt.build.elements import FixedBlock, Hole
+from fixedram_fmt.build.faults.fault import (
+    Elements,
+    FaultError,
+    Outcome,
+    Pieces,
+    on_elements,
+    on_pieces,
+)
 from fixedram_fmt.records import Kind
 
 LOADS, REFUSES, WRONG = Outcome.LOADS, Outcome.REFUSES, Outcome.WRONG_MEMORY
@@ -81,20 +88,50 @@ def _cut(name: str, text: str, kind: Kind, share: float, plain: Outcome, multifd
         p.size = piece.offset + int(piece.content.length * share)
 
 
-_cut("cut-in-header", "the file ends inside the first eight bytes", Kind.FILE_HEADER, 0.5,
-     REFUSES, REFUSES)
-_cut("cut-in-configuration", "the file ends inside the machine type", Kind.CONFIGURATION, 0.5,
-     REFUSES, REFUSES)
-_cut("cut-in-section-header", "the file ends inside the header of the RAM section",
-     Kind.SECTION_START, 0.5, REFUSES, REFUSES)
-_cut("cut-in-mapped-ram-header", "the file ends inside a MappedRamHeader", Kind.MAPPED_RAM_HEADER,
-     0.5, REFUSES, REFUSES)
+_cut(
+    "cut-in-header",
+    "the file ends inside the first eight bytes",
+    Kind.FILE_HEADER,
+    0.5,
+    REFUSES,
+    REFUSES,
+)
+_cut(
+    "cut-in-configuration",
+    "the file ends inside the machine type",
+    Kind.CONFIGURATION,
+    0.5,
+    REFUSES,
+    REFUSES,
+)
+_cut(
+    "cut-in-section-header",
+    "the file ends inside the header of the RAM section",
+    Kind.SECTION_START,
+    0.5,
+    REFUSES,
+    REFUSES,
+)
+_cut(
+    "cut-in-mapped-ram-header",
+    "the file ends inside a MappedRamHeader",
+    Kind.MAPPED_RAM_HEADER,
+    0.5,
+    REFUSES,
+    REFUSES,
+)
 _cut("cut-in-bitmap", "the file ends inside a bitmap", Kind.BITMAP, 0.5, REFUSES, REFUSES)
 _cut("cut-in-pages", "the file ends inside the pages", Kind.PAGES, 0.5, REFUSES, CRASHES)
 _cut("cut-before-eos", "the file ends right before the EOS", Kind.EOS, 0, REFUSES, REFUSES)
 _cut("cut-before-eof", "the file ends right before the EOF byte", Kind.EOF, 0, REFUSES, REFUSES)
-_cut("cut-in-vmdesc", "the file ends inside the description", Kind.VMDESCRIPTION_JSON, 0.5,
-     LOADS, LOADS)
+_cut(
+    "cut-in-vmdesc",
+    "the file ends inside the description",
+    Kind.VMDESCRIPTION_JSON,
+    0.5,
+    LOADS,
+    LOADS,
+)
 
 
 @on_pieces("empty-file", "a file of no bytes", REFUSES)

@@ -47,7 +47,9 @@ def _(e: Elements) -> None:
     e.change(Kind.FILE_HEADER, version=2)
 
 
-@on_elements("no-configuration", "no configuration section, as streams before 2.4 had none", REFUSES)
+@on_elements(
+    "no-configuration", "no configuration section, as streams before 2.4 had none", REFUSES
+)
 def _(e: Elements) -> None:
     del e.items[e.index(Kind.CONFIGURATION) : e.index(Kind.SECTION_START)]
 
