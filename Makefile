@@ -14,7 +14,7 @@ $(READY): pyproject.toml requirements-dev.txt
 
 # A real image taken apart. PAUSE=1 waits for Enter between the steps.
 demo: $(READY)
-	@sh samples/demo.sh $(BIN)/fixedram
+	@sh samples/demo.sh $(BIN)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto

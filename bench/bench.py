@@ -90,35 +90,6 @@ def command(*words: str | Path) -> Callable[[], object]:
     return run
 
 
-def write_image(path: Path, pages: int, bits: bytes, *, dense: bool) -> None:
-    """An image with one block of pages pages, the bitmap given, the pages dense or all holes."""
-    size = pages * PAGE
-    head = b"".join([
-        stream.FILE_HEADER.build(stream.FileHeader(b"QEVM", 3)),
-        stream.CONFIGURATION.build(stream.Configuration(SectionType.CONFIGURATION, b"pc-q35-10.0")),
-        stream.SUBSECTION.build(
-            stream.Subsection(SectionType.SUBSECTION, b"configuration/capabilities", 1)
-        ),
-        stream.CAPABILITIES.build(stream.Capabilities(1)),
-        stream.CAPABILITY.build(stream.Capability(b"mapped-ram")),
-        stream.SECTION.build(stream.SectionHeader(SectionType.SECTION_START, 2, b"ram", 0, 4)),
-        ram.RAM_RECORD.build(ram.RamRecord(size | ram.RamSaveFlag.MEM_SIZE)),
-        ram.BLOCK_ENTRY.build(ram.BlockEntry(b"pc.ram", size)),
-    ])  # fmt: skip
-    bitmap_offset = len(head) + ram.MAPPED_RAM_HEADER.size
-    pages_offset = -(-(bitmap_offset + len(bits)) // MIB) * MIB
-    header = ram.MappedRamHeader(1, PAGE, bitmap_offset, pages_offset)
-    with path.open("wb") as file:
-        file.write(head + ram.MAPPED_RAM_HEADER.build(header) + bits)
-        file.seek(pages_offset)
-        if dense:
-            block = os.urandom(MIB)
-            for _ in range(size // MIB):
-                file.write(block)
-        file.seek(pages_offset + size)
-        file.write(_TAIL)
-
-
 _TAIL = b"".join([
     ram.RAM_RECORD.build(ram.RamRecord(int(ram.RamSaveFlag.EOS))),
     stream.SECTION_FOOTER.build(stream.SectionFooter(SectionType.SECTION_FOOTER, 2)),
@@ -173,10 +144,10 @@ def start_up(folder: Path) -> list[Figure]:
 
 def sizes(folder: Path) -> list[Figure]:
     huge, stale, old = folder / "huge.img", folder / "stale.img", folder / "old.img"
-    pages = (1 << 40) // PAGE
-    write_image(huge, pages, (b"\1" + bytes(8191)) * (pages // 65536), dense=False)
+    synth = [*FIXEDRAM, "synth", "-o"]
+    command(*synth, huge, "--block", "pc.ram=1T:random:0.00001")()
     # No page present, every page full of old bytes: --deep has to look at all of them.
-    write_image(stale, 1 << 19, bytes(1 << 16), dense=True)
+    command(*synth, stale, "--block", "pc.ram=2G", "--fault", "bitmaps-empty")()
     write_stream(old, 1 << 17)
     bare = command(sys.executable, "-c", "pass")
     cat = {path: command("sh", "-c", f"cat {path} > /dev/null") for path in (stale, old)}

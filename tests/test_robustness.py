@@ -299,7 +299,7 @@ def looping(target: Callable[[int, int, int], int], *, total: int, used: int) ->
 def test_pages_that_lead_back_into_the_stream_end_the_walk(
     tmp_path: Path, target: Callable[[int, int, int], int], used: int, total: int
 ) -> None:
-    facts = crafted(tmp_path, looping(target, total=total, used=used))
+    facts = crafted(tmp_path, looping(target, total=total, used=used), seconds=2)
     assert not facts.get("complete")
     assert facts["opened"], facts
 
