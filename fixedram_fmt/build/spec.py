@@ -87,8 +87,9 @@ class ImageSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     """An image: who wrote it, what it holds, how it is packed.
 
     rounds is how often a live save went over memory, each a PART; from two on some pages are
-    written again and some become zero and leave stale bytes.  offset is where the stream starts,
-    align what pages_offset is a multiple of.  The same spec and seed give the same bytes.
+    written again and some become zero and leave stale bytes.  channels is how many wrote, which
+    leaves no trace in the file.  offset is where the stream starts, align what pages_offset is a
+    multiple of.  The same spec and seed give the same bytes.
     """
 
     machine: str = "pc"

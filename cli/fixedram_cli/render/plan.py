@@ -21,6 +21,10 @@ def require_target(out: Path | None, *, plan: bool) -> None:
     """A usage error where there is neither a file to write nor a plan to print."""
     if out is None and not plan:
         raise typer.BadParameter("give the file to write, or --plan", param_hint="-o")
+    if str(out) == "-":
+        raise typer.BadParameter(
+            "an image has holes and is written at offsets: give a file, not -", param_hint="-o"
+        )
 
 
 def finish(
