@@ -30,7 +30,6 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
     mem_size = cursor.take(ram.RAM_RECORD, Kind.MEM_SIZE, here)
     yield mem_size
     remaining = mem_size.value.word & ~(state.page_size - 1)
-    visited: set[int] = set()
     while remaining > 0:
         if cursor.peek(1) == b"\0":
             state.note(
@@ -39,14 +38,14 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
                 f"the list of blocks ends {remaining} bytes short of the sum in MEM_SIZE",
             )
             return
-        if cursor.offset in visited or len(state.blocks) >= BLOCKS_CEILING:
+        if cursor.offset in state.visited or len(state.blocks) >= BLOCKS_CEILING:
             raise FormatError(
                 "the list of RAM blocks does not end",
                 offset=cursor.offset,
                 path=here,
                 expected=f"at most {BLOCKS_CEILING} blocks, each read once",
             )
-        visited.add(cursor.offset)
+        state.visited.add(cursor.offset)
         block_path = f"{path}/block[{len(state.blocks)}]"
         block = yield from _block(cursor, state, block_path)
         if block.used_length > remaining:
@@ -71,13 +70,13 @@ def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None
             block.path,
             f"pages_offset {block.pages_offset:#x} points back into the stream",
         )
-    if block.pages_stop < 0:
+    if block.pages_offset < 0:
         raise FormatError(
-            "the stream would go on before the file",
+            "the pages would lie before the file",
             offset=block.header_offset,
             path=block.path,
             expected="an offset of the file",
-            found=str(block.pages_stop),
+            found=str(block.pages_offset),
         )
     if block.pages_stop > cursor.source.size:
         raise TruncatedError(
@@ -146,6 +145,8 @@ def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_lengt
     """
     bias = header.value.bitmap_offset - header.stop
     if bias == 0 or not header.value.bitmap_offset:
+        return 0
+    if header.value.pages_offset - bias < 0:
         return 0
     behind = header.value.pages_offset + used_length - cursor.offset
     if _list_goes_on(cursor, behind) or not _list_goes_on(cursor, behind - bias):

@@ -27,6 +27,8 @@ def non_zero_runs(
 
     Page i lies at base + i * page_size; what is behind the end of the file counts as zero.
     """
+    # Pages before the file are none (an offset that is wrong by a constant may point there).
+    start = max(start, -(base // page_size)) if base < 0 else start
     begin, end = base + start * page_size, min(base + stop * page_size, source.size)
     open_first, open_last = start, start
     for extent in source.extents(begin, end):

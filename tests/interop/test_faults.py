@@ -71,4 +71,9 @@ def test_qemu_does_what_the_fault_says(
         "crashed": Outcome.CRASHES,
         "completed": Outcome.LOADS if memory == sound else Outcome.WRONG_MEMORY,
     }[status]
-    assert observed is (fault.multifd if multifd else fault.plain)
+    expected = {fault.multifd if multifd else fault.plain}
+    if multifd and fault.plain is Outcome.REFUSES:
+        # Whether the failure path of the receive channels gets to its message before it falls over
+        # is a race; either way nothing is loaded.
+        expected |= {Outcome.REFUSES} if fault.multifd is Outcome.CRASHES else set()
+    assert observed in expected

@@ -118,7 +118,10 @@ def _(p: Pieces) -> None:
 
 
 @on_elements(
-    "ignored-without-capability", "a block with zero offsets, but no x-ignore-shared", REFUSES
+    "ignored-without-capability",
+    "a block with zero offsets, but no x-ignore-shared",
+    REFUSES,
+    CRASHES,
 )
 def _(e: Elements) -> None:
     from dataclasses import replace
