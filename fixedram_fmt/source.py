@@ -193,12 +193,12 @@ class Source:
         fd = self._seek_fd()
         try:
             while start < stop:
-                data = _seek(fd, start, os.SEEK_DATA, stop)
+                data = _seek(fd, start, os.SEEK_DATA, start, stop)
                 if data > start:
-                    yield Extent(start, data, data=False)
+                    yield Extent(start, data, False)
                 if data < stop:
-                    start = _seek(fd, data, os.SEEK_HOLE, stop)
-                    yield Extent(data, start, data=True)
+                    start = _seek(fd, data, os.SEEK_HOLE, data + 1, stop)
+                    yield Extent(data, start, True)
                 else:
                     start = data
         finally:
@@ -215,19 +215,18 @@ class Source:
             return -1
 
 
-def _seek(fd: int, position: int, whence: int, stop: int) -> int:
-    """Where data (or a hole) starts at or after position, at most stop; -1 as fd: all is data."""
-    if fd < 0:
-        return position if whence == os.SEEK_DATA else stop
+def _seek(fd: int, position: int, whence: int, floor: int, stop: int) -> int:
+    """Where data (or a hole) starts at or after position, between floor and stop.
+
+    floor keeps the caller moving when the file changes under it.  Without a descriptor, or where
+    the file system cannot tell, everything is data.
+    """
     try:
         found = os.lseek(fd, position, whence)
     except OSError as error:
-        if error.errno == errno.ENXIO:
-            return stop
-        return position if whence == os.SEEK_DATA else stop
-    # A file that changes under us must not make the caller stand still.
-    floor = position if whence == os.SEEK_DATA else position + 1
-    return min(max(found, floor), stop)
+        nothing_behind = error.errno == errno.ENXIO or whence == os.SEEK_HOLE
+        return stop if nothing_behind else position
+    return stop if found > stop else found if found > floor else floor
 
 
 def _size_of(fd: int, name: str) -> int:
