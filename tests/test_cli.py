@@ -79,6 +79,9 @@ def test_text_fits_eighty_columns_and_is_plain_in_a_pipe(live: Path) -> None:
     assert max(map(len, body)) <= 80
     assert "pc-i440fx-10.0" in result.out
     assert "pc.ram" in result.out
+    for sample in ("libvirt-fx-sparse.save.xz", "failed-ignore-shared.img.xz"):
+        lines = run_cli("info", SAMPLES / sample).out.splitlines()
+        assert max(map(len, lines[1:])) <= 80
 
 
 def test_dump_depth_puts_records_together_and_still_tiles(live: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.summary import BlockSummary, ImageSummary
 
+_LABEL_WIDTH = 16
 _MAP_WIDTH = 64
 _MAP_ROWS = 8
 #: More blocks than this do not help a person; --json has them all.
@@ -61,6 +62,8 @@ def info(
 
 
 def _render(summary: ImageSummary) -> None:
+    from textwrap import wrap
+
     from rich.text import Text
 
     from fixedram_cli.render.terminal import console, visible
@@ -68,9 +71,11 @@ def _render(summary: ImageSummary) -> None:
     out = console()
     out.print(Text(visible(summary.path), style="bold"), soft_wrap=True)
     for name, value in _facts(summary):
-        line = Text(f"  {name:14}", style="dim")
-        line.append(visible(value), style="red" if name == "stopped" else "default not dim")
-        out.print(line, soft_wrap=True)
+        style = "red" if name == "stopped" else "not dim"
+        room = max(20, out.width - _LABEL_WIDTH)
+        for number, part in enumerate(wrap(visible(value), room) or [""]):
+            line = Text(f"  {name if not number else '':{_LABEL_WIDTH - 2}}", style="dim")
+            out.print(line.append(part, style=style), soft_wrap=True)
     if summary.blocks:
         out.print()
         out.print(_block_table(summary.blocks))
