@@ -77,7 +77,9 @@ def _dirty_bitmap(cursor: Cursor, path: str) -> None:
         if flags & DirtyBitmapFlag.EXTRA_FLAGS:
             flags = _take(cursor, device.BITMAP_FLAGS, path).flags
             if flags & DirtyBitmapFlag.EXTRA_FLAGS:
-                _skip(cursor, 2, path)
+                # QEMU keeps the low eight bits of the last two bytes.
+                _skip(cursor, 1, path)
+                flags = _take(cursor, device.BITMAP_FLAGS, path).flags
         for named in (DirtyBitmapFlag.DEVICE_NAME, DirtyBitmapFlag.BITMAP_NAME):
             if flags & named:
                 _take(cursor, device.BITMAP_ALIAS, path)

@@ -135,20 +135,19 @@ class Schema(Generic[T]):
 
 def _fixed_form(layout: cs.Struct) -> struct.Struct | None:
     """The struct.Struct that reads what layout reads, None when a field's size varies."""
-    codes = ""
+    order, codes = "", ""
     for field in layout.subcons:
         inner = getattr(field, "subcon", field)
         if isinstance(inner, cs.FormatField):
-            order, code = inner.fmtstr[0], inner.fmtstr[1:]
-            if codes and order != codes[0]:
+            if order not in ("", inner.fmtstr[0]):
                 return None
-            codes = codes or order
-            codes += code
+            order = inner.fmtstr[0]
+            codes += inner.fmtstr[1:]
         elif isinstance(inner, cs.Bytes) and isinstance(inner.length, int):
-            codes = (codes or ">") + f"{inner.length}s"
+            codes += f"{inner.length}s"
         else:
             return None
-    return struct.Struct(codes)
+    return struct.Struct((order or ">") + codes)
 
 
 def _field_path(path: str, error: cs.ConstructError) -> str:
