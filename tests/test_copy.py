@@ -203,7 +203,7 @@ def test_json_is_what_info_gives_for_the_new_file(unpacked_dir: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     "options",
-    [["--rebase", "soon"], ["--align", "100"], ["--container", "zip"],
+    [["--rebase", "soon"], ["--align", "100"], ["--align", "512"], ["--container", "zip"],
      ["--rebase", "5", "--container", "libvirt"],
      ["--xml", "missing.xml", "--container", "libvirt"]],
 )  # fmt: skip

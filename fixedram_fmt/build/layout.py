@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.build.elements import Content, Element
     from fixedram_fmt.build.output import Output
 
-__all__ = ["Piece", "lay_out", "write_pieces"]
+__all__ = ["Piece", "keeps_pages_aligned", "lay_out", "write_pieces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Piece:
     def stop(self) -> int:
         """The offset right behind it."""
         return self.offset + self.content.length
+
+
+def keeps_pages_aligned(align: int, page_size: int) -> bool:
+    """Whether pages laid out at multiples of align are aligned, as a loader demands."""
+    return align >= page_size and align % page_size == 0
 
 
 def lay_out(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.bitmap import HostLong, PageBitmap
 from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head, libvirt_pieces
 from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
-from fixedram_fmt.build.layout import Piece, lay_out
+from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.pages import stale_runs
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.schema.libvirt import SaveFormat
-from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, is_page_size
+from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,15 +105,14 @@ def stale_bytes(image: Image) -> int:
 
 
 def _check(image: Image, options: RewriteOptions) -> None:
-    if options.align is not None and not is_page_size(options.align & -options.align):
-        largest = image.target_page_size
-        if options.align < largest or options.align % largest:
-            raise FormatError(
-                "pages must stay aligned to their size",
-                path="align",
-                expected=f"a multiple of {largest}",
-                found=str(options.align),
-            )
+    page_size = image.target_page_size
+    if options.align is not None and not keeps_pages_aligned(options.align, page_size):
+        raise FormatError(
+            "pages must stay aligned to their size",
+            path="align",
+            expected=f"a multiple of {page_size}",
+            found=str(options.align),
+        )
     if options.start is not None and options.container == "libvirt":
         raise FormatError(
             "in a libvirt save image the stream starts right behind the XML",
@@ -137,10 +136,11 @@ def _in_place(image: Image, options: RewriteOptions) -> Iterator[Piece]:
     start = image.container.stream_offset
     if start:
         yield Piece(Kind.PREFIX, "prefix", 0, Copied(image.source, 0, start))
+    blocks = _blocks_by_path(image)
     for leaf in leaves(image, runs=False):
         content, value = _rebuilt(image, leaf)
         if leaf.kind is Kind.BITMAP and options.host_long:
-            content = _bitmap(image, _block_of(image, leaf), options)
+            content = _bitmap(image, blocks[_parent(leaf)], options)
         elif leaf.kind is Kind.PAGES and options.drop_stale:
             content = _pages(image, leaf.value, options)
         yield Piece(leaf.kind, leaf.path, leaf.offset, content, value)
@@ -179,6 +179,7 @@ def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
     """The stream's elements in order; a block's fixed layout becomes one element."""
     dropped: set[int] = set()
     skipped = ""
+    blocks = _blocks_by_path(image)
     for leaf in leaves(image, runs=False):
         if leaf.kind in _OF_BLOCKS or leaf.kind is Kind.GAP:
             continue
@@ -187,7 +188,7 @@ def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
             if leaf.kind in _OF_DEVICES or (skipped and leaf.path.startswith(skipped)):
                 continue
         if leaf.kind is Kind.MAPPED_RAM_HEADER:
-            yield _fixed_block(image, leaf, options)
+            yield _fixed_block(image, blocks[_parent(leaf)], leaf, options)
             continue
         content, value = _rebuilt(image, leaf)
         if value is not None:
@@ -211,8 +212,9 @@ def _skip_device(leaf: Record[Any], dropped: set[int], skipped: str) -> str:
     return leaf.path.partition("/")[0] + "/"
 
 
-def _fixed_block(image: Image, leaf: Record[Any], options: RewriteOptions) -> FixedBlock:
-    block = _block_of(image, leaf)
+def _fixed_block(
+    image: Image, block: RamBlock, leaf: Record[Any], options: RewriteOptions
+) -> FixedBlock:
     if block.ignored:
         return FixedBlock(block.path, leaf.value, Hole(0), Hole(0), ignored=True)
     return FixedBlock(
@@ -220,9 +222,13 @@ def _fixed_block(image: Image, leaf: Record[Any], options: RewriteOptions) -> Fi
     )
 
 
-def _block_of(image: Image, leaf: Record[Any]) -> RamBlock:
-    path = leaf.path.rpartition("/")[0]
-    return next(block for block in image.blocks if block.path == path)
+def _blocks_by_path(image: Image) -> dict[str, RamBlock]:
+    return {block.path: block for block in image.blocks}
+
+
+def _parent(leaf: Record[Any]) -> str:
+    """Path of the block that a header or bitmap belongs to."""
+    return leaf.path.rpartition("/")[0]
 
 
 def _bitmap(image: Image, block: RamBlock, options: RewriteOptions) -> Content:

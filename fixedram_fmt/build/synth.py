@@ -14,7 +14,7 @@ from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head
 from fixedram_fmt.build.devices import Devices, footer, name_bytes
 from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Structure
-from fixedram_fmt.build.layout import Piece, lay_out, write_pieces
+from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out, write_pieces
 from fixedram_fmt.build.patterns import FileMemory, FilePages, MadeBitmap, MadePages, Memory
 from fixedram_fmt.build.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.dialect import DIALECTS, X_IGNORE_SHARED, Dialect
@@ -59,7 +59,7 @@ def synthesize(spec: ImageSpec, donor: Image | None = None, faults: Sequence[Fau
         )
     align = size_of(spec.align, "align")
     page_size = _page_size(spec)
-    if align < page_size or align % page_size:
+    if not keeps_pages_aligned(align, page_size):
         raise SpecError(
             "pages must stay aligned to their size",
             path="align",

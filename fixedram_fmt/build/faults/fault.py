@@ -48,6 +48,20 @@ class Outcome(StrEnum):
     CRASHES = "crashes"
 
 
+def _nth(kinds: list[Kind], kind: Kind, number: int) -> int:
+    """Index of the number-th kind, negative from the end; FaultError if there is none."""
+    found = [index for index, one in enumerate(kinds) if one is kind]
+    try:
+        return found[number]
+    except IndexError:
+        raise FaultError(
+            "the image has nothing this fault could break",
+            path=kind.value,
+            expected=f"at least {number + 1 if number >= 0 else -number} of them",
+            found=str(len(found)),
+        ) from None
+
+
 @dataclass(slots=True)
 class Elements:
     """The elements of an image while a fault changes them."""
@@ -56,21 +70,11 @@ class Elements:
 
     def index(self, kind: Kind, number: int = 0) -> int:
         """Where the number-th element of kind is, negative from the end; FaultError if nowhere."""
-        found = [
-            index
-            for index, item in enumerate(self.items)
-            if (isinstance(item, FixedBlock) and kind is Kind.MAPPED_RAM_HEADER)
-            or (not isinstance(item, FixedBlock) and item.kind is kind)
+        kinds = [
+            Kind.MAPPED_RAM_HEADER if isinstance(item, FixedBlock) else item.kind
+            for item in self.items
         ]
-        try:
-            return found[number]
-        except IndexError:
-            raise FaultError(
-                "the image has nothing this fault could break",
-                path=kind.value,
-                expected=f"at least {number + 1 if number >= 0 else -number} of them",
-                found=str(len(found)),
-            ) from None
+        return _nth(kinds, kind, number)
 
     def change(self, kind: Kind, number: int = 0, **values: Any) -> None:
         """Give fields of a structure other values."""
@@ -112,16 +116,7 @@ class Pieces:
 
     def index(self, kind: Kind, number: int = 0) -> int:
         """Where the number-th piece of kind is; FaultError if there is none."""
-        found = [index for index, item in enumerate(self.items) if item.kind is kind]
-        try:
-            return found[number]
-        except IndexError:
-            raise FaultError(
-                "the image has nothing this fault could break",
-                path=kind.value,
-                expected=f"at least {number + 1 if number >= 0 else -number} of them",
-                found=str(len(found)),
-            ) from None
+        return _nth([item.kind for item in self.items], kind, number)
 
     def piece(self, kind: Kind, number: int = 0) -> Piece:
         """That piece."""
