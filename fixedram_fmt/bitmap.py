@@ -166,6 +166,14 @@ class PageBitmap:
             for step in range(start, stop, _CHUNK):
                 yield step, min(step + _CHUNK, stop)
 
+    def flags(self, start: int, stop: int) -> npt.NDArray[np.bool_]:
+        """Presence of the pages [start, stop), one value each; for ranges of a few MiB at most."""
+        import numpy as np
+
+        raw = np.frombuffer(self._chunk(start // 8, (stop + 7) // 8), np.uint8)
+        bits = np.unpackbits(raw, bitorder="little")
+        return bits[start % 8 : start % 8 + stop - start].astype(np.bool_)
+
     def count(self, start: int = 0, stop: int | None = None) -> int:
         """How many of the pages [start, stop) are present."""
         stop = self.pages if stop is None else min(stop, self.pages)

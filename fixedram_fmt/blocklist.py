@@ -19,7 +19,12 @@ from fixedram_fmt.schema.ram import is_page_size
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["BLOCKS_CEILING", "block_list", "page_size_of_first_header"]
+__all__ = [
+    "BLOCKS_CEILING",
+    "block_list",
+    "looks_like_header",
+    "page_size_of_first_header",
+]
 
 #: More RAM blocks than any machine has; beyond it a list is damage.
 BLOCKS_CEILING = 65536
@@ -36,11 +41,13 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
                 cursor.offset,
                 here,
                 f"the list of blocks ends {remaining} bytes short of the sum in MEM_SIZE",
+                "list-short",
             )
             return
         if cursor.offset in state.visited or len(state.blocks) >= BLOCKS_CEILING:
             raise FormatError(
                 "the list of RAM blocks does not end",
+                code="list-endless",
                 offset=cursor.offset,
                 path=here,
                 expected=f"at most {BLOCKS_CEILING} blocks, each read once",
@@ -53,6 +60,7 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
                 block.entry_offset,
                 block_path,
                 f"used_length exceeds what is left of the sum in MEM_SIZE ({remaining} bytes)",
+                "list-long",
             )
         remaining -= block.used_length
         if block.has_pages:
@@ -73,6 +81,7 @@ def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None
     if block.pages_offset < 0:
         raise FormatError(
             "the pages would lie before the file",
+            code="pages-past-end",
             offset=block.header_offset,
             path=block.path,
             expected="an offset of the file",
@@ -81,6 +90,7 @@ def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None
     if block.pages_stop > cursor.source.size:
         raise TruncatedError(
             "the file ends inside the pages of a RAM block",
+            code="pages-past-end",
             offset=cursor.source.size,
             path=block.path,
             expected=f"pages up to {block.pages_stop:#x}",
@@ -168,7 +178,7 @@ def _list_goes_on(cursor: Cursor, ahead: int) -> bool:
     return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
 
 
-def _looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:
+def looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:
     """The MappedRamHeader ahead bytes from here, if what lies there can be one."""
     try:
         header = cursor.look(ram.MAPPED_RAM_HEADER, Kind.MAPPED_RAM_HEADER, "", ahead).value
@@ -189,8 +199,8 @@ def _postcopy_page_size_follows(cursor: Cursor, state: RamState) -> bool:
     if state.mapped:
         size = ram.POSTCOPY_PAGE_SIZE.size
         return (
-            _looks_like_header(cursor, address) is None
-            and _looks_like_header(cursor, address + size) is not None
+            looks_like_header(cursor, address) is None
+            and looks_like_header(cursor, address + size) is not None
         )
     try:
         value = cursor.look(ram.POSTCOPY_PAGE_SIZE, Kind.POSTCOPY_PAGE_SIZE, "").value.page_size
@@ -213,7 +223,7 @@ def page_size_of_first_header(cursor: Cursor, state: RamState) -> int | None:
         return None
     here += entry.length + (ram.REGION_ADDRESS.size if state.ignore_shared else 0)
     for ahead in (here, here + ram.POSTCOPY_PAGE_SIZE.size):
-        header = _looks_like_header(cursor, ahead)
+        header = looks_like_header(cursor, ahead)
         if header is not None:
             return header.page_size
     return None

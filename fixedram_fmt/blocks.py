@@ -11,11 +11,12 @@ __all__ = ["Note", "RamBlock", "Section"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth telling that did not stop the walk."""
+    """Something worth telling that did not stop the walk; code names its kind, if that matters."""
 
     offset: int
     path: str
     message: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def locate_stream(
         if offset >= source.size:
             raise FormatError(
                 "the offset lies outside the file",
+                code="offset",
                 offset=offset,
                 expected=f"an offset below {source.size:#x}",
                 found=f"{offset:#x}",
@@ -135,6 +136,7 @@ def locate_stream(
             return source, Container("offset", found)
     raise FormatError(
         "this is neither a QEMU migration stream nor a libvirt save image",
+        code="magic",
         offset=0,
         path="header.magic",
         expected=f"{QEMU_VM_FILE_MAGIC!r} or {QEMU_SAVE_MAGIC!r}",
@@ -175,6 +177,7 @@ def _libvirt(source: Source) -> tuple[Source, Container]:
     if start > source.size:
         raise FormatError(
             "the domain XML reaches past the end of the file",
+            code="libvirt-xml",
             offset=length,
             path="libvirt.data_len",
             expected=f"at most {max(0, source.size - length)} bytes",
@@ -199,6 +202,7 @@ def _libvirt_header(source: Source) -> tuple[str, LibvirtHeader, int]:
             return byte_order, header, length
     raise FormatError(
         "unknown version of the libvirt save header",
+        code="libvirt-version",
         offset=16,
         path="libvirt.version",
         expected=f"at most {QEMU_SAVE_VERSION} in either byte order",

@@ -140,6 +140,7 @@ def _search_footer(cursor: Cursor, section_id: int, known_ids: Container[int], p
         return fallback
     raise FormatError(
         "the end of a device's state cannot be found",
+        code="device-end",
         offset=cursor.offset,
         path=path,
         expected="a description of it, or its footer",

@@ -14,10 +14,13 @@ class FixedRamError(Exception):
     """What is wrong, and where.
 
     offset is a byte offset in the file, path the structure (``section[0]/ram/block[3]/header``);
-    expected, found and hint are short texts, empty when there is nothing to say.
+    expected, found and hint are short texts, empty when there is nothing to say.  code names the
+    kind of error for programs, where that matters to anyone.
     """
 
-    def __init__(
+    code = ""
+
+    def __init__(  # noqa: PLR0913  each is a coordinate
         self,
         message: str,
         *,
@@ -26,6 +29,7 @@ class FixedRamError(Exception):
         expected: str = "",
         found: str = "",
         hint: str = "",
+        code: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -34,6 +38,7 @@ class FixedRamError(Exception):
         self.expected = expected
         self.found = found
         self.hint = hint
+        self.code = code or type(self).code
 
     def __str__(self) -> str:
         where = f"at {self.offset:#x}" if self.offset is not None else ""
@@ -59,6 +64,8 @@ class FormatError(FixedRamError):
 
 class TruncatedError(FormatError):
     """The file ends inside a structure."""
+
+    code = "truncated"
 
 
 class UnsupportedError(FixedRamError):

@@ -50,6 +50,7 @@ def _s390(
             elif flags not in others:
                 raise FormatError(
                     "unknown flags in a section of storage keys or attributes",
+                    code="framing",
                     offset=offset,
                     path=path,
                     expected=f"one of {[data, *ends, *others]}",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    import numpy.typing as npt
+
+    from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.source import Source
 
-__all__ = ["non_zero_runs", "stale_runs"]
+__all__ = ["PageScan", "non_zero_runs", "scan_pages", "stale_runs"]
 
 _SCAN_STEP = 1 << 20
+#: Words of a page looked at before all of them are.
+_PROBES = 8
 
 
 def stale_runs(source: Source, block: RamBlock, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -51,6 +58,19 @@ def non_zero_runs(
 def _scan(
     source: Source, base: int, page_size: int, start: int, stop: int
 ) -> Iterator[tuple[int, int]]:
+    """Runs of pages in [start, stop) that hold a byte other than 0; the range is read."""
+    import numpy as np
+
+    for low, used in _used_pages(source, base, page_size, start, stop):
+        edges = np.flatnonzero(np.diff(used, prepend=False, append=False))
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            yield low + first, low + last
+
+
+def _used_pages(
+    source: Source, base: int, page_size: int, start: int, stop: int
+) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    """For steps of [start, stop): their first page, and for each page whether it holds a byte."""
     import numpy as np
 
     step = max(1, _SCAN_STEP // page_size)
@@ -64,7 +84,56 @@ def _scan(
         length = min(wanted, source.size - offset)
         source.read_into(offset, flat[:length])
         flat[length:wanted] = bytes(wanted - length)
-        used = np.bitwise_or.reduce(words[: high - low], axis=1) != 0
-        edges = np.flatnonzero(np.diff(used, prepend=False, append=False))
-        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            yield low + first, low + last
+        yield low, _used(words[: high - low])
+
+
+def _used(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which rows of words are not all zero: most pages show it in a few words."""
+    import numpy as np
+
+    used = np.asarray(words[:, :: max(1, words.shape[1] // _PROBES)].any(axis=1))
+    left = np.flatnonzero(~used)
+    if left.size > words.shape[0] // 2:
+        return np.asarray(np.bitwise_or.reduce(words, axis=1) != 0)
+    if left.size:
+        used[left] = np.bitwise_or.reduce(words[left], axis=1) != 0
+    return used
+
+
+@dataclass(frozen=True, slots=True)
+class PageScan:
+    """What reading a block's data told: absent pages that hold bytes, present ones that do not.
+
+    first_stale and first_zero are pages, -1 where there is none.
+    """
+
+    stale_pages: int = 0
+    first_stale: int = -1
+    zero_pages: int = 0
+    first_zero: int = -1
+
+
+def scan_pages(source: Source, block: RamBlock, bitmap: PageBitmap) -> PageScan:
+    """Read the data extents of a block once, and compare each page with its bit.
+
+    Present pages in holes are not counted as zero pages: nothing is stored for them.
+    """
+    import numpy as np
+
+    counts, firsts = [0, 0], [-1, -1]
+    size, base = block.page_size, block.pages_offset
+    done = max(0, -(base // size))
+    for extent in source.extents(max(base, 0), min(block.pages_stop, source.size)):
+        first = max(done, (extent.start - base) // size)
+        last = min(-(-(extent.stop - base) // size), block.pages_total)
+        if not extent.data or last <= first:
+            continue
+        for low, used in _used_pages(source, base, size, first, last):
+            present = bitmap.flags(low, low + used.size)
+            for which, odd in enumerate((used & ~present, present & ~used)):
+                number = int(np.count_nonzero(odd))
+                if number and not counts[which]:
+                    firsts[which] = low + int(np.argmax(odd))
+                counts[which] += number
+        done = last
+    return PageScan(counts[0], firsts[0], counts[1], firsts[1])

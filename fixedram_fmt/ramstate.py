@@ -49,10 +49,10 @@ class RamState:
         """The target's page size, or the usual one while it is unknown."""
         return self.target_page_size or DEFAULT_PAGE_SIZE
 
-    def note(self, offset: int, path: str, message: str) -> None:
+    def note(self, offset: int, path: str, message: str, code: str = "") -> None:
         """Remember something odd; a hostile file does not get to fill memory with oddities."""
         if len(self.notes) < _NOTES_CEILING:
-            self.notes.append(Note(offset, path, message))
+            self.notes.append(Note(offset, path, message, code))
 
 
 def can_follow_list(word: int, page_size: int) -> bool:

@@ -58,6 +58,7 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
         else:
             raise FormatError(
                 "unknown combination of RAM_SAVE_FLAG bits",
+                code="flags",
                 offset=cursor.offset,
                 path=here,
                 expected="one of MEM_SIZE, EOS, PAGE, ZERO, ...",
@@ -79,6 +80,7 @@ def _page_record(cursor: Cursor, state: RamState, flags: int, path: str) -> Reco
     if state.last_idstr is None:
         raise FormatError(
             "CONTINUE without a block before it",
+            code="continue-first",
             offset=start,
             path=path,
             expected="the name of a block",
@@ -105,6 +107,7 @@ def _delta_length(cursor: Cursor, flags: int, path: str) -> tuple[Kind, int]:
     if delta.value.encoding != ram.ENCODING_FLAG_XBZRLE:
         raise FormatError(
             "unknown encoding of an XBZRLE page",
+            code="xbzrle-encoding",
             offset=delta.offset,
             path=path,
             expected=str(ram.ENCODING_FLAG_XBZRLE),

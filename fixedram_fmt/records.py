@@ -218,6 +218,7 @@ class Cursor:
                 raise
             raise FormatError(
                 "a length is out of all proportion",
+                code="length",
                 offset=offset,
                 path=error.path,
                 expected=f"a structure of at most {_STRUCTURE_CEILING} bytes",

@@ -62,6 +62,7 @@ class StreamWalker:
         self.machine: bytes | None = None
         self.capabilities: list[bytes] = []
         self.uuid: bytes | None = None
+        self.page_bits: int | None = None
         self.sections: dict[int, Section] = {}
         self.order: list[int] = []
         self.eof_offset: int | None = None
@@ -87,6 +88,7 @@ class StreamWalker:
             if not head:
                 raise TruncatedError(
                     "the stream ends before its EOF byte",
+                    code="no-eof",
                     offset=self.cursor.offset,
                     path=f"section[{self._elements}]",
                     expected="a section, a command or EOF",
@@ -114,6 +116,7 @@ class StreamWalker:
         else:
             raise FormatError(
                 "unknown section type",
+                code="section-type",
                 offset=self.cursor.offset,
                 path=f"section[{self._elements}]",
                 expected="one of " + ", ".join(f"{known:#04x}" for known in SectionType),
@@ -128,6 +131,7 @@ class StreamWalker:
         if magic != stream.QEMU_VM_FILE_MAGIC:
             raise FormatError(
                 "this is no migration stream",
+                code="magic",
                 offset=header.offset,
                 path="header.magic",
                 expected=repr(stream.QEMU_VM_FILE_MAGIC),
@@ -136,6 +140,7 @@ class StreamWalker:
         if version != stream.QEMU_VM_FILE_VERSION:
             raise FormatError(
                 "unknown version of the migration stream",
+                code="version",
                 offset=header.offset + len(magic),
                 path="header.version",
                 expected=str(stream.QEMU_VM_FILE_VERSION),
@@ -173,7 +178,7 @@ class StreamWalker:
         if isinstance(value, stream.Uuid):
             self.uuid = value.uuid
         elif isinstance(value, stream.TargetPageBits):
-            bits = value.target_page_bits
+            bits = self.page_bits = value.target_page_bits
             size = 1 << bits if bits < 64 else 0
             if ram.is_page_size(size):
                 self.ram.target_page_size = size
@@ -189,6 +194,7 @@ class StreamWalker:
             if number >= CAPABILITIES_CEILING:
                 raise FormatError(
                     "the list of capabilities does not end",
+                    code="capabilities-endless",
                     offset=self.cursor.offset,
                     path=path,
                     expected=f"at most {CAPABILITIES_CEILING}",
@@ -213,6 +219,7 @@ class StreamWalker:
                 return length
         raise FormatError(
             "an unknown subsection whose end cannot be found",
+            code="subsection",
             offset=self.cursor.offset,
             path=path,
             expected="a known subsection of the configuration",
@@ -261,6 +268,7 @@ class StreamWalker:
         if section is None:
             raise FormatError(
                 "a part of a section that never started",
+                code="part-without-start",
                 offset=header.offset,
                 path=path,
                 expected="the id of a SECTION_START",
@@ -277,6 +285,7 @@ class StreamWalker:
         if number >= ceiling:
             raise FormatError(
                 "the sections do not end",
+                code="sections-endless",
                 offset=header.offset,
                 path=header.path,
                 expected=f"at most {ceiling} of them",
@@ -360,7 +369,7 @@ class StreamWalker:
                 self.source.read_exact(header.stop, length, header.path), header.offset
             )
         except FormatError as error:
-            self.ram.note(header.offset, header.path, str(error))
+            self.ram.note(header.offset, header.path, str(error), "vmdesc")
 
     def _find_vmdesc(self, start: int) -> VmDescription | None:
         """Search for the description once; again only where an earlier search could not look."""

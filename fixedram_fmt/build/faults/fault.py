@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.build.elements import FixedBlock, Literal, Structure
 from fixedram_fmt.build.layout import Piece
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind
 
 if TYPE_CHECKING:
@@ -37,15 +37,6 @@ __all__ = [
 
 class FaultError(FixedRamError):
     """There is no such fault, or the image has nothing it could break."""
-
-
-class Outcome(StrEnum):
-    """What a loader does with an image."""
-
-    LOADS = "loads"
-    REFUSES = "refuses"
-    WRONG_MEMORY = "wrong-memory"
-    CRASHES = "crashes"
 
 
 def _nth(kinds: list[Kind], kind: Kind, number: int) -> int:

@@ -1,0 +1,98 @@
+"""What the receiving VM has, as far as someone wrote it down or a good image tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.units import parse_size
+
+if TYPE_CHECKING:
+    from fixedram_fmt.image import Image
+
+__all__ = ["Destination", "DestinationError", "load_destination"]
+
+
+class DestinationError(FixedRamError):
+    """The description of the destination cannot be read; path is the field."""
+
+
+class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The receiving VM; what is None is not judged.
+
+    machine is the full name of its type, blocks its RAM blocks by name with their lengths (bytes,
+    or text like 64M), sections the versions it has of each device, and instances the instance ids
+    of each (where left out, any instance fits).
+    """
+
+    machine: str | None = None
+    capabilities: list[str] | None = None
+    target_page_size: int | None = None
+    blocks: dict[str, int | str] | None = None
+    sections: dict[str, int] | None = None
+    instances: dict[str, list[int]] | None = None
+
+    @property
+    def block_lengths(self) -> dict[str, int] | None:
+        """Lengths of the blocks in bytes."""
+        if self.blocks is None:
+            return None
+        return {
+            name: parse_size(size) if isinstance(size, str) else size
+            for name, size in self.blocks.items()
+        }
+
+    def knows(self, name: str, instance_id: int) -> bool:
+        """Whether there is a device for a section, as far as that is known."""
+        if self.sections is None:
+            return True
+        if name not in self.sections:
+            return False
+        instances = (self.instances or {}).get(name)
+        return instances is None or instance_id in instances
+
+    @classmethod
+    def of_image(cls, image: Image) -> Destination:
+        """The VM that image was saved from, as far as the image tells."""
+        instances: dict[str, list[int]] = {}
+        for section in image.sections:
+            instances.setdefault(section.name, []).append(section.instance_id)
+        return cls(
+            machine=image.machine,
+            capabilities=image.capabilities,
+            target_page_size=image.target_page_size,
+            blocks={block.name: block.used_length for block in image.blocks},
+            sections={section.name: section.version_id for section in image.sections},
+            instances=instances,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The destination as plain values, what is not known left out."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in plain.items() if value is not None}
+
+
+def load_destination(path: str | Path) -> Destination:
+    """The destination in a file: JSON if it is called so, otherwise TOML."""
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+        if path.suffix == ".json":
+            document = json.loads(text)
+        else:
+            import tomllib
+
+            document = tomllib.loads(text)
+        destination = msgspec.convert(document, Destination)
+        _ = destination.block_lengths
+    except (OSError, ValueError, RecursionError) as error:
+        # msgspec.ValidationError is a ValueError and names the field.
+        raise DestinationError(
+            f"{str(path)!r} is no description of a destination: {error}",
+            hint="fixedram destination IMAGE -o FILE makes one",
+        ) from error
+    return destination

@@ -1,0 +1,238 @@
+"""What each finding makes a loader do: FORMAT 7, held against real QEMU by the interop tests.
+
+The table is by rule.  A row is an Effect, or a function where it depends on more than the loader's
+version; a rule without a row makes no difference to any loader.  Rows stand in the order in which a
+loader checks things: of two findings at one record the upper row decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from fixedram_fmt.bitmap import PageBitmap
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.loaders import Outcome, SyncPoint
+from fixedram_fmt.schema.stream import MigCmd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fixedram_fmt.loaders import Loader
+    from fixedram_fmt.validate.rule import Finding
+    from fixedram_fmt.validate.survey import Survey
+
+__all__ = ["EFFECTS", "Case", "Effect", "effect_of"]
+
+REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
+
+#: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
+_NEGATIVE_INT = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a loader does: without channels, with multifd, and since QEMU 11, where that differs.
+
+    message is what QEMU prints, in substance; {found} and {expected} are the finding's.
+    """
+
+    outcome: Outcome
+    message: str = ""
+    multifd: Outcome | None = None
+    since_11: Outcome | None = None
+
+
+class Case(NamedTuple):
+    """A finding and who meets it; property_on: multifd_flush_after_each_section."""
+
+    survey: Survey | None
+    finding: Finding
+    loader: Loader
+    multifd: bool
+    property_on: bool
+
+
+def _refuses(message: str) -> Effect:
+    return Effect(REFUSES, message)
+
+
+def _wrong(message: str) -> Effect:
+    return Effect(WRONG, message)
+
+
+# -- rows that depend on more ---------------------------------------------------------------------
+
+
+def _allocation(case: Case) -> Effect:
+    if int(case.finding.found) >= _NEGATIVE_INT:
+        return Effect(CRASHES, "GLib: failed to allocate memory")
+    return _refuses("load of migration failed: Invalid argument")
+
+
+def _review_capability(case: Case) -> Effect | None:
+    if case.finding.found.strip("'").encode() in case.loader.layouts:
+        return None
+    return _refuses("Received unknown capability {found}")
+
+
+def _talking_command(case: Case) -> Effect | None:
+    """Which commands of a conversation a loader stumbles over when nobody is there."""
+    refused = {
+        MigCmd.PING.name: "CMD_PING received with no return path",
+        MigCmd.POSTCOPY_LISTEN.name: "CMD_POSTCOPY_LISTEN in wrong postcopy state",
+        MigCmd.POSTCOPY_RUN.name: "CMD_POSTCOPY_RUN in wrong postcopy state",
+        MigCmd.POSTCOPY_RAM_DISCARD.name: "CMD_POSTCOPY_RAM_DISCARD in wrong postcopy state",
+        MigCmd.ENABLE_COLO.name: "ENABLE_COLO command come in migration stream, but the capability"
+        " is not set",
+        MigCmd.PACKAGED.name: "load of migration failed",
+        MigCmd.RECV_BITMAP.name: "load of migration failed",
+        MigCmd.POSTCOPY_ADVISE.name: "CMD_POSTCOPY_ADVISE invalid length",
+    }
+    message = refused.get(case.finding.found)
+    return _refuses(message) if message else None
+
+
+def _smaller_pages(case: Case) -> Effect | None:
+    """A longer bitmap than there is: what follows it counts as pages past the block's end."""
+    survey, finding = case.survey, case.finding
+    if case.loader.major >= 11 or survey is None:
+        return _refuses("page size {found} of the header does not match")
+    size = survey.target_page_size
+    for block in survey.blocks:
+        if finding.path != f"{block.path}/header" or not block.header_page_size:
+            continue
+        bits = block.used_length // block.header_page_size
+        try:
+            bitmap = PageBitmap(survey.image.source, block.bitmap_offset, bits)
+        except FormatError:
+            return _refuses("Error reading dirty bitmap")
+        if bitmap.count(block.used_length // size):
+            return _refuses("page outside of ramblock range")
+    return None
+
+
+def _longer_block(case: Case) -> Effect | None:
+    """Pages past the destination's end are refused, if any is present."""
+    survey = case.survey
+    lengths = (survey.destination.block_lengths if survey and survey.destination else None) or {}
+    for block in survey.blocks if survey else ():
+        bitmap = survey.bitmaps[block.index] if survey else None
+        length = lengths.get(block.name, block.used_length)
+        if bitmap and block.path == case.finding.path and bitmap.count(length // block.page_size):
+            return _refuses("page outside of ramblock range")
+    return None
+
+
+def _never_synced(case: Case) -> Effect | None:
+    syncs = case.loader.syncs_property_on if case.property_on else case.loader.syncs
+    if not case.multifd or syncs != {SyncPoint.FLUSH}:
+        return None
+    return _wrong("cleanup can run before the channels have finished their I/O")
+
+
+def _second_sync(case: Case) -> Effect | None:
+    if not case.multifd or case.loader.syncs_again:
+        return None
+    return Effect(CRASHES, "hangs: the channels have quit and never post sem_sync")
+
+
+def _flush(case: Case) -> Effect | None:
+    return None if case.loader.takes_flush else _refuses("Unexpected RAM flags: 512")
+
+
+def _ignore_shared(case: Case) -> Effect | None:
+    if case.loader.major >= 11:
+        return None
+    return _refuses("the address of the block's region is read as its header")
+
+
+EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
+    "S01": _refuses("Not a migration stream"),
+    "S02": _refuses("Unsupported migration stream version"),
+    "S03": _refuses("load of migration failed: Input/output error"),
+    "S04": _refuses("load of migration failed: Input/output error"),
+    "S05": _refuses("Unknown savevm section type {found}"),
+    "S06": _refuses("MIG_CMD {found} unknown"),
+    "S07": _refuses("command received with bad length - expecting {expected}, got {found}"),
+    "S08": _talking_command,
+    "S09": _refuses("Missing section footer"),
+    "S10": _refuses("Missing section footer"),
+    "S11": _refuses("Mismatched section id in footer - read {found} expected {expected}"),
+    "S12": _refuses("Unknown savevm section {found}"),
+    "S17": _refuses("Unknown section or instance {found}"),
+    "S19": _refuses("Missing section footer"),
+    "G01": _refuses("Configuration section missing"),
+    "G03": _refuses("Machine type received is {found}"),
+    "G04": _allocation,
+    "G05": _refuses("Received unknown capability {found}"),
+    "G08": _review_capability,
+    "G09": _refuses("load of migration failed: No such file or directory"),
+    "G10": _refuses("load of migration failed: No such file or directory"),
+    "G11": _refuses("incoming version_id {found} is not supported"),
+    "G13": _refuses("Received TARGET_PAGE_BITS is not the local one"),
+    "G14": _refuses("Received TARGET_PAGE_BITS is not the local one"),
+    "G15": _refuses("Capability mapped-ram is on, but received capability is off"),
+    "G16": _allocation,
+    "T01": _refuses("Machine type received is {found} and local is {expected}"),
+    "T02": _refuses("Capability is {expected}, but received capability is {found}"),
+    "T03": _refuses("Received TARGET_PAGE_BITS is not the local one"),
+    "R01": _wrong("no memory is loaded"),
+    "R02": _wrong("no memory is loaded"),
+    "R04": _refuses("Unknown ramblock, cannot accept migration"),
+    "R05": _wrong("no memory is loaded"),
+    "R06": _refuses("Unexpected RAM flags"),
+    "R07": _refuses("Unknown combination of migration flags"),
+    "R08": _refuses("Unknown combination of migration flags"),
+    "R09": _refuses("Unknown combination of migration flags"),
+    "R13": _refuses('Unknown ramblock "", cannot accept migration'),
+    "T04": _refuses("Unknown ramblock {found}, cannot accept migration"),
+    "R15": _refuses("Unknown ramblock {found}, cannot accept migration"),
+    "R16": _wrong("the block's memory is not loaded"),
+    "R17": _refuses("Unknown ramblock, cannot accept migration"),
+    "R18": Effect(CRASHES, "GLib: failed to allocate memory"),
+    "R19": _refuses("unsupported version {found} for 'ram'"),
+    "R20": _refuses("Unknown section or instance 'ram' {found}"),
+    "R24": _refuses("Illegal RAM offset"),
+    "L16": _ignore_shared,
+    "L01": _refuses("Migration mapped-ram capability version {found} is not supported"),
+    "L03": Effect(CRASHES, "division by zero", since_11=REFUSES),
+    "L11": _refuses("Error reading ramblock pages, region has bad alignment"),
+    "L07": _refuses("Error reading ramblock pages, region has bad alignment"),
+    "L06": _refuses("Error reading dirty bitmap"),
+    "L15": Effect(REFUSES, "failed to read page", multifd=CRASHES),
+    "L05": _smaller_pages,
+    "T06": _longer_block,
+    "B04": Effect(REFUSES, "failed to read page", multifd=CRASHES),
+    "L08": _refuses("load of migration failed: Input/output error"),
+    "L12": _refuses("load of migration failed: Invalid argument"),
+    "L04": Effect(WRONG, "a part of the memory is left out", since_11=REFUSES),
+    "L09": _wrong("bytes of one region are loaded as another's"),
+    "L10": _wrong("headers are loaded as memory"),
+    "L13": _wrong("pages are loaded as another bitmap says"),
+    "B02": _wrong("pages are loaded to the places of others"),
+    "B03": _wrong("all memory is taken for zero"),
+    "Y01": _flush,
+    "Y02": _never_synced,
+    "Y03": _second_sync,
+    "T05": _wrong("the block's memory is left as it is"),
+    "T07": _wrong("the rest of the block is left as it is"),
+    "T08": _refuses("Unknown section or instance {found}"),
+    "T09": _refuses("savevm: unsupported {found}"),
+    "T10": _refuses("incoming version_id is too old"),
+}
+
+
+def effect_of(case: Case) -> tuple[Outcome, str] | None:
+    """What the finding makes the loader do, and its message; None: nothing."""
+    row = EFFECTS.get(case.finding.rule.id)
+    effect = row if isinstance(row, Effect) or row is None else row(case)
+    if effect is None:
+        return None
+    outcome = effect.outcome
+    if case.loader.major >= 11 and effect.since_11:
+        outcome = effect.since_11
+    elif case.multifd and effect.multifd:
+        outcome = effect.multifd
+    finding = case.finding
+    return outcome, effect.message.format(found=finding.found, expected=finding.expected)

@@ -1,0 +1,185 @@
+"""Area B: which pages the bitmaps call present."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.bitmap import HostLong
+from fixedram_fmt.pages import non_zero_runs
+from fixedram_fmt.validate.rule import Found, Severity, over_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.validate.survey import Survey
+
+_BITMAP = "FORMAT 4; migration/ram.c read_ramblock_mapped_ram()"
+#: Extents of a file looked at for holes, in each block.
+_EXTENTS_LOOKED_AT = 65536
+#: Bytes of data looked at before a block with an empty bitmap passes for empty.
+_DATA_LOOKED_AT = 1 << 26
+
+
+@over_image("B01", Severity.WARNING, _BITMAP)
+def tail_bits(survey: Survey) -> Iterator[Found]:
+    """Bits are set past a block's last page.
+
+    They mean nothing, and QEMU does not write them: the bitmap is damaged, of another page size,
+    or of a host with another byte order.
+
+    Fix: see whether --byte-order makes it go away; otherwise save the guest again.
+    """
+    for block in survey.blocks:
+        bitmap = survey.bitmaps[block.index]
+        tail = bitmap.tail_bits() if bitmap else 0
+        if bitmap and tail:
+            yield Found(
+                "bits past the last page",
+                bitmap.offset + block.pages_total // 8,
+                f"{block.path}/bitmap",
+                f"{tail} bits",
+                "none",
+                order=survey.order_of(block),
+            )
+
+
+@over_image("B02", Severity.WARNING, "FORMAT 4; include/qemu/bitmap.h")
+def byte_order(survey: Survey) -> Iterator[Found]:
+    """The bitmaps are in the byte order of another host than most.
+
+    They are arrays of the saving host's longs, and nothing in the file says which. A
+    little-endian 64-bit host loads pages to wrong places, without a word.
+
+    Fix: fixedram copy --byte-order little IMAGE -o CONVERTED.
+    """
+    guess = survey.image.host_long
+    if guess.host_long not in (HostLong.LITTLE_64, HostLong.LITTLE_32) and survey.blocks:
+        block = survey.blocks[0]
+        yield Found(
+            f"bitmaps of a {guess.host_long.label}-endian host ({guess.reason})",
+            block.bitmap_offset,
+            f"{block.path}/bitmap",
+            guess.host_long.label,
+            "little",
+            order=survey.order_of(block),
+        )
+
+
+@over_image("B03", Severity.ERROR, "FORMAT 4; migration/ram.c ram_save_file_bmap()")
+def bitmaps_never_written(survey: Survey) -> Iterator[Found]:
+    """No page is called present, but there is data: the save never finished.
+
+    QEMU writes the bitmaps last. Headers look sound then, and a loader takes every page for zero.
+
+    Fix: save the guest again; the pages are in the file, which of them are current is lost.
+    """
+    known = [block for block in survey.blocks if survey.bitmaps[block.index] is not None]
+    if not known or any(survey.present.values()):
+        return
+    for block in known:
+        page = next(_pages_with_data(survey, block), None)
+        if page is not None:
+            yield Found(
+                "all bitmaps are empty, but pages hold data",
+                block.pages_offset + page * block.page_size,
+                f"{block.path}/bitmap",
+                "no page present",
+                "bitmaps, written at the end of the save",
+                order=survey.order_of(block),
+            )
+            return
+
+
+def _pages_with_data(survey: Survey, block: RamBlock) -> Iterator[int]:
+    pages = min(block.pages_total, _DATA_LOOKED_AT // block.page_size)
+    source = survey.image.source
+    for first, _ in non_zero_runs(source, block.pages_offset, block.page_size, 0, pages):
+        yield first
+
+
+@over_image("B04", Severity.ERROR, _BITMAP)
+def present_past_end(survey: Survey) -> Iterator[Found]:
+    """Pages that are called present lie past the end of the file.
+
+    The plain loader refuses. With multifd QEMU dies or hangs on its way to the message.
+
+    Fix: get the file again; it was cut off.
+    """
+    size = survey.image.source.size
+    for block in survey.blocks:
+        bitmap = survey.bitmaps[block.index]
+        if bitmap is None or block.pages_stop <= size:
+            continue
+        first = max(0, (size - block.pages_offset) // block.page_size)
+        count = bitmap.count(first)
+        if count:
+            yield Found(
+                "present pages lie past the end of the file",
+                block.pages_offset + first * block.page_size,
+                f"{block.path}/pages",
+                f"{count} pages",
+                "pages inside the file",
+                order=survey.order_of(block),
+            )
+
+
+@over_image("B05", Severity.WARNING, "FORMAT 4")
+def present_in_hole(survey: Survey) -> Iterator[Found]:
+    """Pages that are called present lie in holes of the file.
+
+    They load as zero. QEMU stores no zero pages unless zero-page-detection is off, so either a
+    copy made holes of zeros, or data was lost.
+
+    Fix: compare with the original, if there is one.
+    """
+    for block in survey.blocks:
+        bitmap = survey.bitmaps[block.index]
+        if bitmap is None or not survey.present[block.index]:
+            continue
+        count, where = 0, None
+        stop = min(block.pages_stop, survey.image.source.size)
+        extents = survey.image.source.extents(max(0, block.pages_offset), stop)
+        for extent in islice(extents, _EXTENTS_LOOKED_AT):
+            if extent.data:
+                continue
+            first = -(-(extent.start - block.pages_offset) // block.page_size)
+            last = (extent.stop - block.pages_offset) // block.page_size
+            inside = bitmap.count(first, last)
+            where = extent.start if inside and where is None else where
+            count += inside
+        if count:
+            yield Found(
+                "present pages lie in holes",
+                where,
+                f"{block.path}/pages",
+                f"{count} pages",
+                "data for each present page",
+                order=survey.order_of(block),
+            )
+
+
+@over_image("B06", Severity.WARNING, "FORMAT 4")
+def nothing_present(survey: Survey) -> Iterator[Found]:
+    """No page of any block is present.
+
+    A guest that has run has memory. This one has none, or the save never finished and the file
+    system has lost the pages too.
+
+    Fix: save the guest again, unless it is meant to be empty.
+    """
+    known = [block for block in survey.blocks if survey.bitmaps[block.index] is not None]
+    if (
+        known
+        and not any(survey.present.values())
+        and not any(next(_pages_with_data(survey, block), None) is not None for block in known)
+    ):
+        yield Found(
+            "no page is present",
+            known[0].bitmap_offset,
+            f"{known[0].path}/bitmap",
+            "0 pages",
+            "some memory",
+            order=survey.order_of(known[0]),
+        )

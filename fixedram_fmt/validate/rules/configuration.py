@@ -1,0 +1,335 @@
+"""Area G: the configuration section: machine, capabilities, page size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
+from fixedram_fmt.validate.rules.names import is_printable, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validate.survey import Survey
+
+_CONFIGURATION = "FORMAT 2; migration/savevm.c "
+
+#: qapi/migration.json MigrationCapability, QEMU 10.0.
+_CAPABILITIES = frozenset(
+    b"xbzrle rdma-pin-all auto-converge events postcopy-ram x-colo release-ram return-path"
+    b" pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate"
+    b" x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt"
+    b" switchover-ack dirty-limit mapped-ram".split()
+)
+_VALIDATED = frozenset((b"x-ignore-shared", b"mapped-ram"))
+_DIALECTS = frozenset(dialect.capability for dialect in DIALECTS)
+#: Subsections of vmstate_configuration, all of version 1.
+_SUBSECTIONS = frozenset(
+    f"configuration/{name}".encode() for name in ("target-page-bits", "capabilities", "uuid")
+)
+#: Longer than any machine type's name, and where its length stands behind the stream's start.
+_NAME_CEILING = 255
+_NAME_LENGTH_AT = 9
+#: More capabilities than any stream names.
+_COUNT_CEILING = 64
+
+
+@over_image("G01", Severity.ERROR, _CONFIGURATION + "qemu_loadvm_state_header()")
+def no_configuration(survey: Survey) -> Iterator[Found]:
+    """There is no configuration section.
+
+    Streams of before QEMU 2.4 have none. Machine and capabilities are unknown then, and QEMU
+    refuses unless it is told not to expect one (send-configuration=off).
+
+    Fix: load it with -global migration.send-configuration=off, if it is that old.
+    """
+    if survey.kinds and Kind.CONFIGURATION not in survey.kinds and survey.order > 1:
+        offset = survey.image.container.stream_offset + 8
+        yield Found(
+            "no configuration section", offset, "configuration", "another section", "07", order=1
+        )
+
+
+@at_records(
+    "G02", Severity.WARNING, _CONFIGURATION + "configuration_post_load()", Kind.CONFIGURATION
+)
+def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The machine type's name is empty.
+
+    The name need only be a prefix of the local machine's, so an empty one fits every machine:
+    nothing keeps this image from being loaded into the wrong one.
+
+    Fix: save the guest again.
+    """
+    if not record.value.name:
+        yield Found("no machine type", record.offset + 1, record.path, "0 bytes", "a name")
+
+
+@at_records("G03", Severity.ERROR, _CONFIGURATION + "configuration_post_load()", Kind.CONFIGURATION)
+def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The machine type's name holds bytes that no name has.
+
+    No machine of QEMU is called so; a terminal that prints the name raw obeys it.
+
+    Fix: save the guest again; the name is damaged or an attack.
+    """
+    if not is_printable(record.value.name):
+        yield Found(
+            "no machine is called so",
+            record.offset + 5,
+            record.path,
+            shown(record.value.name),
+            "visible ASCII",
+        )
+
+
+def announced_length(survey: Survey, error: FormatError) -> int | None:
+    """What a count of the configuration says, where the walk stopped because it is too large.
+
+    That is the length of the machine type's name, or the number of capabilities.
+    """
+    source, start = survey.image.source, survey.image.container.stream_offset
+    if error.code in ("truncated", "length") and error.path.startswith("configuration/machine"):
+        raw = source.read_upto(start + _NAME_LENGTH_AT, 4)
+        length = int.from_bytes(raw, "big")
+        return length if len(raw) == 4 and length > _NAME_CEILING else None
+    previous = survey.capability_count
+    if previous is not None and error.path.startswith("configuration/subsection"):
+        return previous if previous > _COUNT_CEILING else None
+    return None
+
+
+@at_stop("G04", Severity.ERROR, _CONFIGURATION + "vmstate_configuration", "truncated", "length")
+def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The machine type's name is longer than any.
+
+    QEMU allocates what the length says before it reads the name.
+
+    Fix: save the guest again; the length is damaged.
+    """
+    if survey is None or not error.path.startswith("configuration/machine"):
+        return
+    length = announced_length(survey, error)
+    if length is not None:
+        offset = survey.image.container.stream_offset + _NAME_LENGTH_AT
+        yield Found(
+            "no machine has such a long name",
+            offset,
+            error.path,
+            str(length),
+            f"at most {_NAME_CEILING}",
+        )
+
+
+@at_stop(
+    "G16",
+    Severity.ERROR,
+    _CONFIGURATION + "vmstate_capabilites",
+    "truncated",
+    "length",
+    "capabilities-endless",
+)
+def too_many_capabilities(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """More capabilities are announced than there can be.
+
+    QEMU allocates what the count says before it reads the first.
+
+    Fix: save the guest again; the count is damaged.
+    """
+    if survey is None or not error.path.startswith("configuration/subsection"):
+        return
+    count = announced_length(survey, error)
+    if count is not None:
+        yield Found(
+            "no QEMU has so many capabilities",
+            error.offset,
+            error.path,
+            str(count),
+            f"at most {len(_CAPABILITIES)}",
+        )
+
+
+@at_records("G05", Severity.ERROR, _CONFIGURATION + "get_capability()", Kind.CAPABILITY)
+def capability_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A capability that QEMU does not know.
+
+    Fix: load it with the QEMU that wrote it, or take the name out of the list.
+    """
+    name = record.value.capability
+    if name not in _CAPABILITIES | _DIALECTS:
+        yield Found(
+            "unknown capability",
+            record.offset + 1,
+            record.path,
+            shown(name),
+            "a capability of QEMU",
+        )
+
+
+@at_records("G06", Severity.NOTE, _CONFIGURATION + "should_validate_capability()", Kind.CAPABILITY)
+def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A capability is named that QEMU does not name in a stream.
+
+    Only mapped-ram and x-ignore-shared are compared; any other known one is passed over.
+    """
+    name = record.value.capability
+    if name in _CAPABILITIES - _VALIDATED:
+        yield Found(
+            "this capability is not compared",
+            record.offset + 1,
+            record.path,
+            shown(name),
+            "mapped-ram or x-ignore-shared",
+        )
+
+
+@at_records(
+    "G07", Severity.NOTE, _CONFIGURATION + "configuration_validate_capabilities()", Kind.CAPABILITY
+)
+def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A capability is named twice.
+
+    It makes no difference to QEMU, and QEMU does not write it.
+    """
+    name = record.value.capability
+    if name in survey.capabilities:
+        yield Found("named before", record.offset, record.path, shown(name), "each name once")
+
+
+@at_records("G08", Severity.ERROR, "FORMAT 5", Kind.CAPABILITY)
+def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The image names the capability of a dialect that was never released.
+
+    `fixed-ram` is the name under which mapped-ram was reviewed. A released QEMU takes it for an
+    unknown capability.
+
+    Fix: load it with a QEMU of the review, or rename the capability and take out the FLUSH.
+    """
+    name = record.value.capability
+    if name in _DIALECTS - _CAPABILITIES:
+        yield Found(
+            "no released QEMU has this capability",
+            record.offset + 1,
+            record.path,
+            shown(name),
+            "mapped-ram",
+        )
+
+
+@at_stop("G09", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", "subsection")
+def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """A subsection of the configuration that nobody knows, and whose end cannot be found.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    yield Found(error.message, error.offset, error.path, error.found, error.expected)
+
+
+@at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.SUBSECTION)
+def subsection_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A subsection of the configuration that QEMU does not know.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    if record.value.idstr not in _SUBSECTIONS:
+        yield Found(
+            "unknown subsection",
+            record.offset + 2,
+            record.path,
+            shown(record.value.idstr),
+            "a subsection of QEMU 10 or 11",
+        )
+
+
+@at_records("G11", Severity.ERROR, _CONFIGURATION + "vmstate_load_state()", Kind.SUBSECTION)
+def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A subsection of the configuration has another version than 1.
+
+    QEMU keeps the low byte of the version, and takes no other than the one it knows.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    if record.value.idstr in _SUBSECTIONS and record.value.version_id & 0xFF != 1:
+        yield Found(
+            "unknown version of a subsection",
+            record.stop - 4,
+            record.path,
+            str(record.value.version_id),
+            "1",
+        )
+
+
+@at_records("G12", Severity.WARNING, _CONFIGURATION + "vmstate_subsection_load()", Kind.SUBSECTION)
+def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A subsection of the configuration is there twice; the last one counts.
+
+    Fix: check who wrote the image.
+    """
+    if record.value.idstr in survey.subsections:
+        yield Found(
+            "there already",
+            record.offset,
+            record.path,
+            shown(record.value.idstr),
+            "each subsection once",
+        )
+
+
+@at_records(
+    "G13", Severity.ERROR, _CONFIGURATION + "vmstate_target_page_bits", Kind.TARGET_PAGE_BITS
+)
+def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The target's page size is one that no target has.
+
+    Fix: save the guest again; target_page_bits is damaged.
+    """
+    bits = record.value.target_page_bits
+    if bits > 63 or not is_page_size(1 << bits):
+        yield Found(
+            "no target has such pages", record.offset, record.path, f"2^{bits} bytes", "2^8 to 2^16"
+        )
+
+
+@over_image("G14", Severity.ERROR, _CONFIGURATION + "configuration_post_load()")
+def page_bits_contradict(survey: Survey) -> Iterator[Found]:
+    """The page size of the configuration is not that of the description.
+
+    Both are the target's; QEMU refuses when the configuration's is not its own.
+
+    Fix: save the guest again; one of the two is damaged.
+    """
+    told, vmdesc = survey.image.told_page_size, survey.image.vmdesc
+    if told and vmdesc and vmdesc.page_size not in (None, told):
+        yield Found(
+            "two page sizes",
+            survey.image.container.stream_offset,
+            "configuration",
+            str(told),
+            f"{vmdesc.page_size}, as the description says",
+            order=1,
+        )
+
+
+@over_image("G15", Severity.ERROR, _CONFIGURATION + "configuration_validate_capabilities()")
+def layout_without_capability(survey: Survey) -> Iterator[Found]:
+    """The blocks have a fixed layout, and no capability says so.
+
+    A reader has to know from the capabilities that headers follow the blocks' names; one that goes
+    by this list reads page data as records.
+
+    Fix: name mapped-ram in configuration/capabilities.
+    """
+    block = survey.hidden_layout
+    if block is not None:
+        yield Found(
+            "a MappedRamHeader follows, unannounced",
+            block.entry_offset,
+            block.path,
+            "no capability of a fixed layout",
+            "mapped-ram",
+            order=1,
+        )

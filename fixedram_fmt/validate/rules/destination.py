@@ -1,0 +1,267 @@
+"""Area T: what would not fit into the machine that is to receive the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.validate.rule import Found, Severity, over_image
+from fixedram_fmt.validate.rules.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.validate.survey import Survey
+
+_POST_LOAD = "FORMAT 7; migration/savevm.c configuration_post_load()"
+_LIST = "FORMAT 7; migration/ram.c parse_ramblocks()"
+_SECTION = "FORMAT 7; migration/savevm.c qemu_loadvm_section_start_full()"
+#: Capabilities that both sides must agree on.
+_VALIDATED = ("mapped-ram", "x-ignore-shared")
+#: When the configuration has been read: behind the file header.
+_CONFIGURED = 1
+
+
+@over_image("T01", Severity.ERROR, _POST_LOAD)
+def other_machine(survey: Survey) -> Iterator[Found]:
+    """The image is of another machine type than the destination.
+
+    The name in the image need only be a prefix of the destination's.
+
+    Fix: start the destination with the image's -machine.
+    """
+    machine = survey.destination.machine if survey.destination else None
+    name = survey.image.machine
+    if machine is not None and name is not None and not machine.startswith(name):
+        yield Found(
+            "another machine type",
+            survey.image.container.stream_offset + 8,
+            "configuration",
+            shown(name.encode()),
+            repr(machine),
+            order=_CONFIGURED,
+        )
+
+
+@over_image("T02", Severity.ERROR, _POST_LOAD.replace("post_load", "validate_capabilities"))
+def other_capabilities(survey: Survey) -> Iterator[Found]:
+    """Capabilities of image and destination differ.
+
+    mapped-ram and x-ignore-shared must be the same on both sides.
+
+    Fix: migrate_set_capability on the destination as the image has it.
+    """
+    if survey.destination is None or survey.destination.capabilities is None:
+        return
+    for name in _VALIDATED:
+        wanted = name in survey.destination.capabilities
+        sent = name.encode() in survey.capabilities
+        if wanted != sent:
+            yield Found(
+                f"capability {name} differs",
+                survey.image.container.stream_offset + 8,
+                "configuration",
+                _on(sent),
+                _on(wanted),
+                order=_CONFIGURED,
+            )
+
+
+def _on(state: bool) -> str:
+    return "on" if state else "off"
+
+
+@over_image("T03", Severity.ERROR, _POST_LOAD)
+def other_page_size(survey: Survey) -> Iterator[Found]:
+    """The target's page size is not the destination's.
+
+    Fix: choose the architecture, and on ARM the machine version, of the image.
+    """
+    size = survey.destination.target_page_size if survey.destination else None
+    told = survey.image.told_page_size
+    if size is not None and told is not None and told != size:
+        yield Found(
+            "another page size",
+            survey.image.container.stream_offset,
+            "configuration",
+            str(told),
+            str(size),
+            order=_CONFIGURED,
+        )
+
+
+def _blocks(survey: Survey) -> dict[str, int] | None:
+    return survey.destination.block_lengths if survey.destination else None
+
+
+def _at(survey: Survey, block: RamBlock, message: str, found: str, expected: str) -> Found:
+    return Found(
+        message, block.entry_offset, block.path, found, expected, order=survey.order_of(block)
+    )
+
+
+@over_image("T04", Severity.ERROR, _LIST)
+def unknown_block(survey: Survey) -> Iterator[Found]:
+    """The image has a RAM block that the destination has not.
+
+    Fix: start the destination with the same memory devices, names and ids.
+    """
+    lengths = _blocks(survey)
+    for block in survey.image.blocks if lengths is not None else ():
+        if lengths is not None and block.name not in lengths:
+            yield _at(
+                survey,
+                block,
+                f"the destination has no block {shown(block.idstr)}",
+                shown(block.idstr),
+                "a block of the destination",
+            )
+
+
+@over_image("T05", Severity.ERROR, _LIST)
+def missing_block(survey: Survey) -> Iterator[Found]:
+    """The destination has a RAM block that the image has not.
+
+    QEMU leaves that memory as it is, without a word.
+
+    Fix: start the destination with the memory devices of the image.
+    """
+    lengths = _blocks(survey)
+    there = {block.name for block in survey.image.blocks}
+    if lengths and survey.whole and survey.image.blocks:
+        for name in lengths:
+            if name not in there:
+                yield Found(
+                    f"no block {shown(name.encode())} in the image",
+                    survey.image.container.stream_offset,
+                    "",
+                    "no such block",
+                    f"{lengths[name]} bytes",
+                    order=survey.order,
+                )
+
+
+@over_image("T06", Severity.ERROR, _LIST)
+def longer_block(survey: Survey) -> Iterator[Found]:
+    """A block is longer than the destination's.
+
+    Fix: give the destination as much memory as the image has.
+    """
+    lengths = _blocks(survey) or {}
+    for block in survey.image.blocks:
+        length = lengths.get(block.name)
+        if length is not None and block.used_length > length:
+            yield _at(
+                survey,
+                block,
+                f"{shown(block.idstr)} is longer than the destination's",
+                str(block.used_length),
+                str(length),
+            )
+
+
+@over_image("T07", Severity.ERROR, _LIST)
+def shorter_block(survey: Survey) -> Iterator[Found]:
+    """A block is shorter than the destination's.
+
+    QEMU loads what there is and leaves the rest as it is, without a word.
+
+    Fix: give the destination as much memory as the image has.
+    """
+    lengths = _blocks(survey) or {}
+    for block in survey.image.blocks:
+        length = lengths.get(block.name)
+        if length is not None and block.used_length < length:
+            yield _at(
+                survey,
+                block,
+                f"{shown(block.idstr)} is shorter than the destination's",
+                str(block.used_length),
+                str(length),
+            )
+
+
+@over_image("T08", Severity.ERROR, _SECTION)
+def unknown_section(survey: Survey) -> Iterator[Found]:
+    """The image has a section that the destination has no device for.
+
+    Fix: start the destination with the same devices, hot-plugged ones too.
+    """
+    if survey.destination is None or survey.destination.sections is None:
+        return
+    for section in survey.image.sections:
+        if not survey.destination.knows(section.name, section.instance_id):
+            yield Found(
+                f"the destination has no {shown(section.idstr)} #{section.instance_id}",
+                section.offset,
+                "",
+                shown(section.idstr),
+                "a device of the destination",
+                order=survey.section_order(section),
+            )
+
+
+@over_image("T09", Severity.ERROR, _SECTION)
+def newer_section(survey: Survey) -> Iterator[Found]:
+    """A section is of a newer version than the destination knows.
+
+    Fix: use a QEMU that is at least as new as the one that saved, or an older machine type.
+    """
+    sections = (survey.destination.sections if survey.destination else None) or {}
+    for section in survey.image.sections:
+        version = sections.get(section.name)
+        if version is not None and section.version_id > version:
+            yield Found(
+                f"{shown(section.idstr)} is too new",
+                section.offset,
+                "",
+                f"version {section.version_id}",
+                f"at most {version}",
+                order=survey.section_order(section),
+            )
+
+
+@over_image("T10", Severity.WARNING, "FORMAT 7; migration/vmstate.c vmstate_load_state()")
+def older_section(survey: Survey) -> Iterator[Found]:
+    """A section is of an older version than the destination's.
+
+    QEMU loads it if the device still knows that version, which the image does not tell.
+
+    Fix: use the machine type (and version) that the image names.
+    """
+    sections = (survey.destination.sections if survey.destination else None) or {}
+    for section in survey.image.sections:
+        version = sections.get(section.name)
+        if version is not None and section.version_id < version and section.name != "ram":
+            yield Found(
+                f"{shown(section.idstr)} is older",
+                section.offset,
+                "",
+                f"version {section.version_id}",
+                str(version),
+                order=survey.section_order(section),
+            )
+
+
+@over_image("T11", Severity.WARNING, _SECTION)
+def missing_section(survey: Survey) -> Iterator[Found]:
+    """The destination has a device that the image has no section for.
+
+    QEMU leaves it as it is after reset, without a word.
+
+    Fix: start the destination with the devices of the image.
+    """
+    sections = (survey.destination.sections if survey.destination else None) or {}
+    there = {text(name) for name, _ in survey.names}
+    if survey.whole:
+        for name in sections:
+            if name not in there:
+                yield Found(
+                    f"no section {shown(name.encode())} in the image",
+                    survey.image.container.stream_offset,
+                    "",
+                    "no such section",
+                    f"version {sections[name]}",
+                    order=survey.order,
+                )

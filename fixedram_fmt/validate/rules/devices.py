@@ -1,0 +1,246 @@
+"""Area D: device sections and the description (vmdesc) of what is in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
+from fixedram_fmt.validate.rules.names import shown
+from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.validate.survey import Survey
+    from fixedram_fmt.vmstate.vmdesc import VmDescription
+
+_VMDESC = "FORMAT 2; migration/savevm.c should_send_vmdesc()"
+#: Sections that no description mentions.
+_NOT_DESCRIBED = frozenset(
+    ("ram", "dirty-bitmap", "spapr/htab", "s390-storage_attributes", "s390-skeys", "slirp")
+)
+
+
+def _described(survey: Survey) -> VmDescription | None:
+    return survey.image.vmdesc if survey.whole else None
+
+
+@over_image("D01", Severity.NOTE, _VMDESC)
+def no_description(survey: Survey) -> Iterator[Found]:
+    """There is no description of the devices.
+
+    Machines with suppress-vmdesc=on write none. QEMU does not need it; tools that read device state
+    do.
+
+    Fix: fixedram state --desc-from takes it from another image of the same machine.
+    """
+    if survey.whole and Kind.VMDESCRIPTION not in survey.kinds:
+        yield Found(
+            "no description behind EOF",
+            survey.image.source.size,
+            "vmdescription",
+            "nothing",
+            "06 and a JSON object",
+            order=survey.order,
+        )
+
+
+@at_records("D02", Severity.WARNING, _VMDESC, Kind.EOF)
+def description_unreadable(survey: Survey, _record: Record[Any]) -> Iterator[Found]:
+    """The description of the devices cannot be read.
+
+    QEMU passes over it; tools that read device state are blind.
+
+    Fix: get the file again; the JSON is damaged.
+    """
+    for note in survey.image.notes:
+        if note.code == "vmdesc":
+            yield Found(
+                "no description as QEMU writes it", note.offset, note.path, note.message[:200]
+            )
+
+
+@over_image("D03", Severity.WARNING, _VMDESC)
+def description_cut(survey: Survey) -> Iterator[Found]:
+    """The file ends inside the description, or its length is damaged.
+
+    QEMU passes over it; all that a guest needs has been read before.
+
+    Fix: get the file again; its end is missing.
+    """
+    error = survey.stopped
+    if error is not None and error.path.startswith("vmdescription"):
+        yield Found(
+            "the file ends inside the description",
+            error.offset,
+            error.path,
+            error.found,
+            error.expected,
+            order=survey.order,
+        )
+
+
+@at_records("D04", Severity.WARNING, _VMDESC, Kind.VMDESCRIPTION)
+def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The description is longer than any; it is not read.
+
+    Fix: save the guest again; the length is damaged, or the machine beyond what was thought of.
+    """
+    if record.value.length > VMDESC_CEILING:
+        yield Found(
+            "a description out of all proportion",
+            record.offset + 1,
+            record.path,
+            f"{record.value.length} bytes",
+            f"at most {VMDESC_CEILING}",
+        )
+
+
+@over_image("D05", Severity.ERROR, _VMDESC)
+def page_sizes_contradict(survey: Survey) -> Iterator[Found]:
+    """The description's page size is one that no target has.
+
+    Fix: save the guest again; the description is damaged.
+    """
+    vmdesc = survey.image.vmdesc
+    if vmdesc and vmdesc.page_size is not None and not is_page_size(vmdesc.page_size):
+        yield Found(
+            "no target has such pages",
+            vmdesc.offset,
+            "vmdescription.page_size",
+            str(vmdesc.page_size),
+            "2^8 to 2^16 bytes",
+            order=survey.order,
+        )
+
+
+@over_image("D06", Severity.WARNING, _VMDESC)
+def device_not_described(survey: Survey) -> Iterator[Found]:
+    """A device is in the stream, and not in the description.
+
+    The description was written for another stream, or the device's name is damaged.
+
+    Fix: compare fixedram dump with the description (fixedram state --desc).
+    """
+    vmdesc = _described(survey)
+    if vmdesc is None:
+        return
+    known = {(device.name, device.instance_id) for device in vmdesc.devices}
+    for section in survey.image.sections:
+        key = section.name, section.instance_id
+        if section.full and key not in known and section.name not in _NOT_DESCRIBED:
+            yield Found(
+                f"{shown(section.idstr)} #{section.instance_id} is not described",
+                section.offset,
+                "",
+                "no entry in `devices`",
+                "one",
+                order=survey.order,
+            )
+
+
+@over_image("D07", Severity.WARNING, _VMDESC)
+def described_device_missing(survey: Survey) -> Iterator[Found]:
+    """A device is in the description, and not in the stream.
+
+    QEMU leaves a device whose section is missing as it is after reset, without a word.
+
+    Fix: save the guest again; sections were taken out (fixedram copy --drop-device does that).
+    """
+    vmdesc = _described(survey)
+    if vmdesc is None:
+        return
+    there = Counter((text(name), instance) for name, instance in survey.names)
+    for device in vmdesc.devices:
+        if not there[device.name, device.instance_id]:
+            yield Found(
+                f"{device.name[:60]!r} #{device.instance_id} has no section",
+                vmdesc.offset,
+                "vmdescription",
+                "no section",
+                "one",
+                order=survey.order,
+            )
+
+
+@over_image("D08", Severity.WARNING, _VMDESC)
+def device_of_other_size(survey: Survey) -> Iterator[Found]:
+    """A device's bytes do not end where its description says.
+
+    The section was found to end elsewhere, by its footer: either it was changed, or the description
+    is another device's. QEMU goes by its own knowledge and finds no footer if it is the section.
+
+    Fix: compare with a good image of the same machine.
+    """
+    vmdesc = _described(survey)
+    if vmdesc is None:
+        return
+    sizes: dict[tuple[str, int], set[int]] = {}
+    for device in vmdesc.devices:
+        sizes.setdefault((device.name, device.instance_id), set()).add(device.size)
+    for section in survey.image.sections:
+        expected = sizes.get((section.name, section.instance_id))
+        differs = expected and section.body_length not in expected
+        if differs and section.full and section.delimited_by == "footer":
+            yield Found(
+                f"{shown(section.idstr)} #{section.instance_id} ends elsewhere",
+                section.body_offset,
+                "",
+                f"{section.body_length} bytes",
+                f"{min(expected or {0})} as described",
+                order=survey.order,
+            )
+
+
+@over_image("D09", Severity.WARNING, _VMDESC)
+def device_of_other_version(survey: Survey) -> Iterator[Found]:
+    """A section's version is not that of its description.
+
+    Both come from the same device; one of them is damaged.
+
+    Fix: compare with a good image of the same machine.
+    """
+    vmdesc = _described(survey)
+    if vmdesc is None:
+        return
+    versions: dict[tuple[str, int], set[int]] = {}
+    for device in vmdesc.devices:
+        versions.setdefault((device.name, device.instance_id), set()).add(device.version)
+    for section in survey.image.sections:
+        expected = versions.get((section.name, section.instance_id))
+        if expected and section.full and section.version_id not in expected:
+            yield Found(
+                f"{shown(section.idstr)} #{section.instance_id} has another version",
+                section.offset,
+                "",
+                str(section.version_id),
+                f"{min(expected)} as described",
+                order=survey.order,
+            )
+
+
+@over_image("D10", Severity.NOTE, "FORMAT 2")
+def no_devices(survey: Survey) -> Iterator[Found]:
+    """There is no device in the stream: memory only.
+
+    QEMU loads it without a word, and the CPUs wake as after reset.
+
+    Fix: save the guest again, unless it is a test fixture.
+    """
+    if (
+        survey.whole
+        and survey.image.blocks
+        and not any(section.full and section.name != "ram" for section in survey.image.sections)
+    ):
+        yield Found(
+            "no device section",
+            survey.image.container.stream_offset,
+            "",
+            "sections of memory only",
+            "CPUs and devices",
+            order=survey.order,
+        )

@@ -1,0 +1,251 @@
+"""Area L: where bitmaps and pages lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.pages import non_zero_runs
+from fixedram_fmt.schema.ram import MAPPED_RAM_HEADER
+from fixedram_fmt.validate.rule import Found, Severity, over_image
+from fixedram_fmt.validate.rules.headers import at_header
+from fixedram_fmt.validate.rules.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.validate.survey import Region, Survey
+
+_PARSE = "FORMAT 4; migration/ram.c parse_ramblock_mapped_ram()"
+_SAVE = "FORMAT 4; migration/ram.c mapped_ram_setup_ramblock()"
+_PADDING_LOOKED_AT = 1 << 24
+#: Fine enough to tell where something lies.
+_WORD = 8
+
+
+@over_image("L06", Severity.ERROR, _PARSE)
+def bitmap_outside(survey: Survey) -> Iterator[Found]:
+    """A bitmap lies outside the file, wholly or in part.
+
+    Which pages are present cannot be known.
+
+    Fix: get the file again; it was cut off, or bitmap_offset is damaged.
+    """
+    size = survey.image.source.size
+    long_bytes = survey.image.host_long.host_long.size
+    for block in survey.blocks:
+        stop = block.bitmap_offset + block.bitmap_length(long_bytes)
+        if block.bitmap_offset < 0 or stop > size:
+            yield at_header(
+                survey,
+                block,
+                "bitmap_offset",
+                "the bitmap lies outside the file",
+                f"{block.bitmap_offset:#x}..{stop:#x}",
+                f"at most {size:#x}",
+            )
+
+
+@over_image("L07", Severity.ERROR, _PARSE + ": region has bad alignment")
+def pages_unaligned(survey: Survey) -> Iterator[Found]:
+    """pages_offset is no multiple of the page size.
+
+    QEMU checks that, and that alone.
+
+    Fix: an image that was moved has all offsets wrong: fixedram copy --rebase auto.
+    """
+    size = survey.target_page_size
+    for block in survey.blocks:
+        told = block.pages_offset + survey.image.offset_bias
+        if told % size:
+            yield at_header(
+                survey,
+                block,
+                "pages_offset",
+                "pages_offset is not aligned",
+                f"{told:#x}",
+                f"a multiple of {size:#x}",
+            )
+
+
+@over_image("L08", Severity.ERROR, _PARSE)
+def pages_past_end(survey: Survey) -> Iterator[Found]:
+    """The file ends inside the pages of a block, or before them.
+
+    The stream goes on behind the pages, so a reader that gets there finds nothing.
+
+    Fix: get the file again; it was cut off, or pages_offset is damaged.
+    """
+    size = survey.image.source.size
+    for block in survey.blocks:
+        if block.pages_stop > size:
+            yield at_header(
+                survey,
+                block,
+                "pages_offset",
+                "the pages reach past the end of the file",
+                f"{block.pages_offset:#x}..{block.pages_stop:#x}",
+                f"at most {size:#x}",
+            )
+
+
+def _names(survey: Survey, region: Region) -> str:
+    if region.block is None:
+        return region.what
+    return f"{region.what} of {shown(survey.image.blocks[region.block].idstr)}"
+
+
+def _overlap(survey: Survey, first: Region, second: Region) -> Found:
+    index = max(index for index in (first.block, second.block) if index is not None)
+    block = survey.image.blocks[index]
+    stop = min(first.stop, second.stop)
+    return Found(
+        f"{_names(survey, first)} and {_names(survey, second)} share bytes",
+        second.start,
+        block.path,
+        f"{second.start:#x}..{stop:#x} twice",
+        "an owner for each byte",
+        order=survey.order_of(block),
+    )
+
+
+@over_image("L09", Severity.ERROR, "FORMAT 4 and 7")
+def regions_overlap(survey: Survey) -> Iterator[Found]:
+    """Bitmaps or pages lie over each other.
+
+    What is at such a place is both at once. QEMU does not look, and loads what it finds.
+
+    Fix: save the guest again; an offset in a header is damaged.
+    """
+    for first, second in survey.overlaps:
+        if first.block is not None and second.block is not None:
+            yield _overlap(survey, first, second)
+
+
+@over_image("L10", Severity.ERROR, "FORMAT 4 and 7")
+def region_over_stream(survey: Survey) -> Iterator[Found]:
+    """A bitmap or pages lie over the stream itself.
+
+    Headers are taken for memory, and a guest whose memory is restored can read them.
+
+    Fix: save the guest again; an offset in a header is damaged.
+    """
+    for first, second in survey.overlaps:
+        if (first.block is None) != (second.block is None):
+            yield _overlap(survey, first, second)
+
+
+@over_image("L11", Severity.ERROR, "FORMAT 1")
+def offsets_shifted(survey: Survey) -> Iterator[Found]:
+    """All offsets are wrong by the same amount.
+
+    Offsets are absolute in the file; this image was cut out of a container, or put into one.
+
+    Fix: fixedram copy --rebase auto IMAGE -o REPAIRED.
+    """
+    bias = survey.image.offset_bias
+    if bias and survey.blocks:
+        block = survey.blocks[0]
+        yield at_header(
+            survey,
+            block,
+            "bitmap_offset",
+            f"all offsets are wrong by {bias:+,}",
+            f"{block.bitmap_offset + bias:#x}",
+            f"{block.bitmap_offset:#x}",
+        )
+
+
+@over_image("L12", Severity.ERROR, _PARSE)
+def pages_before_header(survey: Survey) -> Iterator[Found]:
+    """pages_offset points back, before its own header.
+
+    The stream goes on behind the pages: a reader comes to records that it has read before.
+
+    Fix: save the guest again; pages_offset is damaged.
+    """
+    for block in survey.blocks:
+        if block.pages_offset < (block.header_offset or 0):
+            yield at_header(
+                survey,
+                block,
+                "pages_offset",
+                "pages_offset points back",
+                f"{block.pages_offset:#x}",
+                f"behind the header at {block.header_offset:#x}",
+            )
+
+
+@over_image("L13", Severity.ERROR, _SAVE)
+def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
+    """A bitmap is not where QEMU puts it, and something else lies there.
+
+    A reader must believe bitmap_offset; but right behind the header, where every QEMU puts the
+    bitmap, there is data that nothing owns.
+
+    Fix: compare both places; fixedram dump --offset shows them.
+    """
+    long_bytes = survey.image.host_long.host_long.size
+    for block in survey.blocks:
+        usual = (block.header_offset or 0) + MAPPED_RAM_HEADER.size
+        length = min(block.bitmap_length(long_bytes), _PADDING_LOOKED_AT)
+        if block.bitmap_offset != usual and any(_orphans(survey, usual, usual + length)):
+            yield at_header(
+                survey,
+                block,
+                "bitmap_offset",
+                "the bitmap seems to lie elsewhere",
+                f"{block.bitmap_offset:#x}",
+                f"{usual:#x}, where there is data",
+            )
+
+
+def _orphans(survey: Survey, start: int, stop: int) -> Iterator[int]:
+    """Offsets in [start, stop) of bytes other than 0 that no region owns; one per stretch."""
+    at = start
+    for region in survey.regions:
+        if region.stop <= at or region.start >= stop:
+            continue
+        yield from _data(survey, at, min(region.start, stop))
+        at = max(at, region.stop)
+    yield from _data(survey, at, stop)
+
+
+def _data(survey: Survey, start: int, stop: int) -> Iterator[int]:
+    """The first offset in [start, stop) near which there is a byte other than 0, if any."""
+    source = survey.image.source
+    stop = min(stop, source.size)
+    if stop <= start or start < 0:
+        return
+    whole = (stop - start) // _WORD
+    for first, _ in non_zero_runs(source, start, _WORD, 0, whole):
+        yield start + first * _WORD
+        return
+    rest = start + whole * _WORD
+    if any(source.read_exact(rest, stop - rest)):
+        yield rest
+
+
+@over_image("L17", Severity.NOTE, "FORMAT 4")
+def padding_used(survey: Survey) -> Iterator[Found]:
+    """The padding before a block's pages is not zero.
+
+    QEMU leaves it empty. What is there may be left of an older file, and hold old memory.
+
+    Fix: fixedram copy --align 1M writes it anew.
+    """
+    long_bytes = survey.image.host_long.host_long.size
+    for block in survey.blocks:
+        start = block.bitmap_offset + block.bitmap_length(long_bytes)
+        stop = min(block.pages_offset, start + _PADDING_LOOKED_AT)
+        usual = (block.header_offset or 0) + MAPPED_RAM_HEADER.size
+        if block.bitmap_offset != usual:
+            continue
+        for offset in _orphans(survey, start, stop):
+            yield Found(
+                "bytes in the padding",
+                offset,
+                f"{block.path}/padding",
+                "bytes other than 0",
+                "zeros",
+                order=survey.order_of(block),
+            )

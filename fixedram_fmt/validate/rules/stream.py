@@ -1,0 +1,394 @@
+"""Area S: how the stream is framed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.stream import MigCmd
+from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
+from fixedram_fmt.validate.rules.configuration import announced_length
+from fixedram_fmt.validate.rules.names import is_printable, shown
+from fixedram_fmt.validate.survey import SECTION_HEADERS, Survey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.errors import FormatError
+
+_SAVEVM = "FORMAT 2; migration/savevm.c "
+
+#: Length of the arguments, None where it varies; migration/savevm.c mig_cmd_args.
+_ARGUMENTS = {
+    MigCmd.OPEN_RETURN_PATH: 0,
+    MigCmd.PING: 4,
+    MigCmd.POSTCOPY_ADVISE: None,
+    MigCmd.POSTCOPY_LISTEN: 0,
+    MigCmd.POSTCOPY_RUN: 0,
+    MigCmd.POSTCOPY_RAM_DISCARD: None,
+    MigCmd.PACKAGED: 4,
+    MigCmd.ENABLE_COLO: None,
+    MigCmd.POSTCOPY_RESUME: 0,
+    MigCmd.RECV_BITMAP: None,
+    MigCmd.SWITCHOVER_START: 0,
+}
+#: Commands that a save to a file has no use for; SWITCHOVER_START is the one it has.
+_TALKING = frozenset(_ARGUMENTS) - {MigCmd.SWITCHOVER_START}
+
+
+def _as_it_is(error: FormatError) -> Found:
+    return Found(error.message, error.offset, error.path, error.found, error.expected)
+
+
+@at_stop("S01", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_header()", "magic", "offset")
+def no_stream(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The file does not begin with a migration stream.
+
+    A stream begins with QEVM, a libvirt save with LibvirtQemudSave.
+
+    Fix: give PATH@OFFSET or --search if the stream starts further in.
+    """
+    yield _as_it_is(error)
+
+
+@at_stop("S02", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_header()", "version")
+def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The stream has a version that is not 3.
+
+    Version 2 is of before 2009, later ones do not exist.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    yield _as_it_is(error)
+
+
+@at_stop(
+    "S03",
+    Severity.ERROR,
+    _SAVEVM + "qemu_loadvm_state_main()",
+    "truncated",
+    "length",
+    "framing",
+    "sections-endless",
+    "list-endless",
+    "capabilities-endless",
+    "continue-first",
+    "xbzrle-encoding",
+    "",
+)
+def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The stream cannot be read on: the file ends in a structure, or a structure is damaged.
+
+    What comes behind this place is not judged.
+
+    Fix: get the file again or save again; if the save was cut off, what lies before is intact.
+    """
+    if survey is None or not _told_elsewhere(survey, error):
+        yield _as_it_is(error)
+
+
+def _told_elsewhere(survey: Survey, error: FormatError) -> bool:
+    """Whether another rule says what lies behind an error: the layout, a count, the description."""
+    return (
+        survey.hidden_layout is not None
+        or error.path.startswith("vmdescription")
+        or announced_length(survey, error) is not None
+    )
+
+
+@at_stop("S04", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_main()", "no-eof")
+def no_eof(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The stream has no EOF byte: the save never finished, or its end is lost.
+
+    QEMU ends a save with EOF when every device has been written; it refuses a stream without.
+
+    Fix: save the guest again; memory up to here may be used with care.
+    """
+    yield _as_it_is(error)
+
+
+@at_stop("S05", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_main()", "section-type")
+def section_type_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """A byte that begins no section stands where one should begin.
+
+    The sections before it are longer or shorter than they say, or bytes were lost or added.
+
+    Fix: compare with a good image of the same machine (fixedram dump) around this offset.
+    """
+    if survey is None or survey.unfooted is None:
+        yield _as_it_is(error)
+
+
+@at_records("S06", Severity.ERROR, _SAVEVM + "loadvm_process_command()", Kind.COMMAND)
+def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A command that QEMU does not know.
+
+    Fix: load it with the QEMU that wrote it, or remove the command.
+    """
+    if record.value.command not in _ARGUMENTS:
+        yield Found(
+            "unknown command",
+            record.offset + 1,
+            record.path,
+            str(record.value.command),
+            f"1 to {max(_ARGUMENTS)}",
+        )
+
+
+@at_records("S07", Severity.ERROR, _SAVEVM + "mig_cmd_args", Kind.COMMAND)
+def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A command's arguments have a length that QEMU does not take.
+
+    Fix: write the command as QEMU does, or remove it.
+    """
+    expected = _ARGUMENTS.get(record.value.command)
+    if expected is not None and len(record.value.data) != expected:
+        yield Found(
+            f"{MigCmd(record.value.command).name} with arguments of a wrong length",
+            record.offset + 3,
+            record.path,
+            f"{len(record.value.data)} bytes",
+            str(expected),
+        )
+
+
+@at_records("S08", Severity.WARNING, _SAVEVM + "loadvm_process_command()", Kind.COMMAND)
+def command_not_for_files(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A command that makes no sense in a file.
+
+    It asks for an answer (PING, return path) or belongs to postcopy and COLO, which need the
+    sender to be there.
+
+    Fix: remove the command.
+    """
+    command = record.value.command
+    if command in _TALKING and _ARGUMENTS[command] in (None, len(record.value.data)):
+        yield Found(
+            f"{MigCmd(command).name} needs a sender that is there",
+            record.offset,
+            record.path,
+            MigCmd(command).name,
+            "SWITCHOVER_START",
+        )
+
+
+_BEHIND_SECTION = (*SECTION_HEADERS, Kind.COMMAND, Kind.EOF)
+
+
+@at_records("S09", Severity.ERROR, _SAVEVM + "check_section_footer()", *_BEHIND_SECTION)
+def footer_missing(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """No footer stands behind a section.
+
+    QEMU takes that for a device that read too much or too little, and refuses. Only machines with
+    send-section-footer=off have none.
+
+    Fix: save again; a writer of images must end each section with 7e and its id.
+    """
+    if survey.unfooted is not None:
+        yield _missing_footer(survey.unfooted, record.offset)
+
+
+@at_stop("S10", Severity.ERROR, _SAVEVM + "check_section_footer()", "section-type")
+def footer_type(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """What stands behind a section is no footer, and no section either.
+
+    The section's end is not where its content says, or the footer is damaged.
+
+    Fix: compare with a good image of the same machine (fixedram dump) around this offset.
+    """
+    if survey is not None and survey.unfooted is not None and error.offset is not None:
+        yield _missing_footer(survey.unfooted, error.offset)
+
+
+def _missing_footer(header: Record[Any], offset: int) -> Found:
+    return Found(
+        "no footer behind this section",
+        offset,
+        header.path.removesuffix("/header"),
+        "another byte",
+        f"7e and section id {header.value.section_id}",
+    )
+
+
+@at_records("S11", Severity.ERROR, _SAVEVM + "check_section_footer()", Kind.SECTION_FOOTER)
+def footer_of_another_section(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A footer carries the id of another section.
+
+    QEMU checks it and refuses.
+
+    Fix: save again; a writer must repeat the section's id in its footer.
+    """
+    header = survey.section
+    if header is not None and header.value.section_id != record.value.section_id:
+        yield Found(
+            "the footer is another section's",
+            record.offset + 1,
+            record.path,
+            str(record.value.section_id),
+            str(header.value.section_id),
+        )
+
+
+@at_stop("S12", Severity.ERROR, _SAVEVM + "qemu_loadvm_section_part_end()", "part-without-start")
+def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """A PART or END of a section that has not started.
+
+    Its body cannot be told without knowing whose it is, so nothing behind it is judged.
+
+    Fix: put the START first, or remove the PART.
+    """
+    yield _as_it_is(error)
+
+
+@at_records(
+    "S13",
+    Severity.WARNING,
+    _SAVEVM + "qemu_savevm_state_complete_precopy_iterable()",
+    Kind.SECTION_PART,
+    Kind.SECTION_END,
+)
+def part_after_end(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A PART or END of a section that has ended already.
+
+    QEMU does not write that; it reads it all the same.
+
+    Fix: check who wrote the image: sections may have been copied twice.
+    """
+    if record.value.section_id in survey.ended:
+        yield Found(
+            "this section has ended before",
+            record.offset,
+            record.path,
+            f"section id {record.value.section_id}",
+            "an open section",
+        )
+
+
+@at_records(
+    "S14",
+    Severity.WARNING,
+    _SAVEVM + "save_section_header()",
+    Kind.SECTION_START,
+    Kind.SECTION_FULL,
+)
+def section_id_reused(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A section id is used for a second section.
+
+    PARTs and footers name a section by its id alone; which one is meant is chance.
+
+    Fix: give every section an id of its own.
+    """
+    value = record.value
+    if value.section_id in survey.started and (value.idstr, value.instance_id) not in survey.names:
+        before = survey.started[value.section_id]
+        yield Found(
+            f"section id {value.section_id} is that of {shown(before.value.idstr)} too",
+            record.offset + 1,
+            record.path,
+            str(value.section_id),
+            "an id of its own",
+        )
+
+
+@at_records(
+    "S15",
+    Severity.WARNING,
+    _SAVEVM + "register_savevm_live()",
+    Kind.SECTION_START,
+    Kind.SECTION_FULL,
+)
+def section_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The same section (name and instance) is there twice.
+
+    The second one overwrites the first when it is loaded.
+
+    Fix: check who wrote the image: sections may have been copied twice.
+    """
+    value = record.value
+    if (value.idstr, value.instance_id) in survey.names:
+        yield Found(
+            f"{shown(value.idstr)} #{value.instance_id} is there already",
+            record.offset,
+            record.path,
+            "a second one",
+            "each section once",
+        )
+
+
+@at_records("S16", Severity.WARNING, _SAVEVM + "save_section_header()", Kind.EOF)
+def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A section that was started has no END.
+
+    QEMU writes an END for every START, and loads a stream without one. What the END would have
+    carried (the last dirty pages of a device, say) is missing.
+
+    Fix: save the guest again.
+    """
+    for section_id, header in survey.started.items():
+        if section_id not in survey.ended:
+            yield Found(
+                f"{shown(header.value.idstr)} has no END",
+                header.offset,
+                header.path,
+                "EOF",
+                f"an END of section id {section_id}",
+            )
+
+
+@at_records("S17", Severity.ERROR, _SAVEVM + "find_se()", Kind.SECTION_START, Kind.SECTION_FULL)
+def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A section's name is empty or not printable.
+
+    No device of QEMU has such a name, so none will take the section.
+
+    Fix: save the guest again; the header is damaged.
+    """
+    idstr = record.value.idstr
+    if not idstr or not is_printable(idstr):
+        yield Found(
+            "no device is called so", record.offset + 5, record.path, shown(idstr), "visible ASCII"
+        )
+
+
+@at_records("S18", Severity.WARNING, _SAVEVM + "qemu_loadvm_state()", Kind.TRAILING)
+def trailing_bytes(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """Bytes follow the end of the stream.
+
+    QEMU does not look at them. They may be left of a longer, older file, and hold memory of
+    another guest.
+
+    Fix: cut the file off here (fixedram copy leaves nothing behind the stream with --rebase).
+    """
+    extents = survey.image.source.extents(record.offset, record.stop)
+    data = sum(extent.stop - extent.start for extent in extents if extent.data)
+    if data:
+        yield Found(
+            f"{record.length} bytes behind the stream",
+            record.offset,
+            record.path,
+            f"{record.length} bytes",
+            "the end of the file",
+        )
+
+
+@at_stop("S19", Severity.ERROR, _SAVEVM + "vmstate_load()", "device-end")
+def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The end of a device's state cannot be found.
+
+    Neither the description nor a footer says where it is, so nothing behind it is judged.
+
+    Fix: save the guest again; a stream needs a description or footers.
+    """
+    yield _as_it_is(error)
+
+
+@over_image("S20", Severity.NOTE, _SAVEVM + "loadvm_handle_cmd_packaged()")
+def packaged_stream(survey: Survey) -> Iterator[Found]:
+    """A stream is wrapped inside the stream; its sections are not looked at.
+
+    Postcopy packs device state so. In a file it makes no sense.
+
+    Fix: save the guest without postcopy.
+    """
+    if Kind.PACKAGED in survey.kinds:
+        yield Found("a packaged stream is passed over", survey.image.container.stream_offset)

@@ -1,0 +1,124 @@
+"""Area Y: MULTIFD_FLUSH and who waits for the receive channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.records import Kind
+from fixedram_fmt.validate.rule import Found, Severity, over_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.validate.survey import Survey
+
+_SYNC = "FORMAT 5 and 6; migration/multifd.c multifd_recv_sync_main()"
+_REVIEW = "fixed-ram-v4"
+
+
+@over_image("Y01", Severity.ERROR, "FORMAT 5; migration/ram.c ram_load_precopy() invalid_flags")
+def flush_in_mapped_ram(survey: Survey) -> Iterator[Found]:
+    """MULTIFD_FLUSH stands in a mapped-ram image.
+
+    As merged, receivers sync once, behind the list of blocks; the flag is invalid there.
+
+    Fix: save with a released QEMU, or take the record out.
+    """
+    if survey.image.dialect == "mapped-ram":
+        for flush in survey.flushes:
+            yield Found(
+                "MULTIFD_FLUSH is invalid with mapped-ram",
+                flush.record.offset,
+                flush.record.path,
+                "MULTIFD_FLUSH",
+                "none",
+                order=flush.order,
+            )
+
+
+@over_image("Y02", Severity.NOTE, _SYNC)
+def no_flush(survey: Survey) -> Iterator[Found]:
+    """A fixed-ram image has no MULTIFD_FLUSH.
+
+    It was saved without multifd, or with multifd_flush_after_each_section on. A receiver of review
+    version 4 that loads it with channels never waits for them: cleanup can run before they have
+    finished their I/O.
+
+    Fix: load it without multifd, or with a receiver that syncs at the end of each section.
+    """
+    if survey.image.dialect == _REVIEW and not survey.flushes and survey.last_eos:
+        eos, order = survey.last_eos
+        yield Found(
+            "nothing makes a receiver wait for its channels",
+            eos.offset,
+            eos.path,
+            "EOS alone",
+            "MULTIFD_FLUSH before the last EOS",
+            order=order,
+        )
+
+
+@over_image("Y03", Severity.WARNING, _SYNC)
+def flush_again(survey: Survey) -> Iterator[Found]:
+    """A fixed-ram image has more than one MULTIFD_FLUSH.
+
+    In review version 4 the receive channels quit at the first; a second sync waits for ever.
+
+    Fix: keep only the one before the last EOS.
+    """
+    if survey.image.dialect == _REVIEW:
+        for flush in survey.flushes[1:]:
+            yield Found(
+                "a second sync",
+                flush.record.offset,
+                flush.record.path,
+                "MULTIFD_FLUSH again",
+                "one before the last EOS",
+                order=flush.order,
+            )
+
+
+@over_image("Y04", Severity.WARNING, _SYNC)
+def flush_too_early(survey: Survey) -> Iterator[Found]:
+    """MULTIFD_FLUSH does not stand in the section that ends the RAM.
+
+    The writers of fixed-ram send it right before the last EOS. A sync that comes earlier says
+    nothing of what is handed out after it.
+
+    Fix: move it before the last EOS.
+    """
+    if survey.image.dialect != _REVIEW:
+        return
+    for flush in survey.flushes[:1]:
+        if flush.section.kind is not Kind.SECTION_END:
+            yield Found(
+                "MULTIFD_FLUSH before the RAM has ended",
+                flush.record.offset,
+                flush.record.path,
+                flush.section.kind.value,
+                "section_end",
+                order=flush.order,
+            )
+
+
+@over_image("Y05", Severity.WARNING, _SYNC)
+def sync_only_from_parts(survey: Survey) -> Iterator[Found]:
+    """Only sections behind the memory would make a receiver sync.
+
+    The list of blocks hands out all pages in START. In a design that waits at EOS or at FLUSH of
+    later sections, being sure of the memory depends on sections that carry nothing, and this image
+    has none of them.
+
+    Fix: save the guest again; PARTs and END are missing.
+    """
+    if survey.image.dialect == _REVIEW and survey.whole and not survey.ram_parts:
+        eos = survey.last_eos
+        if eos:
+            yield Found(
+                "no section behind START",
+                eos[0].offset,
+                eos[0].path,
+                "START alone",
+                "PARTs and an END",
+                order=eos[1],
+            )

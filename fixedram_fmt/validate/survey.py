@@ -1,0 +1,273 @@
+"""One walk over an image, and what rules want to know of it: kept small, whatever the file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.blocklist import looks_like_header
+from fixedram_fmt.pages import PageScan, scan_pages
+from fixedram_fmt.records import Cursor, Kind, Record
+from fixedram_fmt.schema.ram import BLOCK_ENTRY, BlockEntry
+from fixedram_fmt.stream import StreamWalker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.bitmap import PageBitmap
+    from fixedram_fmt.blocks import RamBlock, Section
+    from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.validate.destination import Destination
+
+__all__ = ["RAM", "SECTION_HEADERS", "Flush", "Region", "Survey"]
+
+RAM = b"ram"
+SECTION_HEADERS = (
+    Kind.SECTION_START,
+    Kind.SECTION_PART,
+    Kind.SECTION_END,
+    Kind.SECTION_FULL,
+)
+_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A range of the file with an owner; block is its index, None for the stream itself."""
+
+    start: int
+    stop: int
+    what: str
+    block: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A MULTIFD_FLUSH: its record and the header of the section it is in."""
+
+    record: Record[Any]
+    section: Record[Any]
+    order: int
+
+
+class Survey:
+    """What has been seen of an image so far; rules read it, only records() writes it.
+
+    destination is what the receiving VM has, if that is known.
+    """
+
+    def __init__(self, image: Image, destination: Destination | None = None) -> None:
+        self.image = image
+        self.destination = destination
+        self.order = 0
+        self.previous: Record[Any] | None = None
+        #: Header of the section the walk is in; that of the last one whose footer has not come.
+        self.section: Record[Any] | None = None
+        self.unfooted: Record[Any] | None = None
+        #: Headers of STARTs and FULLs by section_id, and the ids whose END has come.
+        self.started: dict[int, Record[Any]] = {}
+        self.ended: set[int] = set()
+        self.names: set[tuple[bytes, int]] = set()
+        self.subsections: set[bytes] = set()
+        self.capability_count: int | None = None
+        self.capabilities: list[bytes] = []
+        self.kinds: set[Kind] = set()
+        self.mem_sizes: list[Record[Any]] = []
+        #: When each block, and each section (by its id), was met.
+        self.block_order: list[int] = []
+        self.section_orders: dict[int, int] = {}
+        self.flushes: list[Flush] = []
+        self.last_eos: tuple[Record[Any], int] | None = None
+        self.ram_parts = 0
+        self.stream_regions: list[Region] = []
+
+    # -- the walk -----------------------------------------------------------------------------
+
+    def records(self) -> Iterator[Record[Any]]:
+        """The records of the stream; raises the FormatError that ends the walk, if one does.
+
+        While a record is given out, everything here tells of the ones before it (section: also
+        of its own).
+        """
+        walker = StreamWalker(self.image.source, self.image.container.stream_offset)
+        for record in walker.records():
+            if record.kind in SECTION_HEADERS:
+                self.section = record
+            yield record
+            self._remember(record)
+            self.order += 1
+            self.previous = record
+
+    def _remember(self, record: Record[Any]) -> None:
+        self.kinds.add(record.kind)
+        note = _NOTES.get(record.kind)
+        if note:
+            note(self, record)
+        if record.kind is Kind.TRAILING:
+            return
+        last = self.stream_regions[-1] if self.stream_regions else None
+        if last and last.stop == record.offset:
+            self.stream_regions[-1] = Region(last.start, record.stop, last.what)
+        else:
+            self.stream_regions.append(Region(record.offset, record.stop, "the stream"))
+
+    def _section(self, record: Record[Any]) -> None:
+        self.unfooted = record
+        value = record.value
+        if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+            self.started.setdefault(value.section_id, record)
+            self.section_orders.setdefault(value.section_id, self.order)
+            self.names.add((value.idstr, value.instance_id))
+            if record.kind is Kind.SECTION_FULL:
+                self.ended.add(value.section_id)
+        else:
+            if record.kind is Kind.SECTION_END:
+                self.ended.add(value.section_id)
+            self.ram_parts += self.in_ram
+
+    def _footer(self, _record: Record[Any]) -> None:
+        self.unfooted = None
+
+    def _mem_size(self, record: Record[Any]) -> None:
+        self.mem_sizes = [*self.mem_sizes[:_KEPT], record]
+
+    def _block(self, _record: Record[Any]) -> None:
+        self.block_order.append(self.order)
+
+    def _flush(self, record: Record[Any]) -> None:
+        if self.section is not None and len(self.flushes) < _KEPT:
+            self.flushes.append(Flush(record, self.section, self.order))
+
+    def _eos(self, record: Record[Any]) -> None:
+        self.last_eos = (record, self.order)
+
+    def _subsection(self, record: Record[Any]) -> None:
+        self.subsections.add(record.value.idstr)
+
+    def _capabilities(self, record: Record[Any]) -> None:
+        self.capability_count = record.value.caps_count
+
+    def _capability(self, record: Record[Any]) -> None:
+        self.capabilities.append(record.value.capability)
+
+    # -- what rules ask -----------------------------------------------------------------------
+
+    @property
+    def in_ram(self) -> bool:
+        """Whether the walk is in a section of the guest's memory."""
+        return self.section is not None and self.idstr_of(self.section) == RAM
+
+    def idstr_of(self, header: Record[Any]) -> bytes:
+        """Name of the section a header belongs to; PARTs and ENDs have only its id."""
+        if header.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+            return bytes(header.value.idstr)
+        start = self.started.get(header.value.section_id)
+        return bytes(start.value.idstr) if start else b""
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the capabilities announce a fixed layout."""
+        return self.image.dialect != "ordinary"
+
+    @property
+    def stopped(self) -> FormatError | None:
+        """Why the walk could not go on, if it could not."""
+        return self.image.stopped
+
+    @property
+    def whole(self) -> bool:
+        """Whether the walk came to the stream's EOF byte."""
+        return Kind.EOF in self.kinds
+
+    @property
+    def target_page_size(self) -> int:
+        """The target's page size in bytes: the destination's, if it is known."""
+        told = self.destination.target_page_size if self.destination else None
+        return told or self.image.target_page_size
+
+    @cached_property
+    def hidden_layout(self) -> RamBlock | None:
+        """The first block, if a MappedRamHeader follows it although no capability says so."""
+        blocks = self.image.blocks
+        if self.mapped or not blocks:
+            return None
+        entry = BLOCK_ENTRY.build(BlockEntry(blocks[0].idstr, blocks[0].used_length))
+        cursor = Cursor(self.image.source, blocks[0].entry_offset + len(entry))
+        return blocks[0] if looks_like_header(cursor, 0) else None
+
+    @property
+    def blocks(self) -> list[RamBlock]:
+        """Blocks that have a bitmap and pages in the file."""
+        return [block for block in self.image.blocks if block.has_pages]
+
+    def order_of(self, block: RamBlock) -> int:
+        """When a loader comes to a block."""
+        known = block.index < len(self.block_order)
+        return self.block_order[block.index] if known else self.order
+
+    def section_order(self, section: Section) -> int:
+        """When a loader comes to a section."""
+        return self.section_orders.get(section.section_id, self.order)
+
+    @cached_property
+    def bitmaps(self) -> dict[int, PageBitmap | None]:
+        """Bitmap of each block by its index, None where it is not in the file."""
+        return {block.index: self.image.bitmap(block) for block in self.blocks}
+
+    @cached_property
+    def present(self) -> dict[int, int]:
+        """How many pages of each block are present, as far as the bitmap can be read."""
+        return {
+            index: bitmap.count() for index, bitmap in self.bitmaps.items() if bitmap is not None
+        }
+
+    @cached_property
+    def page_scans(self) -> dict[int, PageScan]:
+        """What reading the pages of each block told, by its index (--deep)."""
+        return {
+            block.index: scan_pages(self.image.source, block, bitmap)
+            for block in self.blocks
+            if (bitmap := self.bitmaps[block.index]) is not None
+        }
+
+    @cached_property
+    def regions(self) -> list[Region]:
+        """Bitmaps and pages of all blocks and the ranges of the stream, by where they start."""
+        size = self.image.host_long.host_long.size
+        regions = list(self.stream_regions)
+        for block in self.blocks:
+            bitmap = block.bitmap_offset
+            length = block.bitmap_length(size)
+            regions.append(Region(bitmap, bitmap + length, "bitmap", block.index))
+            regions.append(Region(block.pages_offset, block.pages_stop, "pages", block.index))
+        return sorted(
+            (region for region in regions if region.stop > region.start),
+            key=lambda region: (region.start, region.stop),
+        )
+
+    @cached_property
+    def overlaps(self) -> list[tuple[Region, Region]]:
+        """Pairs of regions that share bytes: each with the one that reaches furthest before it."""
+        pairs = []
+        furthest: Region | None = None
+        for region in self.regions:
+            if furthest and region.start < furthest.stop:
+                pairs.append((furthest, region))
+            if furthest is None or region.stop > furthest.stop:
+                furthest = region
+        return pairs
+
+
+_NOTES = {
+    **dict.fromkeys(SECTION_HEADERS, Survey._section),
+    Kind.SECTION_FOOTER: Survey._footer,
+    Kind.MEM_SIZE: Survey._mem_size,
+    Kind.BLOCK: Survey._block,
+    Kind.MULTIFD_FLUSH: Survey._flush,
+    Kind.EOS: Survey._eos,
+    Kind.SUBSECTION: Survey._subsection,
+    Kind.CAPABILITIES: Survey._capabilities,
+    Kind.CAPABILITY: Survey._capability,
+}
