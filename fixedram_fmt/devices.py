@@ -70,6 +70,9 @@ def _delimit(
         ):
             candidates.popleft()
             return size, "vmdesc"
+        if _another_footer_at(cursor, size, known_ids):
+            candidates.popleft()
+            return size, "vmdesc"
     return _search_footer(cursor, section.section_id, known_ids, path), "footer"
 
 
@@ -78,6 +81,13 @@ def _delimit(
 
 def _footer_at(cursor: Cursor, ahead: int, section_id: int) -> bool:
     return cursor.peek(stream.SECTION_FOOTER.size, ahead) == _footer(section_id)
+
+
+def _another_footer_at(cursor: Cursor, ahead: int, known_ids: Container[int]) -> bool:
+    """Whether a footer with a wrong id lies ahead bytes from here, and a section behind it."""
+    mark = bytes([SectionType.SECTION_FOOTER])
+    behind = ahead + stream.SECTION_FOOTER.size
+    return cursor.peek(1, ahead) == mark and section_can_start(cursor, behind, known_ids)
 
 
 def _footer(section_id: int) -> bytes:

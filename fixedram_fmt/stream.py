@@ -294,7 +294,7 @@ class StreamWalker:
     def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
         """The records of a body; returns how its end was found."""
         if section.idstr == _RAM_IDSTR:
-            if self.ram.target_page_size is None and not self.ram.mapped:
+            if self.ram.target_page_size is None:
                 described = self._find_vmdesc(self.start)
                 if described and ram.is_page_size(described.page_size or 0):
                     self.ram.target_page_size = described.page_size

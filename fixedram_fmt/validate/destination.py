@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Destination", "DestinationError", "load_destination"]
 
 
+#: VMSTATE_INSTANCE_ID_ANY is the alias of every device that has no other (find_se()).
+_ANY_INSTANCE = 0xFFFFFFFF
+
+
 class DestinationError(FixedRamError):
     """The description of the destination cannot be read; path is the field."""
 
@@ -53,7 +57,7 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         if name not in self.sections:
             return False
         instances = (self.instances or {}).get(name)
-        return instances is None or instance_id in instances
+        return instances is None or instance_id in (*instances, _ANY_INSTANCE)
 
     @classmethod
     def of_image(cls, image: Image) -> Destination:

@@ -86,8 +86,6 @@ def _talking_command(case: Case) -> Effect | None:
         MigCmd.ENABLE_COLO.name: "ENABLE_COLO command come in migration stream, but the capability"
         " is not set",
         MigCmd.PACKAGED.name: "load of migration failed",
-        MigCmd.RECV_BITMAP.name: "load of migration failed",
-        MigCmd.POSTCOPY_ADVISE.name: "CMD_POSTCOPY_ADVISE invalid length",
     }
     message = refused.get(case.finding.found)
     return _refuses(message) if message else None
@@ -122,6 +120,17 @@ def _longer_block(case: Case) -> Effect | None:
         if bitmap and block.path == case.finding.path and bitmap.count(length // block.page_size):
             return _refuses("page outside of ramblock range")
     return None
+
+
+def _overlap(case: Case) -> Effect | None:
+    """Bytes that belong to another spoil the memory, unless they happen to say the same."""
+    survey = case.survey
+    for block in survey.blocks if survey else ():
+        if survey and block.path == case.finding.path:
+            moved = block.bitmap_offset != survey.usual_bitmap(block)
+            if moved and not survey.has_other_bits(block):
+                return None
+    return _wrong("bytes of one region are loaded as another's")
 
 
 def _never_synced(case: Case) -> Effect | None:
@@ -179,18 +188,18 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "T03": _refuses("Received TARGET_PAGE_BITS is not the local one"),
     "R01": _wrong("no memory is loaded"),
     "R02": _wrong("no memory is loaded"),
-    "R04": _refuses("Unknown ramblock, cannot accept migration"),
     "R05": _wrong("no memory is loaded"),
     "R06": _refuses("Unexpected RAM flags"),
     "R07": _refuses("Unknown combination of migration flags"),
     "R08": _refuses("Unknown combination of migration flags"),
     "R09": _refuses("Unknown combination of migration flags"),
-    "R13": _refuses('Unknown ramblock "", cannot accept migration'),
     "T04": _refuses("Unknown ramblock {found}, cannot accept migration"),
     "R15": _refuses("Unknown ramblock {found}, cannot accept migration"),
     "R16": _wrong("the block's memory is not loaded"),
-    "R17": _refuses("Unknown ramblock, cannot accept migration"),
     "R18": Effect(CRASHES, "GLib: failed to allocate memory"),
+    "R17": _refuses("Unknown ramblock, cannot accept migration"),
+    "R04": _refuses("Unknown ramblock, cannot accept migration"),
+    "R13": _refuses('Unknown ramblock "", cannot accept migration'),
     "R19": _refuses("unsupported version {found} for 'ram'"),
     "R20": _refuses("Unknown section or instance 'ram' {found}"),
     "R24": _refuses("Illegal RAM offset"),
@@ -200,6 +209,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "L11": _refuses("Error reading ramblock pages, region has bad alignment"),
     "L07": _refuses("Error reading ramblock pages, region has bad alignment"),
     "L06": _refuses("Error reading dirty bitmap"),
+    "L18": _refuses("failed to read page"),
     "L15": Effect(REFUSES, "failed to read page", multifd=CRASHES),
     "L05": _smaller_pages,
     "T06": _longer_block,
@@ -207,8 +217,8 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "L08": _refuses("load of migration failed: Input/output error"),
     "L12": _refuses("load of migration failed: Invalid argument"),
     "L04": Effect(WRONG, "a part of the memory is left out", since_11=REFUSES),
-    "L09": _wrong("bytes of one region are loaded as another's"),
-    "L10": _wrong("headers are loaded as memory"),
+    "L09": _overlap,
+    "L10": _overlap,
     "L13": _wrong("pages are loaded as another bitmap says"),
     "B02": _wrong("pages are loaded to the places of others"),
     "B03": _wrong("all memory is taken for zero"),

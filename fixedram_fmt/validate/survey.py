@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.bitmap import PageBitmap
 from fixedram_fmt.blocklist import looks_like_header
+from fixedram_fmt.errors import FormatError
 from fixedram_fmt.pages import PageScan, scan_pages
 from fixedram_fmt.records import Cursor, Kind, Record
-from fixedram_fmt.schema.ram import BLOCK_ENTRY, BlockEntry
+from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, BlockEntry
 from fixedram_fmt.stream import StreamWalker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock, Section
-    from fixedram_fmt.errors import FormatError
     from fixedram_fmt.image import Image
     from fixedram_fmt.validate.destination import Destination
 
@@ -71,7 +72,8 @@ class Survey:
         self.ended: set[int] = set()
         self.names: set[tuple[bytes, int]] = set()
         self.subsections: set[bytes] = set()
-        self.capability_count: int | None = None
+        #: How many capabilities are announced, and when.
+        self.capability_count: tuple[int, int] | None = None
         self.capabilities: list[bytes] = []
         self.kinds: set[Kind] = set()
         self.mem_sizes: list[Record[Any]] = []
@@ -147,7 +149,7 @@ class Survey:
         self.subsections.add(record.value.idstr)
 
     def _capabilities(self, record: Record[Any]) -> None:
-        self.capability_count = record.value.caps_count
+        self.capability_count = (record.value.caps_count, self.order)
 
     def _capability(self, record: Record[Any]) -> None:
         self.capabilities.append(record.value.capability)
@@ -219,9 +221,24 @@ class Survey:
     @cached_property
     def present(self) -> dict[int, int]:
         """How many pages of each block are present, as far as the bitmap can be read."""
-        return {
-            index: bitmap.count() for index, bitmap in self.bitmaps.items() if bitmap is not None
-        }
+        known = {index: bitmap for index, bitmap in self.bitmaps.items() if bitmap is not None}
+        return {index: bitmap.count() for index, bitmap in known.items()}
+
+    def usual_bitmap(self, block: RamBlock) -> int:
+        """Where every QEMU puts a block's bitmap: right behind its header."""
+        return (block.header_offset or 0) + MAPPED_RAM_HEADER.size
+
+    def has_other_bits(self, block: RamBlock) -> bool:
+        """Whether a block's bitmap was moved, and its usual place says something else."""
+        usual, bitmap = self.usual_bitmap(block), self.bitmaps[block.index]
+        if bitmap is None or block.bitmap_offset == usual:
+            return False
+        try:
+            other = replace(block, bitmap_offset=usual)
+            there = PageBitmap.of_block(self.image.source, other, bitmap.host_long)
+        except FormatError:
+            return True
+        return any(a != b for a, b in zip_longest(bitmap.runs(), there.runs()))
 
     @cached_property
     def page_scans(self) -> dict[int, PageScan]:

@@ -97,9 +97,9 @@ def announced_length(survey: Survey, error: FormatError) -> int | None:
         raw = source.read_upto(start + _NAME_LENGTH_AT, 4)
         length = int.from_bytes(raw, "big")
         return length if len(raw) == 4 and length > _NAME_CEILING else None
-    previous = survey.capability_count
-    if previous is not None and error.path.startswith("configuration/subsection"):
-        return previous if previous > _COUNT_CEILING else None
+    if survey.capability_count and error.path.startswith("configuration/subsection"):
+        count = survey.capability_count[0]
+        return count if count > _COUNT_CEILING else None
     return None
 
 
@@ -142,14 +142,15 @@ def too_many_capabilities(survey: Survey | None, error: FormatError) -> Iterator
     """
     if survey is None or not error.path.startswith("configuration/subsection"):
         return
-    count = announced_length(survey, error)
-    if count is not None:
+    if announced_length(survey, error) is not None and survey.capability_count:
+        count, order = survey.capability_count
         yield Found(
             "no QEMU has so many capabilities",
             error.offset,
             error.path,
             str(count),
             f"at most {len(_CAPABILITIES)}",
+            order=order,
         )
 
 

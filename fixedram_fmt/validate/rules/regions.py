@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.pages import non_zero_runs
-from fixedram_fmt.schema.ram import MAPPED_RAM_HEADER
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.headers import at_header
 from fixedram_fmt.validate.rules.names import shown
@@ -95,8 +94,11 @@ def _names(survey: Survey, region: Region) -> str:
 
 
 def _overlap(survey: Survey, first: Region, second: Region) -> Found:
-    index = max(index for index in (first.block, second.block) if index is not None)
-    block = survey.image.blocks[index]
+    involved = [survey.image.blocks[one.block] for one in (first, second) if one.block is not None]
+    # The one whose bitmap is not where it should be is to blame, otherwise the later one.
+    block = max(
+        involved, key=lambda one: (one.bitmap_offset != survey.usual_bitmap(one), one.index)
+    )
     stop = min(first.stop, second.stop)
     return Found(
         f"{_names(survey, first)} and {_names(survey, second)} share bytes",
@@ -186,9 +188,9 @@ def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
     """
     long_bytes = survey.image.host_long.host_long.size
     for block in survey.blocks:
-        usual = (block.header_offset or 0) + MAPPED_RAM_HEADER.size
+        usual = survey.usual_bitmap(block)
         length = min(block.bitmap_length(long_bytes), _PADDING_LOOKED_AT)
-        if block.bitmap_offset != usual and any(_orphans(survey, usual, usual + length)):
+        if survey.has_other_bits(block) and any(_orphans(survey, usual, usual + length)):
             yield at_header(
                 survey,
                 block,
@@ -237,8 +239,7 @@ def padding_used(survey: Survey) -> Iterator[Found]:
     for block in survey.blocks:
         start = block.bitmap_offset + block.bitmap_length(long_bytes)
         stop = min(block.pages_offset, start + _PADDING_LOOKED_AT)
-        usual = (block.header_offset or 0) + MAPPED_RAM_HEADER.size
-        if block.bitmap_offset != usual:
+        if block.bitmap_offset != survey.usual_bitmap(block):
             continue
         for offset in _orphans(survey, start, stop):
             yield Found(
