@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from fixedram_cli.copy import copy
+from fixedram_cli.destination import destination
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
+from fixedram_cli.rules import rules
 from fixedram_cli.synth import synth
+from fixedram_cli.validate import validate
 
 __all__ = ["app", "settings"]
 
@@ -60,3 +63,7 @@ app.command()(info)
 app.command()(dump)
 app.command()(copy)
 app.command()(synth)
+app.command()(validate)
+app.command("check", hidden=True)(validate)
+app.command()(rules)
+app.command()(destination)

@@ -26,6 +26,8 @@ __all__ = ["EFFECTS", "Case", "Effect", "effect_of"]
 
 REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
 
+#: What QEMU 11 says, in substance, of any page_size that is not its own.
+_PAGE_SIZE = "page size {found} of the block's header is not {expected}"
 #: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
 _NEGATIVE_INT = 1 << 31
 
@@ -41,6 +43,7 @@ class Effect:
     message: str = ""
     multifd: Outcome | None = None
     since_11: Outcome | None = None
+    message_11: str = ""
 
 
 class Case(NamedTuple):
@@ -95,7 +98,7 @@ def _smaller_pages(case: Case) -> Effect | None:
     """A longer bitmap than there is: what follows it counts as pages past the block's end."""
     survey, finding = case.survey, case.finding
     if case.loader.major >= 11 or survey is None:
-        return _refuses("page size {found} of the header does not match")
+        return _refuses(_PAGE_SIZE)
     size = survey.target_page_size
     for block in survey.blocks:
         if finding.path != f"{block.path}/header" or not block.header_page_size:
@@ -148,6 +151,12 @@ def _second_sync(case: Case) -> Effect | None:
 
 def _flush(case: Case) -> Effect | None:
     return None if case.loader.takes_flush else _refuses("Unexpected RAM flags: 512")
+
+
+def _ordinary(case: Case) -> Effect | None:
+    if not case.multifd:
+        return None
+    return _refuses("Migration requires multi-channel URIs (e.g. tcp)")
 
 
 def _ignore_shared(case: Case) -> Effect | None:
@@ -205,7 +214,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "R24": _refuses("Illegal RAM offset"),
     "L16": _ignore_shared,
     "L01": _refuses("Migration mapped-ram capability version {found} is not supported"),
-    "L03": Effect(CRASHES, "division by zero", since_11=REFUSES),
+    "L03": Effect(CRASHES, "division by zero", since_11=REFUSES, message_11=_PAGE_SIZE),
     "L11": _refuses("Error reading ramblock pages, region has bad alignment"),
     "L07": _refuses("Error reading ramblock pages, region has bad alignment"),
     "L06": _refuses("Error reading dirty bitmap"),
@@ -216,13 +225,16 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "B04": Effect(REFUSES, "failed to read page", multifd=CRASHES),
     "L08": _refuses("load of migration failed: Input/output error"),
     "L12": _refuses("load of migration failed: Invalid argument"),
-    "L04": Effect(WRONG, "a part of the memory is left out", since_11=REFUSES),
+    "L04": Effect(
+        WRONG, "a part of the memory is left out", since_11=REFUSES, message_11=_PAGE_SIZE
+    ),
     "L09": _overlap,
     "L10": _overlap,
     "L13": _wrong("pages are loaded as another bitmap says"),
     "B02": _wrong("pages are loaded to the places of others"),
     "B03": _wrong("all memory is taken for zero"),
     "Y01": _flush,
+    "Y06": _ordinary,
     "Y02": _never_synced,
     "Y03": _second_sync,
     "T05": _wrong("the block's memory is left as it is"),
@@ -239,10 +251,10 @@ def effect_of(case: Case) -> tuple[Outcome, str] | None:
     effect = row if isinstance(row, Effect) or row is None else row(case)
     if effect is None:
         return None
-    outcome = effect.outcome
+    outcome, message = effect.outcome, effect.message
     if case.loader.major >= 11 and effect.since_11:
-        outcome = effect.since_11
+        outcome, message = effect.since_11, effect.message_11
     elif case.multifd and effect.multifd:
         outcome = effect.multifd
     finding = case.finding
-    return outcome, effect.message.format(found=finding.found, expected=finding.expected)
+    return outcome, message.format(found=finding.found, expected=finding.expected)

@@ -30,8 +30,7 @@ _BYTES_SHOWN = 48
 class Question:
     """What is asked of each image: by whom it would be loaded, where to, how deep to look.
 
-    property_on is multifd_flush_after_each_section of the receiver.  keeps says which findings are
-    wanted (all, when it is None).
+    property_on is multifd_flush_after_each_section of the receiver.
     """
 
     loader: str
@@ -92,10 +91,12 @@ class ImageReport:
         }
 
 
-def ask(location: str, question: Question, wanted: Callable[[Finding], bool]) -> ImageReport:
-    """Validate the image at location; FixedRamError where it cannot be read.
+def ask(
+    location: str, question: Question, wanted: Callable[[Finding], bool] | None = None
+) -> ImageReport:
+    """Validate the image at location; an unreadable file is told in the report's error.
 
-    wanted says which findings to tell; the verdict is given by all of them.
+    wanted says which findings to tell (None: all); the verdict is given by all of them.
     """
     try:
         with Image.open(location, search=question.search, host_long=question.host_long) as image:
@@ -103,18 +104,24 @@ def ask(location: str, question: Question, wanted: Callable[[Finding], bool]) ->
             return _answer(location, question, report, wanted, image.source)
     except FormatError as error:
         return _answer(location, question, unopened(error), wanted, None)
+    except FixedRamError as error:
+        return ImageReport(location, question.loader, question.multifd, error=str(error))
 
 
 def _answer(
     location: str,
     question: Question,
     report: Report,
-    wanted: Callable[[Finding], bool],
+    wanted: Callable[[Finding], bool] | None,
     source: Source | None,
 ) -> ImageReport:
     loader = LOADERS[question.loader]
     judge = {"multifd": question.multifd, "property_on": question.property_on}
-    findings = [finding for finding in report.judged_by(loader, **judge) if wanted(finding)]
+    findings = [
+        finding
+        for finding in report.judged_by(loader, **judge)
+        if wanted is None or wanted(finding)
+    ]
     return ImageReport(
         path=location,
         loader=loader.name,

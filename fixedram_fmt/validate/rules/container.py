@@ -9,10 +9,16 @@ from fixedram_fmt.validate.rule import Found, Severity, at_stop, over_image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.container import Container
     from fixedram_fmt.errors import FormatError
     from fixedram_fmt.validate.survey import Survey
 
 _FORMAT = "FORMAT 1; libvirt src/qemu/qemu_saveimage.c"
+
+
+def _packed_stream(container: Container) -> bool:
+    """Whether libvirt's header stands before a compressed stream (not all of it in a .xz, say)."""
+    return bool(container.libvirt and container.compression and not container.stream_offset)
 
 
 @over_image("C01", Severity.ERROR, _FORMAT + " QEMU_SAVE_PARTIAL")
@@ -46,7 +52,7 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
     Fix: write the header again (fixedram copy --container libvirt).
     """
     container = survey.image.container
-    if container.libvirt is None or container.compression:
+    if container.libvirt is None or _packed_stream(container):
         return
     sparse = container.libvirt.format == "sparse"
     if sparse != survey.mapped:
@@ -126,7 +132,7 @@ def compressed(survey: Survey) -> Iterator[Found]:
     Fix: unpack it before it is loaded.
     """
     container = survey.image.container
-    if container.compression and container.libvirt is None:
+    if container.compression and not _packed_stream(container):
         yield Found(
             f"unpacked from {container.compression}", 0, "", container.compression, "bare", order=0
         )
@@ -153,7 +159,7 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
     Fix: unpack it and write it as a sparse save (fixedram copy --container libvirt).
     """
     container = survey.image.container
-    if container.libvirt and container.compression and survey.mapped:
+    if container.libvirt and _packed_stream(container) and survey.mapped:
         yield Found(
             "a fixed layout cannot be restored through a pipe",
             28,

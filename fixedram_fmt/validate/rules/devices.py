@@ -208,7 +208,8 @@ def device_of_other_version(survey: Survey) -> Iterator[Found]:
     if vmdesc is None:
         return
     versions: dict[tuple[str, int], set[int]] = {}
-    for device in vmdesc.devices:
+    # Devices of the old style are described without a version.
+    for device in (device for device in vmdesc.devices if device.version):
         versions.setdefault((device.name, device.instance_id), set()).add(device.version)
     for section in survey.image.sections:
         expected = versions.get((section.name, section.instance_id))

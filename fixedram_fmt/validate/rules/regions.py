@@ -239,7 +239,9 @@ def padding_used(survey: Survey) -> Iterator[Found]:
     for block in survey.blocks:
         start = block.bitmap_offset + block.bitmap_length(long_bytes)
         stop = min(block.pages_offset, start + _PADDING_LOOKED_AT)
-        if block.bitmap_offset != survey.usual_bitmap(block):
+        if block.bitmap_offset != survey.usual_bitmap(block) or (
+            block.header_page_size != survey.target_page_size
+        ):
             continue
         for offset in _orphans(survey, start, stop):
             yield Found(

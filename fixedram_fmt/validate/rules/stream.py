@@ -162,6 +162,8 @@ def command_not_for_files(_survey: Survey, record: Record[Any]) -> Iterator[Foun
     Fix: remove the command.
     """
     command = record.value.command
+    if command == MigCmd.POSTCOPY_ADVISE and not record.value.data:
+        return  # a save with dirty bitmaps begins with it
     if command in _TALKING and _ARGUMENTS[command] in (None, len(record.value.data)):
         yield Found(
             f"{MigCmd(command).name} needs a sender that is there",

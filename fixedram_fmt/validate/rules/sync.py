@@ -122,3 +122,25 @@ def sync_only_from_parts(survey: Survey) -> Iterator[Found]:
                 "PARTs and an END",
                 order=eos[1],
             )
+
+
+@over_image(
+    "Y06", Severity.NOTE, "FORMAT 5; migration/migration.c transport_supports_multi_channels()"
+)
+def ordinary_stream(survey: Survey) -> Iterator[Found]:
+    """The stream is an ordinary one: pages are in it, not at fixed offsets.
+
+    It loads from a file one record after the other, never with channels.
+
+    Fix: fixedram convert makes a mapped-ram image of it.
+    """
+    if not survey.mapped and survey.image.blocks and survey.hidden_layout is None:
+        block = survey.image.blocks[0]
+        yield Found(
+            "no fixed layout",
+            block.entry_offset,
+            block.path,
+            "an ordinary stream",
+            "mapped-ram for channels",
+            order=1,
+        )

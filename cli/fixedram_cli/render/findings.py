@@ -1,0 +1,151 @@
+"""Findings for people: worst first, grouped by rule, with the bytes they are about."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from fixedram_cli.render.terminal import count, visible
+from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.validate.rule import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from fixedram_fmt.validate.report import Bytes, ImageReport
+    from fixedram_fmt.validate.rule import Finding
+    from fixedram_fmt.validate.validator import Verdict
+
+__all__ = ["print_report", "print_summary", "severity_style"]
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+_OUTCOMES = {Outcome.LOADS: "green", Outcome.WRONG_MEMORY: "bold red"}
+_PLACES_SHOWN = 5
+_ROW = 16
+_INDENT = "         "
+
+
+def severity_style(severity: Severity) -> str:
+    """How a severity looks."""
+    return _STYLES[severity]
+
+
+def print_report(out: Console, report: ImageReport, *, path: bool = True) -> None:
+    """Everything about one image."""
+    if path:
+        _line(out, Text(visible(report.path), style="bold"))
+    if report.error:
+        _line(out, Text(f"  {visible(report.error)}", style="bold red"))
+        return
+    for line in _verdict_lines(report):
+        _line(out, line)
+    for _, findings in groupby(report.findings, key=lambda one: (one.severity, one.rule.id)):
+        _line(out, Text())
+        _print_group(out, report, list(findings))
+    _line(out, Text())
+    _line(out, Text(f"  {_totals(report)}"))
+
+
+def print_summary(out: Console, report: ImageReport) -> None:
+    """One line on an image."""
+    if report.error or report.verdict is None:
+        mark = Text("unreadable", style="bold red")
+    else:
+        mark = _outcome(report.verdict.outcome)
+    line = Text(visible(report.path)).append("  ").append(mark)
+    told = visible(report.error) if report.error else _totals(report)
+    _line(out, line.append(f"  {told}", style="dim"))
+
+
+def _line(out: Console, text: Text) -> None:
+    out.print(text, soft_wrap=True)
+
+
+def _outcome(outcome: Outcome) -> Text:
+    return Text(outcome.value, style=_OUTCOMES.get(outcome, "red"))
+
+
+def _verdict_lines(report: ImageReport) -> Iterator[Text]:
+    verdict = report.verdict
+    if verdict is None:
+        return
+    yield Text(f"  {_with(verdict)}: ").append(_outcome(verdict.outcome)).append(_because(verdict))
+    others: dict[str, list[str]] = {}
+    for one in report.verdicts:
+        if (one.loader, one.multifd) != (verdict.loader, verdict.multifd):
+            others.setdefault(one.outcome.value, []).append(_with(one))
+    if others:
+        told = "; ".join(f"{', '.join(names)}: {outcome}" for outcome, names in others.items())
+        yield Text(f"  {told}", style="dim")
+
+
+def _with(verdict: Verdict) -> str:
+    return verdict.loader + (" with multifd" if verdict.multifd else "")
+
+
+def _because(verdict: Verdict) -> str:
+    if verdict.decided_by is None:
+        return ""
+    told = f' "{visible(verdict.message)}"' if verdict.message else ""
+    return f" ({verdict.decided_by.rule.id}){told}"
+
+
+def _print_group(out: Console, report: ImageReport, findings: Sequence[Finding]) -> None:
+    first = findings[0]
+    head = Text(f"  {first.severity.value:<8}", style=_STYLES[first.severity])
+    _line(out, head.append(f"{first.rule.id}  {first.rule.title}", style="bold not red"))
+    for finding in findings[:_PLACES_SHOWN]:
+        for line in _place(finding, report.bytes.get(finding.offset or -1)):
+            _line(out, line)
+    hidden = len(findings) - _PLACES_SHOWN
+    hidden = max(0, hidden) + report.unlisted.get(first.rule.id, 0)
+    if hidden:
+        _line(out, Text(f"{_INDENT} ... and {hidden:,} more of these (see --json)", style="dim"))
+    if first.rule.fix:
+        _line(out, Text(f"{_INDENT} fix: {first.rule.fix}", style="green"))
+
+
+def _place(finding: Finding, around: Bytes | None) -> Iterator[Text]:
+    where = f"{finding.offset:#x}" if finding.offset is not None else "-"
+    text = Text(f"{_INDENT} {where}", style="dim")
+    if finding.path:
+        text.append(f" {visible(finding.path)}")
+    yield text.append(f": {visible(finding.message)}", style="not dim")
+    if finding.found or finding.expected:
+        parts = [
+            f"{name} {visible(value)}"
+            for name, value in (("found", finding.found), ("expected", finding.expected))
+            if value
+        ]
+        yield Text(f"{_INDENT}   {', '.join(parts)}")
+    if around is not None and finding.offset is not None:
+        yield from _hex(around, finding.offset)
+
+
+def _hex(around: Bytes, offset: int) -> Iterator[Text]:
+    """Rows of 16 bytes; the one the finding is at stands out."""
+    for start in range(0, len(around.data), _ROW):
+        row = around.data[start : start + _ROW]
+        at = around.offset + start
+        line = Text(f"{_INDENT}   {at:08x}  ", style="dim")
+        for index, byte in enumerate(row):
+            here = at + index == offset
+            line.append(f"{byte:02x}", style="reverse not dim" if here else "dim")
+            line.append(" ")
+        shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        yield line.append(f"{'':{3 * (_ROW - len(row))}} {shown}", style="dim")
+
+
+def _totals(report: ImageReport) -> str:
+    parts = []
+    for severity in Severity:
+        number = sum(one.severity is severity for one in report.findings)
+        if number:
+            parts.append(count(number, severity.value))
+    if report.accepted:
+        parts.append(f"{report.accepted:,} accepted")
+    return ", ".join(parts) or "no findings"

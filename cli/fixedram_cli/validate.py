@@ -1,0 +1,284 @@
+"""`fixedram validate`: every finding, and what a loader would do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fixedram_cli.options import ByteOrderOption, Json, OutputFile, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fixedram_fmt.validate.destination import Destination
+    from fixedram_fmt.validate.report import ImageReport, Question
+    from fixedram_fmt.validate.rule import Severity
+    from fixedram_fmt.validate.selection import Selection
+
+
+class ReportFormat(StrEnum):
+    """Forms of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    JUNIT = "junit"
+    GITHUB = "github"
+
+
+class FailOn(StrEnum):
+    """From which severity on findings make the exit code 1."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+    NEVER = "never"
+
+
+def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, show_default=False, **more)
+
+
+def validate(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Images; PATH@OFFSET and - as elsewhere.",
+                       show_default=False),
+    ],
+    loader: Annotated[
+        str | None,
+        _option("--loader", "Who would load it: qemu-10.0, qemu-11.1 (default), or a design: "
+                "mapped-ram, fixed-ram-v4, reentrant, per-ram-load.", "LOADER"),
+    ] = None,
+    multifd: Annotated[
+        bool | None,
+        _option("--multifd/--no-multifd",
+                "Whether it would load with channels (default: designs do, QEMU does not)."),
+    ] = None,
+    flush: Annotated[
+        bool,
+        _option("--multifd-flush-after-each-section", "The receiver has this property on."),
+    ] = False,
+    deep: Annotated[bool, _option("--deep", "Read the pages too: stale and zero ones.")] = False,
+    destination: Annotated[
+        Path | None,
+        _option("--destination", "What the receiving VM has (JSON or TOML).", "FILE"),
+    ] = None,
+    like: Annotated[
+        str | None, _option("--like", "Take the destination from a good image.", "IMAGE")
+    ] = None,
+    select: Annotated[
+        list[str] | None, _option("--select", "Only these rules or areas, like L03,B.", "IDS")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, _option("--ignore", "Not these rules or areas.", "IDS")
+    ] = None,
+    baseline: Annotated[
+        Path | None, _option("--baseline", "Accept the findings listed there.", "FILE")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None, _option("--write-baseline", "Write all findings as accepted.", "FILE")
+    ] = None,
+    fail_on: Annotated[
+        FailOn,
+        typer.Option("--fail-on", metavar="error|warning|note|never",
+                     help="From which severity on the exit code is 1."),
+    ] = FailOn.ERROR,
+    output: Annotated[
+        ReportFormat,
+        typer.Option("--output", "--format", metavar="text|json|sarif|junit|github",
+                     help="Form of the report."),
+    ] = ReportFormat.TEXT,
+    json_: Json = False,
+    out: OutputFile = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Images at once; 0: a CPU each.")]
+    = 1,
+    search: Search = False,
+    byte_order: ByteOrderOption = None,
+) -> None:  # fmt: skip
+    """List everything that is wrong with images, and what a loader would do with them.
+
+    Reads headers and bitmaps; with --deep also pages. Exit code 1: findings; 2: unreadable.
+
+    Example: fixedram validate guest.img --loader qemu-10.0 --multifd
+
+    Example: fixedram validate --like good.img --output sarif -o report.sarif *.img -j 0
+    """
+    from dataclasses import replace
+
+    question = replace(
+        _question(loader, multifd, byte_order),
+        property_on=flush,
+        deep=deep,
+        search=search,
+        destination=_destination(destination, like),
+    )
+    selection = _selection(select, ignore, baseline)
+    reports = []
+    form = ReportFormat.JSON if json_ else output
+    shown = _shown_at_once(form, out, alone=len(images) == 1)
+    for report in _ask_all(images, question, jobs):
+        selection.narrow(report)
+        reports.append(report)
+        if shown:
+            shown(report)
+    threshold = _threshold(fail_on)
+    if shown is None:
+        _write(reports, form, out, threshold)
+    if write_baseline:
+        _write_baseline(reports, write_baseline)
+    raise typer.Exit(_exit_code(reports, threshold))
+
+
+def _question(loader: str | None, multifd: bool | None, byte_order: StrEnum | None) -> Question:
+    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.loaders import DEFAULT_LOADER, LOADERS
+    from fixedram_fmt.validate.report import Question
+
+    name = loader or DEFAULT_LOADER
+    if name not in LOADERS:
+        raise typer.BadParameter(f"there is no loader {name!r}: {', '.join(LOADERS)}")
+    if multifd is None:
+        multifd = not LOADERS[name].name.startswith("qemu-")
+    host_long = HostLong.from_label(byte_order.value) if byte_order else None
+    return Question(name, multifd=multifd, host_long=host_long)
+
+
+def _destination(file: Path | None, like: str | None) -> Destination | None:
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.validate.destination import Destination, load_destination
+
+    if file and like:
+        raise typer.BadParameter("give --destination or --like, not both")
+    if like:
+        with Image.open(like) as image:
+            return Destination.of_image(image)
+    return load_destination(file) if file else None
+
+
+def _selection(
+    select: list[str] | None, ignore: list[str] | None, baseline: Path | None
+) -> Selection:
+    from fixedram_fmt.validate.selection import Selection, load_baseline, rule_ids
+
+    return Selection(
+        rule_ids(select) if select else None,
+        rule_ids(ignore or ()),
+        load_baseline(baseline) if baseline else None,
+    )
+
+
+def _ask_all(images: Sequence[str], question: Question, jobs: int) -> Iterator[ImageReport]:
+    """Reports in the order of images, each as soon as it is there."""
+    import os
+    from functools import partial
+
+    from fixedram_fmt.validate.report import ask
+
+    workers = min(jobs or os.cpu_count() or 1, len(images))
+    if workers == 1 or "-" in images:
+        yield from (ask(image, question) for image in images)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(workers) as pool:
+        try:
+            yield from pool.map(partial(ask, question=question), images)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _threshold(fail_on: FailOn) -> Severity | None:
+    from fixedram_fmt.validate.rule import Severity
+
+    return None if fail_on is FailOn.NEVER else Severity(fail_on.value)
+
+
+def _exit_code(reports: Sequence[ImageReport], threshold: Severity | None) -> int:
+    if any(report.error for report in reports):
+        return 2
+    if threshold is None:
+        return 0
+    found = (finding for report in reports for finding in report.findings)
+    return int(any(finding.severity.rank <= threshold.rank for finding in found))
+
+
+# -- forms ----------------------------------------------------------------------------------------
+
+
+def _shown_at_once(form: ReportFormat, out: Path | None, *, alone: bool) -> Any:
+    """What prints a report as soon as it is there; None where all are needed first."""
+    from functools import partial
+
+    if form is not ReportFormat.TEXT or out:
+        return None
+    from fixedram_cli.render.findings import print_report, print_summary
+    from fixedram_cli.render.terminal import console
+
+    return partial(print_report if alone else print_summary, console())
+
+
+def _write(
+    reports: Sequence[ImageReport], form: ReportFormat, out: Path | None, threshold: Severity | None
+) -> None:
+    """The whole report, on stdout or into a file that is complete or not there."""
+    import sys
+
+    text = _rendered(reports, form, threshold)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    from fixedram_fmt.build.output import replacing
+
+    with replacing(out) as file:
+        file.write(0, text.encode())
+
+
+def _rendered(
+    reports: Sequence[ImageReport], form: ReportFormat, threshold: Severity | None
+) -> str:
+    import json
+
+    if form is ReportFormat.JSON:
+        return json.dumps({"images": [report.as_dict() for report in reports]}, indent=2) + "\n"
+    if form is ReportFormat.SARIF:
+        from fixedram_cli.render.sarif import sarif
+        from fixedram_fmt import __version__
+        from fixedram_fmt.validate.rules import all_rules
+
+        return json.dumps(sarif(reports, all_rules(), __version__), indent=1) + "\n"
+    if form is ReportFormat.JUNIT:
+        from fixedram_cli.render.junit import junit
+
+        return junit(reports, threshold)
+    if form is ReportFormat.GITHUB:
+        from fixedram_cli.render.github import annotations
+
+        return "".join(f"{line}\n" for line in annotations(reports))
+    return _plain_text(reports)
+
+
+def _plain_text(reports: Sequence[ImageReport]) -> str:
+    import io
+
+    from rich.console import Console
+
+    from fixedram_cli.render.findings import print_report
+
+    held = io.StringIO()
+    out = Console(file=held, markup=False, emoji=False, highlight=False, width=100)
+    for report in reports:
+        print_report(out, report)
+    return held.getvalue()
+
+
+def _write_baseline(reports: Sequence[ImageReport], path: Path) -> None:
+    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.validate.selection import Baseline
+
+    with replacing(path) as file:
+        file.write(0, Baseline.of(reports).encoded())
