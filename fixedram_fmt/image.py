@@ -168,11 +168,6 @@ class Image:
         return 1 << bits if bits is not None and bits < 64 else None
 
     @property
-    def stream_page_size(self) -> int:
-        """The page size by which the flags of RAM records were told from their addresses."""
-        return self._walker.ram.page_size
-
-    @property
     def blocks(self) -> list[RamBlock]:
         """The RAM blocks in the order of the stream."""
         return self._walker.ram.blocks

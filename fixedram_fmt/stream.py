@@ -190,6 +190,8 @@ class StreamWalker:
     def _capabilities(self, path: str) -> Iterator[Record[Any]]:
         count = self.cursor.take(stream.CAPABILITIES, Kind.CAPABILITIES, f"{path}/count")
         yield count
+        # Of several lists the last one counts, as QEMU reads them.
+        self.capabilities = []
         for number in range(count.value.caps_count):
             if number >= CAPABILITIES_CEILING:
                 raise FormatError(
@@ -294,7 +296,7 @@ class StreamWalker:
     def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
         """The records of a body; returns how its end was found."""
         if section.idstr == _RAM_IDSTR:
-            if self.ram.target_page_size is None:
+            if self.ram.target_page_size is None and not self.ram.mapped:
                 described = self._find_vmdesc(self.start)
                 if described and ram.is_page_size(described.page_size or 0):
                     self.ram.target_page_size = described.page_size

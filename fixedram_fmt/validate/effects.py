@@ -83,6 +83,7 @@ def _talking_command(case: Case) -> Effect | None:
     """Which commands of a conversation a loader stumbles over when nobody is there."""
     refused = {
         MigCmd.PING.name: "CMD_PING received with no return path",
+        MigCmd.POSTCOPY_ADVISE.name: "RAM postcopy is disabled but have 16 byte advise",
         MigCmd.POSTCOPY_LISTEN.name: "CMD_POSTCOPY_LISTEN in wrong postcopy state",
         MigCmd.POSTCOPY_RUN.name: "CMD_POSTCOPY_RUN in wrong postcopy state",
         MigCmd.POSTCOPY_RAM_DISCARD.name: "CMD_POSTCOPY_RAM_DISCARD in wrong postcopy state",
@@ -111,6 +112,24 @@ def _smaller_pages(case: Case) -> Effect | None:
         if bitmap.count(block.used_length // size):
             return _refuses("page outside of ramblock range")
     return None
+
+
+def _larger_pages(case: Case) -> Effect | None:
+    """A bitmap that is read too short: the pages whose bits lie behind its end are left out."""
+    survey, finding = case.survey, case.finding
+    if case.loader.major >= 11 or survey is None:
+        return _refuses(_PAGE_SIZE)
+    for block in survey.blocks:
+        if finding.path == f"{block.path}/header" and block.header_page_size:
+            pages = block.used_length // survey.target_page_size
+            read = block.used_length // block.header_page_size
+            try:
+                bitmap = PageBitmap(survey.image.source, block.bitmap_offset, pages)
+            except FormatError:
+                break
+            if not bitmap.count(read):
+                return None
+    return _wrong("a part of the memory is left out")
 
 
 def _longer_block(case: Case) -> Effect | None:
@@ -218,16 +237,14 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "L11": _refuses("Error reading ramblock pages, region has bad alignment"),
     "L07": _refuses("Error reading ramblock pages, region has bad alignment"),
     "L06": _refuses("Error reading dirty bitmap"),
-    "L18": _refuses("failed to read page"),
     "L15": Effect(REFUSES, "failed to read page", multifd=CRASHES),
     "L05": _smaller_pages,
     "T06": _longer_block,
     "B04": Effect(REFUSES, "failed to read page", multifd=CRASHES),
+    "L18": _refuses("failed to read page"),
     "L08": _refuses("load of migration failed: Input/output error"),
     "L12": _refuses("load of migration failed: Invalid argument"),
-    "L04": Effect(
-        WRONG, "a part of the memory is left out", since_11=REFUSES, message_11=_PAGE_SIZE
-    ),
+    "L04": _larger_pages,
     "L09": _overlap,
     "L10": _overlap,
     "L13": _wrong("pages are loaded as another bitmap says"),

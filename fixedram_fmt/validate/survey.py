@@ -149,7 +149,9 @@ class Survey:
         self.subsections.add(record.value.idstr)
 
     def _capabilities(self, record: Record[Any]) -> None:
+        # Of several lists the last one counts.
         self.capability_count = (record.value.caps_count, self.order)
+        self.capabilities = []
 
     def _capability(self, record: Record[Any]) -> None:
         self.capabilities.append(record.value.capability)

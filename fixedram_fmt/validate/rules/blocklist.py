@@ -166,7 +166,7 @@ def block_of_part_pages(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: save the guest again; used_length is damaged.
     """
-    size = survey.image.stream_page_size
+    size = survey.target_page_size
     if record.value.used_length % size:
         yield Found(
             "not whole pages",

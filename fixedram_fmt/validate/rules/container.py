@@ -164,7 +164,7 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
             "a fixed layout cannot be restored through a pipe",
             28,
             "libvirt.format",
-            container.compression,
+            container.compression or "",
             "sparse",
             order=0,
         )

@@ -159,7 +159,7 @@ def address_without_page(survey: Survey, record: Record[Any]) -> Iterator[Found]
 
     It means nothing there, and QEMU does not write it.
     """
-    address = record.value.word & ~(survey.image.stream_page_size - 1)
+    address = record.value.word & ~(survey.target_page_size - 1)
     if address:
         yield Found(
             "an address means nothing here", record.offset, record.path, f"{address:#x}", "0"
@@ -268,7 +268,7 @@ def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again; an address or a name is damaged.
     """
     run = record.value
-    stop = run.address + run.pages * survey.image.stream_page_size
+    stop = run.address + run.pages * survey.target_page_size
     lengths = {block.idstr: block.used_length for block in survey.image.blocks}
     if not survey.mapped and stop > lengths.get(run.block, 0):
         yield Found(

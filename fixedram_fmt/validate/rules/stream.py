@@ -141,15 +141,30 @@ def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: write the command as QEMU does, or remove it.
     """
-    expected = _ARGUMENTS.get(record.value.command)
-    if expected is not None and len(record.value.data) != expected:
+    command, data = record.value.command, record.value.data
+    expected = _expected_arguments(command, data)
+    if expected:
         yield Found(
-            f"{MigCmd(record.value.command).name} with arguments of a wrong length",
+            f"{MigCmd(command).name} with arguments of a wrong length",
             record.offset + 3,
             record.path,
-            f"{len(record.value.data)} bytes",
-            str(expected),
+            f"{len(data)} bytes",
+            expected,
         )
+
+
+def _expected_arguments(command: int, data: bytes) -> str:
+    """What length a known command's arguments should have; nothing where it is right."""
+    if command not in _ARGUMENTS:
+        return ""
+    expected = _ARGUMENTS[MigCmd(command)]
+    if expected is not None:
+        return "" if len(data) == expected else f"{expected} bytes"
+    if command == MigCmd.POSTCOPY_ADVISE and len(data) not in (0, 16):
+        return "0 or 16 bytes"
+    if command == MigCmd.RECV_BITMAP and (not data or data[0] != len(data) - 1 or len(data) < 2):
+        return "a name behind its length"
+    return ""
 
 
 @at_records("S08", Severity.WARNING, _SAVEVM + "loadvm_process_command()", Kind.COMMAND)
@@ -161,10 +176,10 @@ def command_not_for_files(_survey: Survey, record: Record[Any]) -> Iterator[Foun
 
     Fix: remove the command.
     """
-    command = record.value.command
-    if command == MigCmd.POSTCOPY_ADVISE and not record.value.data:
+    command, data = record.value.command, record.value.data
+    if command == MigCmd.POSTCOPY_ADVISE and not data:
         return  # a save with dirty bitmaps begins with it
-    if command in _TALKING and _ARGUMENTS[command] in (None, len(record.value.data)):
+    if command in _TALKING and not _expected_arguments(command, data):
         yield Found(
             f"{MigCmd(command).name} needs a sender that is there",
             record.offset,
