@@ -139,7 +139,10 @@ def _search_footer(cursor: Cursor, section_id: int, known_ids: Container[int], p
         at = window.find(needle)
         while at >= 0:
             behind = ahead + at + len(needle)
-            if section_can_start(cursor, behind, known_ids):
+            if behind == cursor.remaining:
+                # The file ends here: a save that never finished.
+                fallback = ahead + at
+            elif section_can_start(cursor, behind, known_ids):
                 if cursor.peek(1, behind) != b"\0" or _ends_after(cursor, behind + 1):
                     return ahead + at
                 fallback = ahead + at if fallback is None else fallback

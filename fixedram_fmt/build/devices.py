@@ -116,6 +116,7 @@ class Devices:
             {
                 "name": device.name,
                 "instance_id": device.instance_id,
+                "version": device.version,
                 "size": len(device.data) // 2,
                 "fields": [{"name": "data", "size": len(device.data) // 2, "type": "buffer"}],
             }

@@ -89,7 +89,6 @@ def _talking_command(case: Case) -> Effect | None:
         MigCmd.POSTCOPY_RAM_DISCARD.name: "CMD_POSTCOPY_RAM_DISCARD in wrong postcopy state",
         MigCmd.ENABLE_COLO.name: "ENABLE_COLO command come in migration stream, but the capability"
         " is not set",
-        MigCmd.PACKAGED.name: "load of migration failed",
     }
     message = refused.get(case.finding.found)
     return _refuses(message) if message else None
@@ -198,6 +197,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "S11": _refuses("Mismatched section id in footer - read {found} expected {expected}"),
     "S12": _refuses("Unknown savevm section {found}"),
     "S17": _refuses("Unknown section or instance {found}"),
+    "S20": _refuses("load of migration failed: Input/output error"),
     "S19": _refuses("Missing section footer"),
     "G01": _refuses("Configuration section missing"),
     "G03": _refuses("Machine type received is {found}"),
@@ -251,7 +251,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "B02": _wrong("pages are loaded to the places of others"),
     "B03": _wrong("all memory is taken for zero"),
     "Y01": _flush,
-    "Y06": _ordinary,
+    "Y05": _ordinary,
     "Y02": _never_synced,
     "Y03": _second_sync,
     "T05": _wrong("the block's memory is left as it is"),

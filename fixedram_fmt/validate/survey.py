@@ -67,7 +67,7 @@ class Survey:
         #: Header of the section the walk is in; that of the last one whose footer has not come.
         self.section: Record[Any] | None = None
         self.unfooted: Record[Any] | None = None
-        #: Headers of STARTs and FULLs by section_id, and the ids whose END has come.
+        #: Headers of STARTs and FULLs by section_id, and the ids of those whose END has come.
         self.started: dict[int, Record[Any]] = {}
         self.ended: set[int] = set()
         self.names: set[tuple[bytes, int]] = set()
@@ -122,8 +122,6 @@ class Survey:
             self.started.setdefault(value.section_id, record)
             self.section_orders.setdefault(value.section_id, self.order)
             self.names.add((value.idstr, value.instance_id))
-            if record.kind is Kind.SECTION_FULL:
-                self.ended.add(value.section_id)
         else:
             if record.kind is Kind.SECTION_END:
                 self.ended.add(value.section_id)
@@ -225,6 +223,16 @@ class Survey:
         """How many pages of each block are present, as far as the bitmap can be read."""
         known = {index: bitmap for index, bitmap in self.bitmaps.items() if bitmap is not None}
         return {index: bitmap.count() for index, bitmap in known.items()}
+
+    def unreadable(self, block: RamBlock) -> int:
+        """How many present pages of a block a loader cannot read; its offsets wrap at 2^64."""
+        size, bitmap = self.image.source.size, self.bitmaps[block.index]
+        if bitmap is None or block.pages_stop <= size:
+            return 0
+        wraps = -(-((1 << 64) - block.pages_offset) // block.page_size)
+        readable = max(0, (size - block.pages_offset) // block.page_size)
+        count = bitmap.count(readable, min(wraps, block.pages_total))
+        return count + bitmap.count(wraps + size // block.page_size)
 
     def usual_bitmap(self, block: RamBlock) -> int:
         """Where every QEMU puts a block's bitmap: right behind its header."""

@@ -54,11 +54,10 @@ def _(e: Elements) -> None:
         e.items[index] = replace(block, bitmap=bitmap)
 
 
-@on_pieces("present-page-in-hole", "a page called present where the file has a hole", LOADS)
+@on_pieces("present-page-in-hole", "pages called present where the file has a hole", LOADS)
 def _(p: Pieces) -> None:
-    # The last page: the patterns leave it absent unless the block is dense.
-    last = p.piece(Kind.BITMAP).content.length - 1
-    p.overwrite(Kind.BITMAP, 0, b"\x80", at=last)
+    # The first eight pages: the patterns leave some of them absent unless the block is dense.
+    p.overwrite(Kind.BITMAP, 0, b"\xff")
 
 
 @on_pieces("stale-page", "an absent page that still holds old memory", LOADS)

@@ -107,30 +107,17 @@ def present_past_end(survey: Survey) -> Iterator[Found]:
 
     Fix: get the file again; it was cut off.
     """
-    size = survey.image.source.size
     for block in survey.blocks:
-        bitmap = survey.bitmaps[block.index]
-        if bitmap is None or block.pages_stop <= size:
-            continue
-        count = sum(bitmap.count(first, last) for first, last in _unreadable(block, size))
+        count = survey.unreadable(block)
         if count:
             yield Found(
                 "present pages lie past the end of the file",
-                min(size, block.pages_offset),
+                min(survey.image.source.size, block.pages_offset),
                 f"{block.path}/pages",
                 f"{count} pages",
                 "pages inside the file",
                 order=survey.order_of(block),
             )
-
-
-def _unreadable(block: RamBlock, size: int) -> Iterator[tuple[int, int]]:
-    """Pages of a block that a loader cannot read, as ranges; its offsets wrap at 2^64."""
-    wraps = -(-((1 << 64) - block.pages_offset) // block.page_size)
-    readable = max(0, (size - block.pages_offset) // block.page_size)
-    yield readable, min(wraps, block.pages_total)
-    if wraps < block.pages_total:
-        yield wraps + size // block.page_size, block.pages_total
 
 
 @over_image("B05", Severity.WARNING, "FORMAT 4")

@@ -50,6 +50,8 @@ def sum_too_small(survey: Survey) -> Iterator[Found]:
 
 def _noted(survey: Survey, code: str, expected: str) -> Iterator[Found]:
     """What the reader noted while it read the list."""
+    if survey.hidden_layout is not None:
+        return  # what is read as a list is something else
     order = max(survey.block_order, default=survey.order)
     for note in survey.image.notes:
         if note.code == code:

@@ -87,6 +87,11 @@ def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]
         )
 
 
+def _is_list(survey: Survey) -> bool:
+    """Whether what is read as capabilities can be some: a damaged count makes anything one."""
+    return survey.capability_count is not None and survey.capability_count[0] <= _COUNT_CEILING
+
+
 def announced_length(survey: Survey, error: FormatError) -> int | None:
     """What a count of the configuration says, where the walk stopped because it is too large.
 
@@ -155,13 +160,13 @@ def too_many_capabilities(survey: Survey | None, error: FormatError) -> Iterator
 
 
 @at_records("G05", Severity.ERROR, _CONFIGURATION + "get_capability()", Kind.CAPABILITY)
-def capability_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A capability that QEMU does not know.
 
     Fix: load it with the QEMU that wrote it, or take the name out of the list.
     """
     name = record.value.capability
-    if name not in _CAPABILITIES | _DIALECTS:
+    if name not in _CAPABILITIES | _DIALECTS and _is_list(survey):
         yield Found(
             "unknown capability",
             record.offset + 1,
@@ -197,7 +202,7 @@ def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     It makes no difference to QEMU, and QEMU does not write it.
     """
     name = record.value.capability
-    if name in survey.capabilities:
+    if name in survey.capabilities and _is_list(survey):
         yield Found("named before", record.offset, record.path, shown(name), "each name once")
 
 
@@ -230,18 +235,19 @@ def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterat
     yield Found(error.message, error.offset, error.path, error.found, error.expected)
 
 
-@at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.SUBSECTION)
-def subsection_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+@at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.UNKNOWN)
+def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
     """A subsection of the configuration that QEMU does not know.
 
     Fix: load it with the QEMU that wrote it.
     """
-    if record.value.idstr not in _SUBSECTIONS:
+    header = survey.previous
+    if header is not None and header.kind is Kind.SUBSECTION:
         yield Found(
             "unknown subsection",
-            record.offset + 2,
-            record.path,
-            shown(record.value.idstr),
+            header.offset + 2,
+            header.path,
+            shown(header.value.idstr),
             "a subsection of QEMU 10 or 11",
         )
 
@@ -304,7 +310,7 @@ def page_bits_contradict(survey: Survey) -> Iterator[Found]:
     Fix: save the guest again; one of the two is damaged.
     """
     told, vmdesc = survey.image.told_page_size, survey.image.vmdesc
-    if told and vmdesc and vmdesc.page_size not in (None, told):
+    if told and is_page_size(told) and vmdesc and vmdesc.page_size not in (None, told):
         yield Found(
             "two page sizes",
             survey.image.container.stream_offset,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.schema.stream import Vmdescription
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import shown
 from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING
@@ -73,7 +74,9 @@ def description_cut(survey: Survey) -> Iterator[Found]:
     Fix: get the file again; its end is missing.
     """
     error = survey.stopped
-    if error is not None and error.path.startswith("vmdescription"):
+    told = survey.previous.value if survey.previous else None
+    too_long = isinstance(told, Vmdescription) and told.length > VMDESC_CEILING
+    if error is not None and error.path.startswith("vmdescription") and not too_long:
         yield Found(
             "the file ends inside the description",
             error.offset,

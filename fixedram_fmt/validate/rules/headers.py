@@ -24,7 +24,7 @@ _SAVE = "FORMAT 4; migration/ram.c mapped_ram_setup_ramblock()"
 
 #: Where the fields lie in a MappedRamHeader.
 _AT = {span.name: span.offset for span in MAPPED_RAM_HEADER.spans(bytes(MAPPED_RAM_HEADER.size))}
-_OFFSET_CEILING = 1 << 63
+OFFSET_CEILING = 1 << 63
 
 
 def at_header(survey: Survey, block: RamBlock, field: str, message: str, *values: str) -> Found:
@@ -147,7 +147,9 @@ def pages_elsewhere(survey: Survey) -> Iterator[Found]:
     """
     size = survey.target_page_size
     for block in survey.blocks:
-        told = block.pages_offset + survey.image.offset_bias
+        told = block.pages_offset
+        if survey.image.offset_bias:
+            continue
         if told % MAPPED_RAM_FILE_OFFSET_ALIGNMENT and told % size == 0:
             yield at_header(
                 survey,
@@ -216,12 +218,12 @@ def offset_wraps(survey: Survey) -> Iterator[Found]:
             ("bitmap_offset", block.bitmap_offset),
             ("pages_offset", block.pages_offset),
         ):
-            if value + block.used_length >= _OFFSET_CEILING:
+            if value + block.used_length >= OFFSET_CEILING:
                 yield at_header(
                     survey,
                     block,
                     field,
                     f"{field} is out of range",
                     f"{value:#x}",
-                    f"less than {_OFFSET_CEILING:#x}",
+                    f"less than {OFFSET_CEILING:#x}",
                 )

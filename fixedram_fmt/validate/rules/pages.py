@@ -24,6 +24,8 @@ def stale_pages(survey: Survey) -> Iterator[Found]:
 
     Fix: fixedram copy --drop-stale IMAGE -o CLEAN.
     """
+    if not any(survey.present.values()):
+        return  # then it is the bitmaps that are missing
     for block in survey.blocks:
         scan = survey.page_scans.get(block.index)
         if scan and scan.stale_pages:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.pages import non_zero_runs
 from fixedram_fmt.validate.rule import Found, Severity, over_image
-from fixedram_fmt.validate.rules.headers import at_header
+from fixedram_fmt.validate.rules.headers import OFFSET_CEILING, at_header
 from fixedram_fmt.validate.rules.names import shown
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def bitmap_outside(survey: Survey) -> Iterator[Found]:
     long_bytes = survey.image.host_long.host_long.size
     for block in survey.blocks:
         stop = block.bitmap_offset + block.bitmap_length(long_bytes)
-        if block.bitmap_offset < 0 or stop > size:
+        if block.bitmap_offset < 0 or size < stop < OFFSET_CEILING:
             yield at_header(
                 survey,
                 block,
@@ -54,8 +54,8 @@ def pages_unaligned(survey: Survey) -> Iterator[Found]:
     """
     size = survey.target_page_size
     for block in survey.blocks:
-        told = block.pages_offset + survey.image.offset_bias
-        if told % size:
+        told = block.pages_offset
+        if told % size and not survey.image.offset_bias:
             yield at_header(
                 survey,
                 block,
@@ -68,7 +68,7 @@ def pages_unaligned(survey: Survey) -> Iterator[Found]:
 
 @over_image("L08", Severity.ERROR, _PARSE)
 def pages_past_end(survey: Survey) -> Iterator[Found]:
-    """The file ends inside the pages of a block, or before them.
+    """The file ends inside the pages of a block, none of which is present from there on.
 
     The stream goes on behind the pages, so a reader that gets there finds nothing.
 
@@ -76,7 +76,7 @@ def pages_past_end(survey: Survey) -> Iterator[Found]:
     """
     size = survey.image.source.size
     for block in survey.blocks:
-        if block.pages_stop > size:
+        if size < block.pages_stop < OFFSET_CEILING and not survey.unreadable(block):
             yield at_header(
                 survey,
                 block,

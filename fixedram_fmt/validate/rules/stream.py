@@ -32,8 +32,9 @@ _ARGUMENTS = {
     MigCmd.RECV_BITMAP: None,
     MigCmd.SWITCHOVER_START: 0,
 }
-#: Commands that a save to a file has no use for; SWITCHOVER_START is the one it has.
-_TALKING = frozenset(_ARGUMENTS) - {MigCmd.SWITCHOVER_START}
+#: Commands that a save to a file has no use for; SWITCHOVER_START is the one it has, and PACKAGED
+#: has a rule of its own.
+_TALKING = frozenset(_ARGUMENTS) - {MigCmd.SWITCHOVER_START, MigCmd.PACKAGED}
 
 
 def _as_it_is(error: FormatError) -> Found:
@@ -271,7 +272,9 @@ def part_after_end(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: check who wrote the image: sections may have been copied twice.
     """
-    if record.value.section_id in survey.ended:
+    start = survey.started.get(record.value.section_id)
+    device = start is not None and start.kind is Kind.SECTION_FULL and not survey.in_ram
+    if record.value.section_id in survey.ended or device:
         yield Found(
             "this section has ended before",
             record.offset,
@@ -342,7 +345,7 @@ def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again.
     """
     for section_id, header in survey.started.items():
-        if section_id not in survey.ended:
+        if section_id not in survey.ended and header.kind is Kind.SECTION_START:
             yield Found(
                 f"{shown(header.value.idstr)} has no END",
                 header.offset,
@@ -399,7 +402,7 @@ def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[F
     yield _as_it_is(error)
 
 
-@over_image("S20", Severity.NOTE, _SAVEVM + "loadvm_handle_cmd_packaged()")
+@over_image("S20", Severity.WARNING, _SAVEVM + "loadvm_handle_cmd_packaged()")
 def packaged_stream(survey: Survey) -> Iterator[Found]:
     """A stream is wrapped inside the stream; its sections are not looked at.
 

@@ -101,31 +101,8 @@ def flush_too_early(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("Y05", Severity.WARNING, _SYNC)
-def sync_only_from_parts(survey: Survey) -> Iterator[Found]:
-    """Only sections behind the memory would make a receiver sync.
-
-    The list of blocks hands out all pages in START. In a design that waits at EOS or at FLUSH of
-    later sections, being sure of the memory depends on sections that carry nothing, and this image
-    has none of them.
-
-    Fix: save the guest again; PARTs and END are missing.
-    """
-    if survey.image.dialect == _REVIEW and survey.whole and not survey.ram_parts:
-        eos = survey.last_eos
-        if eos:
-            yield Found(
-                "no section behind START",
-                eos[0].offset,
-                eos[0].path,
-                "START alone",
-                "PARTs and an END",
-                order=eos[1],
-            )
-
-
 @over_image(
-    "Y06", Severity.NOTE, "FORMAT 5; migration/migration.c transport_supports_multi_channels()"
+    "Y05", Severity.NOTE, "FORMAT 5; migration/migration.c transport_supports_multi_channels()"
 )
 def ordinary_stream(survey: Survey) -> Iterator[Found]:
     """The stream is an ordinary one: pages are in it, not at fixed offsets.
