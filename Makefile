@@ -39,3 +39,4 @@ clean:
 .PHONY: spec
 spec: $(READY)
 	$(BIN)/python -c 'import json; from fixedram_fmt.build.spec import json_schema; print(json.dumps(json_schema(), indent=1))' > spec/synth.schema.json
+	$(BIN)/python -c 'from fixedram_fmt.validate.catalogue import markdown; print(markdown(), end="")' > spec/RULES.md

@@ -139,24 +139,34 @@ def start_up(folder: Path) -> list[Figure]:
         compare("info SMALL", command(*FIXEDRAM, "info", small), what, bare, 25),
         compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), what, bare, 25),
         compare("dump SMALL --json", command(*FIXEDRAM, "dump", small, "--json"), what, bare),
+        compare("validate SMALL", command(*FIXEDRAM, "validate", small), what, bare),
     ]
 
 
 def sizes(folder: Path) -> list[Figure]:
     huge, stale, old = folder / "huge.img", folder / "stale.img", folder / "old.img"
+    dense = folder / "dense.img"
     synth = [*FIXEDRAM, "synth", "-o"]
     command(*synth, huge, "--block", "pc.ram=1T:random:0.00001")()
     # No page present, every page full of old bytes: --deep has to look at all of them.
     command(*synth, stale, "--block", "pc.ram=2G", "--fault", "bitmaps-empty")()
+    command(*synth, dense, "--block", "pc.ram=2G")()
     write_stream(old, 1 << 17)
     bare = command(sys.executable, "-c", "pass")
-    cat = {path: command("sh", "-c", f"cat {path} > /dev/null") for path in (stale, old)}
+    cat = {path: command("sh", "-c", f"cat {path} > /dev/null") for path in (stale, old, dense)}
     return [
         compare("info, 1 TiB guest", command(*FIXEDRAM, "info", huge), "python -c pass", bare),
         compare("info, 2 GiB of pages", command(*FIXEDRAM, "info", stale), "python -c pass", bare),
         compare(
             "dump --deep, 2 GiB of stale pages", command(*FIXEDRAM, "dump", stale, "--deep"),
             "cat", cat[stale], 3,
+        ),
+        compare(
+            "validate, 1 TiB guest", command(*FIXEDRAM, "validate", huge), "python -c pass", bare
+        ),
+        compare(
+            "validate --deep, dense 2 GiB", command(*FIXEDRAM, "validate", dense, "--deep"),
+            "cat", cat[dense], 3,
         ),
         compare("info, ordinary stream 512 MiB", command(*FIXEDRAM, "info", old), "cat", cat[old]),
     ]  # fmt: skip

@@ -34,7 +34,7 @@ FAULTS = {
     "wrong-magic": "S01",
     "hostile-machine": "G03",
     "escaping-block": "R15",
-    "cut-in-pages": "L08",
+    "cut-in-pages": "B04",
     "stale-page": "P01",
     "flag-multifd-flush": "Y01",
     "pages-offset-wraps": "L18",
@@ -170,11 +170,13 @@ def test_sarif_byte_offset_is_where_the_file_has_it(
 
 def test_sarif_names_no_place_that_cannot_be(tmp_path: Path) -> None:
     report = told(image(tmp_path, "pages-offset-wraps"))
-    beyond = [finding for finding in report.findings if (finding.offset or 0) >= 1 << 63]
-    assert beyond, "the fault points out of any file"
-    report.findings = [*beyond, replace(beyond[0], offset=None)]
-    for result in run_of(report)["results"]:
-        assert result["locations"][0]["physicalLocation"].keys() == {"artifactLocation"}
+    finding = report.findings[0]
+    offsets = [(1 << 63) - 1, 1 << 63, (1 << 64) - PAGE, -8, None]
+    report.findings = [replace(finding, offset=offset) for offset in offsets]
+    places = [one["locations"][0]["physicalLocation"] for one in run_of(report)["results"]]
+    assert places[0]["region"]["byteOffset"] == offsets[0]
+    for place in places[1:]:
+        assert place.keys() == {"artifactLocation"}
 
 
 @pytest.mark.parametrize(

@@ -397,7 +397,9 @@ RECIPES: dict[str, Recipe] = {
     "L09": fault("overlapping-blocks", blocks=DENSE),
     "L10": pieces(bitmap_in_device, blocks=DENSE),
     "L11": pieces(shifted),
-    "L12": Recipe(Made(pieces=pages_before), also=frozenset({"L09", "L10", "R07", "R13", "B02", "B05"})),
+    "L12": Recipe(
+        Made(pieces=pages_before), also=frozenset({"L09", "L10", "R07", "R13", "B02", "B05"})
+    ),
     "L13": Recipe(Made(pieces=bitmap_aside), also=frozenset({"P01"})),
     "L14": Recipe(Made({"align": PAGE})),
     "L15": fault("ignored-without-capability"),
