@@ -92,7 +92,7 @@ def no_domain_xml(survey: Survey) -> Iterator[Found]:
 
     Without it libvirt does not know what machine to start for the memory.
 
-    Fix: put the image into a container again with the domain's XML (fixedram copy --container).
+    Fix: fixedram copy --container libvirt --xml DOMAIN.xml IMAGE -o SAVE.
     """
     libvirt = survey.image.container.libvirt
     if libvirt is None:

@@ -37,7 +37,7 @@ def no_description(survey: Survey) -> Iterator[Found]:
     Machines with suppress-vmdesc=on write none. QEMU does not need it; tools that read device state
     do.
 
-    Fix: fixedram state --desc-from takes it from another image of the same machine.
+    Fix: save from a machine without suppress-vmdesc=on, where device state is to be read.
     """
     if survey.whole and Kind.VMDESCRIPTION not in survey.kinds:
         yield Found(
@@ -127,7 +127,7 @@ def device_not_described(survey: Survey) -> Iterator[Found]:
 
     The description was written for another stream, or the device's name is damaged.
 
-    Fix: compare fixedram dump with the description (fixedram state --desc).
+    Fix: compare fixedram dump with that of a good image of the same machine.
     """
     vmdesc = _described(survey)
     if vmdesc is None:
@@ -152,7 +152,7 @@ def described_device_missing(survey: Survey) -> Iterator[Found]:
 
     QEMU leaves a device whose section is missing as it is after reset, without a word.
 
-    Fix: save the guest again; sections were taken out (fixedram copy --drop-device does that).
+    Fix: save the guest again; sections were taken out (fixedram copy --drop-devices takes out all).
     """
     vmdesc = _described(survey)
     if vmdesc is None:

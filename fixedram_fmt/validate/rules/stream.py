@@ -377,7 +377,7 @@ def trailing_bytes(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     QEMU does not look at them. They may be left of a longer, older file, and hold memory of
     another guest.
 
-    Fix: cut the file off here (fixedram copy leaves nothing behind the stream with --rebase).
+    Fix: cut the file off here (truncate -s OFFSET), if nobody else owns these bytes.
     """
     extents = survey.image.source.extents(record.offset, record.stop)
     data = sum(extent.stop - extent.start for extent in extents if extent.data)

@@ -109,7 +109,7 @@ def ordinary_stream(survey: Survey) -> Iterator[Found]:
 
     It loads from a file one record after the other, never with channels.
 
-    Fix: fixedram convert makes a mapped-ram image of it.
+    Fix: load it without multifd, or save with mapped-ram on.
     """
     if not survey.mapped and survey.image.blocks and survey.hidden_layout is None:
         block = survey.image.blocks[0]
