@@ -11,6 +11,7 @@ from fixedram_cli.copy import copy
 from fixedram_cli.destination import destination
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
+from fixedram_cli.load import load
 from fixedram_cli.rules import rules
 from fixedram_cli.synth import synth
 from fixedram_cli.validate import validate
@@ -65,5 +66,6 @@ app.command()(copy)
 app.command()(synth)
 app.command()(validate)
 app.command("check", hidden=True)(validate)
+app.command()(load)
 app.command()(rules)
 app.command()(destination)

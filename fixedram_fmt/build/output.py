@@ -72,6 +72,10 @@ class Output:
                 raise self.failed(error) from error
             view, offset = view[done:], offset + done
 
+    def write_through(self, offset: int, data: Buffer) -> None:
+        """Put data at offset at once; any thread may, when nothing is gathered there."""
+        self._write_now(offset, memoryview(data))
+
     def copy(self, source: Source, start: int, stop: int, offset: int) -> None:
         """The bytes [start, stop) of source to offset, in the kernel where it can; holes stay."""
         self.flush()

@@ -1,0 +1,290 @@
+"""`fixedram load`: really loads an image, with channels, the way a loader does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fixedram_cli.options import (
+    ByteOrderOption,
+    ImageArgument,
+    Json,
+    Output,
+    OutputFormat,
+    Search,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.loaders import Loader
+    from fixedram_fmt.multifd.loader import Loaded
+    from fixedram_fmt.validate import Verdict
+
+#: Progress is shown each time so many more bytes were handed out.
+_TELL_EVERY = 1 << 26
+
+
+def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, **more)
+
+
+def load(
+    image: ImageArgument,
+    channels: Annotated[int, _option("--channels", "Receive channels.", "N", min=1, max=255)] = 2,
+    loader: Annotated[
+        str,
+        _option("--loader", "Whose design: mapped-ram, fixed-ram-v4, reentrant, per-ram-load, "
+                "qemu-10.0, qemu-11.1.", "LOADER"),
+    ] = "mapped-ram",
+    flush: Annotated[
+        bool,
+        _option("--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
+                "The receiver's migration property of that name."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR", show_default=False,
+                     help="Load into files, one a block, and blocks.json that names them."),
+    ] = None,
+    force: Annotated[bool, _option("--force", "Overwrite files.")] = False,
+    anyway: Annotated[
+        bool, _option("--ignore-verdict", "Load although this loader would not, or not all.")
+    ] = False,
+    direct_io: Annotated[
+        bool, _option("--direct-io", "Read past the page cache (O_DIRECT), where that works.")
+    ] = False,
+    digest: Annotated[
+        bool, _option("--digest/--no-digest", "SHA-256 of each block's memory in the JSON.")
+    ] = True,
+    json_: Json = False,
+    output: Output = OutputFormat.TEXT,
+    search: Search = False,
+    byte_order: ByteOrderOption = None,
+) -> None:  # fmt: skip
+    """Load every block of an image into memory (or files) as the loader does, and say how fast.
+
+    The image is judged first, as `validate` does; exit code 1 where this loader would not load it.
+
+    Example: fixedram load guest.img --channels 4
+
+    Example: fixedram load guest.img -o blocks/ --json
+    """
+    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.loaders import LOADERS
+
+    if loader not in LOADERS:
+        raise typer.BadParameter(f"there is no loader {loader!r}: {', '.join(LOADERS)}")
+    as_json = json_ or output is OutputFormat.JSON
+    host_long = HostLong.from_label(byte_order.value) if byte_order else None
+    model = LOADERS[loader]
+    with Image.open(image, search=search, host_long=host_long) as opened:
+        verdict = _judge(opened, model, flush=flush)
+        if verdict is not None and not anyway:
+            raise typer.Exit(1)
+        how = {"channels": channels, "loader": model, "property_on": flush}
+        if out is None:
+            digests = as_json and digest
+            loaded, hashes = _into_memory(opened, how, direct=direct_io, digest=digests)
+            written: list[str] = []
+        else:
+            loaded, written = _into_files(opened, how, out, direct=direct_io, force=force)
+            hashes = _digests_of_files(opened, out, written) if as_json and digest else []
+        _tell(opened, loaded, model, hashes, written, as_json=as_json)
+    if verdict is not None:
+        raise typer.Exit(1)
+
+
+def _judge(image: Image, loader: Loader, *, flush: bool) -> Verdict | None:
+    """Why this loader would not load the image, if it would not; told on stderr."""
+    from fixedram_cli.render.terminal import warn
+    from fixedram_fmt.errors import UnsupportedError
+    from fixedram_fmt.loaders import Outcome
+    from fixedram_fmt.validate import validate
+
+    if image.blocks and image.dialect == "ordinary":
+        raise UnsupportedError(
+            "this is an ordinary stream: its pages are in the stream, channels cannot load it",
+            hint="save with mapped-ram on",
+        )
+    verdict = validate(image).verdict(loader, multifd=True, property_on=flush)
+    if verdict.outcome is Outcome.LOADS:
+        return None
+    finding = verdict.decided_by
+    why = f"{finding.rule.id} at {finding.offset or 0:#x}: {finding.message}" if finding else ""
+    warn(f"{loader.name} {_WOULD[verdict.outcome.value]}: {verdict.message} ({why})")
+    return verdict
+
+
+_WOULD = {
+    "refuses": "would refuse this image",
+    "wrong-memory": "would load wrong memory from this image",
+    "crashes": "would crash or hang on this image",
+}
+
+
+def _into_memory(
+    image: Image, how: dict[str, Any], *, direct: bool, digest: bool
+) -> tuple[Loaded, list[str]]:
+    from fixedram_fmt.multifd.loader import load as load_image
+    from fixedram_fmt.multifd.loader import sha256_of
+    from fixedram_fmt.multifd.targets import Memory
+
+    with Memory(image, direct=direct) as memory:
+        with _progress(image) as progress:
+            loaded = load_image(image, memory, progress=progress, **how)
+        if memory.note:
+            loaded.notes.append(memory.note)
+        return loaded, sha256_of(image, memory.views) if digest else []
+
+
+def _into_files(
+    image: Image, how: dict[str, Any], folder: Path, *, direct: bool, force: bool
+) -> tuple[Loaded, list[str]]:
+    import json
+    from contextlib import ExitStack
+
+    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.filenames import safe_names
+    from fixedram_fmt.multifd.loader import load as load_image
+    from fixedram_fmt.multifd.targets import DirectSource, Files
+
+    names = safe_names([block.name for block in image.blocks], ".ram")
+    listed = [
+        {"file": name, "block": block.name, "bytes": block.used_length}
+        for name, block in zip(names, image.blocks, strict=True)
+    ]
+    _prepare(folder, [*names, "blocks.json"], force=force)
+    with ExitStack() as stack:
+        source = DirectSource(image.source) if direct else image.source
+        if isinstance(source, DirectSource):
+            stack.callback(source.close)
+        outputs = [stack.enter_context(replacing(folder / name)) for name in names]
+        progress = stack.enter_context(_progress(image))
+        loaded = load_image(image, Files(source, outputs), progress=progress, **how)
+        for output, block in zip(outputs, image.blocks, strict=True):
+            output.finish(block.used_length)
+        with replacing(folder / "blocks.json") as file:
+            file.write(0, json.dumps({"files": listed}, indent=2).encode() + b"\n")
+    if isinstance(source, DirectSource) and source.note:
+        loaded.notes.append(source.note)
+    return loaded, names
+
+
+def _prepare(folder: Path, names: Sequence[str], *, force: bool) -> None:
+    from fixedram_fmt.build.output import OutputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {str(folder)!r}: {error.strerror}") from error
+    there = [name for name in names if (folder / name).exists()]
+    if there and not force:
+        raise OutputError(
+            f"{str(folder / there[0])!r} is there already", hint="--force overwrites it"
+        )
+
+
+def _digests_of_files(image: Image, folder: Path, names: Sequence[str]) -> list[str]:
+    import hashlib
+
+    digests = []
+    for name, _ in zip(names, image.blocks, strict=True):
+        with (folder / name).open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests
+
+
+def _progress(image: Image) -> AbstractContextManager[Callable[[int], None] | None]:
+    """A bar on stderr where a person sees it, nothing elsewhere."""
+    import sys
+    from contextlib import contextmanager, nullcontext
+
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    from fixedram_cli.render.terminal import console
+
+    @contextmanager
+    def shown() -> Iterator[Callable[[int], None]]:
+        columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+        total = sum(
+            bitmap.count() * block.page_size
+            for block in image.blocks
+            if (bitmap := image.bitmap(block)) is not None
+        )
+        with Progress(*columns, console=console(stderr=True), transient=True) as bars:
+            task = bars.add_task("", total=total)
+            told = 0
+
+            def tell(done: int) -> None:
+                nonlocal told
+                if done - told >= _TELL_EVERY:
+                    told = done
+                    bars.update(task, completed=done)
+
+            yield tell
+
+    return shown()
+
+
+def _tell(
+    image: Image,
+    loaded: Loaded,
+    loader: Loader,
+    hashes: Sequence[str],
+    files: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    from fixedram_cli.render.terminal import count, warn
+    from fixedram_fmt.units import human_size
+
+    for note in loaded.notes:
+        warn(note)
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json
+
+        print_json(_document(image, loaded, loader, hashes, files))
+        return
+    speed = human_size(int(loaded.bytes / loaded.seconds)) if loaded.seconds else "-"
+    print(
+        f"{human_size(loaded.bytes)} of {count(len(image.blocks), 'block')} loaded:"
+        f" {count(loaded.jobs, 'job')} on {count(loaded.channels, 'channel')},"
+        f" {count(loaded.syncs, 'sync')} ({loader.name}),"
+        f" {loaded.seconds:.3f} s, {speed}/s"
+    )
+
+
+def _document(
+    image: Image,
+    loaded: Loaded,
+    loader: Loader,
+    hashes: Sequence[str],
+    files: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "blocks": [
+            {
+                "name": block.name,
+                "length": block.used_length,
+                "sha256": hashes[block.index] if hashes else None,
+                "file": files[block.index] if files else None,
+            }
+            for block in image.blocks
+        ],
+        "loader": loader.name,
+        "channels": loaded.channels,
+        "jobs": loaded.jobs,
+        "syncs": loaded.syncs,
+        "unsynced_jobs": loaded.unsynced,
+        "bytes": loaded.bytes,
+        "seconds": round(loaded.seconds, 6),
+        "notes": loaded.notes,
+    }

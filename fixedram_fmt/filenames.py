@@ -1,0 +1,32 @@
+"""File names for things whose own names are data: safe in any folder, and no two alike."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["safe_names"]
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]+")
+_LENGTH_CEILING = 100
+
+
+def safe_names(names: Iterable[str], suffix: str = "") -> list[str]:
+    """A file name for each of names, in their order: no folder, no dot in front, none twice.
+
+    Told apart without regard to case, for file systems that have none.
+    """
+    taken: set[str] = set()
+    chosen = []
+    for name in names:
+        stem = _UNSAFE.sub("_", name).strip("._")[:_LENGTH_CEILING] or "block"
+        candidate, number = f"{stem}{suffix}", 1
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{stem}-{number}{suffix}"
+        taken.add(candidate.lower())
+        chosen.append(candidate)
+    return chosen

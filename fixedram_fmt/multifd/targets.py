@@ -1,0 +1,185 @@
+"""Where loaded memory goes: buffers of the caller's, fresh memory, files."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.build.output import Output
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.source import Source
+
+__all__ = ["Buffers", "DirectSource", "Files", "Memory"]
+
+#: asm-generic/mman-common.h MAP_NORESERVE: a guest may be larger than this machine.
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+#: From this on a run of pages is worth pages of 2 MiB: fewer faults.
+_HUGE_PAGE = 1 << 21
+
+
+class DirectSource:
+    """Reads past the page cache (O_DIRECT) what is aligned for that, and the rest as usual.
+
+    note says why it does not, where it does not at all.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._fd = -1
+        self.note = ""
+        if source.fd < 0:
+            self.note = "direct I/O needs a file"
+            return
+        try:
+            self._fd = os.open(f"/proc/self/fd/{source.fd}", os.O_RDONLY | os.O_DIRECT)
+        except OSError as error:
+            self.note = f"no direct I/O here ({error.strerror}), read through the page cache"
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill target with the bytes at offset."""
+        done = 0
+        size = mmap.PAGESIZE
+        # The caller's memory begins at a page; a tail that does not end at one is read as usual.
+        if self._fd >= 0 and offset % size == 0:
+            whole = target.nbytes // size * size
+            while done < whole:
+                try:
+                    got = os.preadv(self._fd, [target[done:whole]], offset + done)
+                except OSError:
+                    break
+                if got <= 0 or got % size:
+                    break
+                done += got
+        if done < target.nbytes:
+            self._source.read_into(offset + done, target[done:])
+
+    def close(self) -> None:
+        """Give back the file descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+class Buffers:
+    """Memory of the caller's: a writable buffer for each block, by its name.
+
+    A buffer may be longer than the block, not shorter.
+    """
+
+    def __init__(self, image: Image, buffers: Mapping[str, memoryview]) -> None:
+        self._source: Source | DirectSource = image.source
+        self.views: dict[int, memoryview] = {}
+        for block in image.blocks:
+            if block.name not in buffers:
+                if block.ignored:
+                    continue
+                raise LoadError("no buffer for a block", path=block.path, expected=repr(block.name))
+            view = memoryview(buffers[block.name]).cast("B")
+            if view.nbytes < block.used_length or view.readonly:
+                raise LoadError(
+                    "the buffer cannot hold the block",
+                    path=block.path,
+                    expected=f"{block.used_length} bytes that can be written",
+                    found=f"{view.nbytes} bytes{', read-only' if view.readonly else ''}",
+                )
+            self.views[block.index] = view
+
+    def fill(self, block: RamBlock, start: int, length: int, offset: int) -> None:
+        """Read right into the caller's memory."""
+        self._source.read_into(offset, self.views[block.index][start : start + length])
+
+
+class Memory(Buffers):
+    """Fresh memory for every block, given back when the context ends; direct reads it directly."""
+
+    def __init__(self, image: Image, *, direct: bool = False) -> None:
+        self._maps: list[mmap.mmap] = []
+        self._direct = DirectSource(image.source) if direct else None
+        named: dict[str, memoryview] = {}
+        try:
+            for block in image.blocks:
+                if block.has_pages and block.used_length and block.name not in named:
+                    named[block.name] = self._fresh(image, block)
+                else:
+                    named.setdefault(block.name, memoryview(bytearray()))
+            super().__init__(image, named)
+        except BaseException:
+            named.clear()
+            self.close()
+            raise
+        if self._direct is not None:
+            self._source = self._direct
+
+    @property
+    def note(self) -> str:
+        """Why memory was not read as asked, empty where it was."""
+        return self._direct.note if self._direct else ""
+
+    def _fresh(self, image: Image, block: RamBlock) -> memoryview:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+        try:
+            memory = mmap.mmap(-1, block.used_length, flags=flags)
+        except (OSError, ValueError, OverflowError) as error:
+            raise LoadError(
+                f"no memory for the block: {error}",
+                path=block.path,
+                found=f"{block.used_length} bytes",
+                hint="load into files with -o",
+            ) from error
+        self._maps.append(memory)
+        bitmap = image.bitmap(block)
+        for run in bitmap.runs() if bitmap is not None else ():
+            first = -(-run.start * block.page_size // _HUGE_PAGE) * _HUGE_PAGE
+            last = run.stop * block.page_size // _HUGE_PAGE * _HUGE_PAGE
+            if run.present and last > first:
+                memory.madvise(mmap.MADV_HUGEPAGE, first, last - first)
+        return memoryview(memory)
+
+    def close(self) -> None:
+        """Give all memory back; views of it must be gone."""
+        for view in getattr(self, "views", {}).values():
+            view.release()
+        self.views = {}
+        while self._maps:
+            self._maps.pop()
+        if self._direct is not None:
+            self._direct.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Files:
+    """One open Output for each block; absent pages become holes."""
+
+    def __init__(self, source: Source | DirectSource, outputs: Sequence[Output]) -> None:
+        self._source = source
+        self._outputs = outputs
+        self._own = threading.local()
+
+    def fill(self, block: RamBlock, start: int, length: int, offset: int) -> None:
+        """Read into a buffer of the channel's own, and write that."""
+        buffer = getattr(self._own, "buffer", None)
+        if buffer is None:
+            buffer = self._own.buffer = memoryview(mmap.mmap(-1, JOB_SIZE))
+        part = buffer[:length]
+        self._source.read_into(offset, part)
+        self._outputs[block.index].write_through(start, part)
