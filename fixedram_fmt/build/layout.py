@@ -80,9 +80,12 @@ def _fixed_block(block: FixedBlock, offset: int, align: int) -> Iterator[Piece]:
 
 
 def write_pieces(pieces: Iterable[Piece], output: Output, cut: int | None = None) -> int:
-    """Execute a plan; the size the file has then, at most cut bytes."""
+    """Execute a plan; the size the file has then, at most cut bytes.
+
+    Bitmaps come last, as QEMU writes them: what is in them is known when the pages are written.
+    """
     size = 0
-    for piece in pieces:
+    for piece in sorted(pieces, key=lambda piece: piece.kind is Kind.BITMAP):
         piece.content.write(output, piece.offset)
         size = max(size, piece.stop)
     size = size if cut is None else min(size, cut)

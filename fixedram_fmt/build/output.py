@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,11 +134,13 @@ class BufferOutput(Output):
     def __init__(self) -> None:
         super().__init__(-1, "buffer")
         self.data = bytearray()
+        self._lock = threading.Lock()
 
     def _write_now(self, offset: int, view: memoryview) -> None:
-        if len(self.data) < offset + view.nbytes:
-            self.data.extend(bytes(offset + view.nbytes - len(self.data)))
-        self.data[offset : offset + view.nbytes] = view
+        with self._lock:
+            if len(self.data) < offset + view.nbytes:
+                self.data.extend(bytes(offset + view.nbytes - len(self.data)))
+            self.data[offset : offset + view.nbytes] = view
 
     def copy_data(self, source: Source, start: int, stop: int, offset: int) -> None:
         """The same bytes, read."""

@@ -37,10 +37,6 @@ _GAP = 1 << 13
 #: What FORMAT's test guest multiplies page numbers with (2^32 / golden ratio).
 _GOLDEN = 0x9E3779B1
 
-#: In a live save these pages change between rounds: rewritten, or zero in the end.
-_REWRITTEN = 3
-_ZEROED = 11
-
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -53,7 +49,6 @@ class Memory:
     seed: int
     number: int
     name: str
-    rounds: int = 1
 
     def written(self) -> Iterator[Pages]:
         """Numbers of all pages that were ever written, in order, in chunks."""
@@ -80,31 +75,28 @@ class Memory:
         pages: Pages = np.cumsum(np.concatenate(gaps)) - 1
         return pages[pages < count]
 
-    def present(self, pages: Pages) -> npt.NDArray[np.bool_]:
-        """Which of the written pages are there in the end; the others became zero: stale."""
-        if self.rounds < 2:
-            return np.ones(len(pages), np.bool_)
-        kept: npt.NDArray[np.bool_] = pages % _ZEROED != _ZEROED - 1
-        return kept
+    def data(
+        self, pages: Pages, tile: npt.NDArray[np.uint8], generation: Pages | None = None
+    ) -> npt.NDArray[np.uint8]:
+        """What is in those pages: one row each; tile is that of tile().
 
-    def data(self, pages: Pages, tile: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """What is in the file for those pages: one row each; tile is that of tile().
-
-        The result may be tile itself, and is good until the next call.
+        generation is how often each page has changed.  The result may be tile itself, and is good
+        until the next call.
         """
-        rounds = np.where(pages % _REWRITTEN == 0, self.rounds, 1)
+        if generation is None:
+            generation = np.zeros(len(pages), np.int64)
         if self.pattern is Pattern.COUNTER:
             words = (pages * _GOLDEN)[:, None] + np.arange(self.page_size // 4)
-            words[:, 2] += rounds - 1
+            words[:, 2] += generation
             return words.astype("<u4").view(np.uint8)
         if self.pattern is Pattern.TEXT:
-            return self._text(pages, rounds)
+            return self._text(pages, generation)
         # Dense memory is the tile over and over: only the stamps differ, nothing is moved.
         whole = len(pages) == len(tile) and pages[0] % len(tile) == 0
         rows = tile if whole and pages[-1] - pages[0] == len(tile) - 1 else tile[pages % len(tile)]
         # No two pages are alike, and no page is zero.
         stamp = rows.view("<u8")
-        stamp[:, 0], stamp[:, 1] = pages, rounds
+        stamp[:, 0], stamp[:, 1] = pages, generation + 1
         return rows
 
     def tile(self) -> npt.NDArray[np.uint8]:
@@ -112,10 +104,10 @@ class Memory:
         rng = np.random.Generator(np.random.SFC64([self.seed, self.number]))
         return np.frombuffer(bytearray(rng.bytes(_BATCH)), np.uint8).reshape(-1, self.page_size)
 
-    def _text(self, pages: Pages, rounds: Pages) -> npt.NDArray[np.uint8]:
+    def _text(self, pages: Pages, generation: Pages) -> npt.NDArray[np.uint8]:
         size = self.page_size
         joined = bytearray()
-        for page, number in zip(pages.tolist(), rounds.tolist(), strict=True):
+        for page, number in zip(pages.tolist(), (generation + 1).tolist(), strict=True):
             line = f"{self.name} page {page} round {number}\n".encode()
             joined += (line * (size // len(line) + 1))[:size]
         return np.frombuffer(joined, np.uint8).reshape(-1, size)
@@ -140,10 +132,6 @@ class FileMemory:
         for start, stop in self.runs():
             for low in range(start, stop, _DRAW):
                 yield np.arange(low, min(low + _DRAW, stop), dtype=np.int64)
-
-    def present(self, pages: Pages) -> npt.NDArray[np.bool_]:
-        """All of them."""
-        return np.ones(len(pages), np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +171,7 @@ class MadeBitmap:
         longs = self.host_long.size * 8
         held = np.empty(0, np.int64)
         for written in self.memory.written():
-            pages = np.concatenate([held, written[self.memory.present(written)]])
+            pages = np.concatenate([held, written])
             # The last long may go on with the next pages.
             held = (
                 pages[np.searchsorted(pages // longs, pages[-1] // longs) :]
@@ -214,7 +202,7 @@ class MadeBitmap:
 
 @dataclass(frozen=True, slots=True)
 class MadePages:
-    """The pages of a Memory: all that were ever written, stale ones too."""
+    """The pages of a Memory."""
 
     memory: Memory
 

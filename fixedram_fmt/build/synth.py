@@ -15,6 +15,7 @@ from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head
 from fixedram_fmt.build.devices import Devices, footer, name_bytes
 from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Structure
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out, write_pieces
+from fixedram_fmt.build.live import LiveBitmap, LiveMemory, LivePages
 from fixedram_fmt.build.patterns import FileMemory, FilePages, MadeBitmap, MadePages, Memory
 from fixedram_fmt.build.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.dialect import DIALECTS, X_IGNORE_SHARED, Dialect
@@ -275,15 +276,13 @@ def _fixed_block(spec: ImageSpec, block: BlockSpec, index: int, size: int, path:
         held = FileMemory(block.file, size // page_size, page_size)
         return FixedBlock(path, header, MadeBitmap(held, _host_long(spec)), FilePages(held))
     memory = Memory(
-        size // page_size,
-        page_size,
-        block.pattern,
-        block.density,
-        spec.seed,
-        index,
-        block.name,
-        spec.rounds,
+        size // page_size, page_size, block.pattern, block.density, spec.seed, index, block.name
     )
+    if spec.rounds > 1:
+        live = LiveMemory(memory)
+        channels = max(1, spec.channels) if spec.multifd else 1
+        pages = LivePages(live, spec.rounds, channels)
+        return FixedBlock(path, header, LiveBitmap(live, _host_long(spec)), pages)
     return FixedBlock(path, header, MadeBitmap(memory, _host_long(spec)), MadePages(memory))
 
 
