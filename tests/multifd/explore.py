@@ -132,8 +132,8 @@ def explore(
 ) -> int:
     """Go through every order of steps of a script (`j`: a job, `s`: a sync); the states seen.
 
-    Raises ViolationError where a job is done twice or a sync leaves one undone, DeadlockError where somebody
-    waits for ever, AssertionError where the end is not as it should be.
+    Raises ViolationError where a job is done twice or a sync leaves one undone, DeadlockError where
+    somebody waits for ever, AssertionError where the end is not as it should be.
     """
     seen: set[Hashable] = set()
     stack: list[list[int]] = [[]]
