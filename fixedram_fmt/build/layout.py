@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.build.elements import FixedBlock, Hole, Literal, Structure
+from fixedram_fmt.build.live import save_live
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, MAPPED_RAM_HEADER
 
@@ -84,6 +85,8 @@ def write_pieces(pieces: Iterable[Piece], output: Output, cut: int | None = None
 
     Bitmaps come last, as QEMU writes them: what is in them is known when the pages are written.
     """
+    pieces = list(pieces)
+    save_live(pieces, output)
     size = 0
     for piece in sorted(pieces, key=lambda piece: piece.kind is Kind.BITMAP):
         piece.content.write(output, piece.offset)

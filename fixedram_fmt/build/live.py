@@ -7,6 +7,7 @@ that changed are zero then, and leave what was written of them before: stale pag
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +16,16 @@ from fixedram_fmt.bitmap import HostLong, PageBitmap, swapped
 from fixedram_fmt.multifd.saver import Place, WrittenBitmap, save_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
+    from fixedram_fmt.build.layout import Piece
     from fixedram_fmt.build.output import Output
     from fixedram_fmt.build.patterns import Memory, Pages
+    from fixedram_fmt.multifd.saver import GuestBlock
 
-__all__ = ["LiveBitmap", "LiveMemory", "LivePages"]
+__all__ = ["LiveBitmap", "LiveMemory", "LivePages", "SavedBlock", "save_live"]
 
 #: One page in so many is dirty in the second round, and of those again in the next.
 _CALMS = 4
@@ -40,7 +43,6 @@ class LiveMemory:
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
-        self.bitmap = WrittenBitmap(memory.pages)
         self._round = 0
         self._own = threading.local()
 
@@ -87,43 +89,66 @@ class LiveMemory:
         return mixed >> np.uint64(20)
 
 
-class LivePages:
-    """The pages of a LiveMemory, saved in rounds by channels."""
+@dataclass(frozen=True, slots=True)
+class SavedBlock:
+    """A block that is saved while it changes: who has it, its pages, and which were written."""
 
-    def __init__(self, live: LiveMemory, rounds: int, channels: int) -> None:
-        self._live = live
-        self._rounds = rounds
-        self._channels = channels
+    block: GuestBlock
+    pages: int
+    page_size: int
+    bitmap: WrittenBitmap
+
+
+@dataclass(frozen=True, slots=True)
+class LivePages:
+    """The pages of a SavedBlock: save_live() writes those of all blocks together."""
+
+    saved: SavedBlock
+    rounds: int
+    channels: int
 
     @property
     def length(self) -> int:
         """The block's used_length."""
-        return self._live.memory.pages * self._live.memory.page_size
+        return self.saved.pages * self.saved.page_size
 
     def write(self, output: Output, offset: int) -> None:
-        """All rounds; the bitmap is known then."""
-        output.flush()
-        place = Place(self._live, offset, self._live.memory.page_size, self._live.bitmap)
-        save_rounds([place], output.write_through, rounds=self._rounds, channels=self._channels)
+        """Nothing: a round goes over all blocks before the next begins."""
 
 
+@dataclass(frozen=True, slots=True)
 class LiveBitmap:
-    """The bitmap of a LiveMemory, as a host stores it; to be written when its pages are."""
+    """The bitmap of a SavedBlock, as a host stores it; known when its pages are saved."""
 
-    def __init__(self, live: LiveMemory, host_long: HostLong) -> None:
-        self._live = live
-        self._host_long = host_long
+    saved: SavedBlock
+    host_long: HostLong
 
     @property
     def length(self) -> int:
         """Bytes of the bitmap."""
-        return PageBitmap.length_of(self._live.memory.pages, self._host_long)
+        return PageBitmap.length_of(self.saved.pages, self.host_long)
 
     def write(self, output: Output, offset: int) -> None:
         """Write the parts that have a bit set."""
-        bits = self._live.bitmap.to_bytes()[: self.length]
-        step = _STEP * self._host_long.size
+        bits = self.saved.bitmap.to_bytes()[: self.length]
+        step = _STEP * self.host_long.size
         for start in range(0, len(bits), step):
             part = bits[start : start + step]
             if any(part):
-                output.write(offset + start, swapped(part, self._host_long))
+                output.write(offset + start, swapped(part, self.host_long))
+
+
+def save_live(pieces: Iterable[Piece], output: Output) -> None:
+    """Save the pages of all live blocks among pieces, round after round."""
+    live = [(piece.content, piece.offset) for piece in pieces]
+    places = [
+        Place(pages.saved.block, offset, pages.saved.page_size, pages.saved.bitmap)
+        for pages, offset in live
+        if isinstance(pages, LivePages)
+    ]
+    for pages, _ in live:
+        if isinstance(pages, LivePages):
+            output.flush()
+            write = output.write_through
+            save_rounds(places, write, rounds=pages.rounds, channels=pages.channels)
+            return

@@ -15,11 +15,12 @@ from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head
 from fixedram_fmt.build.devices import Devices, footer, name_bytes
 from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Structure
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out, write_pieces
-from fixedram_fmt.build.live import LiveBitmap, LiveMemory, LivePages
+from fixedram_fmt.build.live import LiveBitmap, LiveMemory, LivePages, SavedBlock
 from fixedram_fmt.build.patterns import FileMemory, FilePages, MadeBitmap, MadePages, Memory
 from fixedram_fmt.build.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.dialect import DIALECTS, X_IGNORE_SHARED, Dialect
 from fixedram_fmt.image import Image
+from fixedram_fmt.multifd.saver import WrittenBitmap
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.libvirt import SaveFormat
@@ -28,10 +29,11 @@ from fixedram_fmt.schema.stream import MigCmd, SectionType
 from fixedram_fmt.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fixedram_fmt.build.faults import Fault
     from fixedram_fmt.build.output import Output
+    from fixedram_fmt.multifd.saver import GuestBlock
 
 __all__ = ["RAM_VERSION", "Plan", "elements", "synthesize", "write_image"]
 
@@ -47,10 +49,16 @@ class Plan:
     size: int | None = None
 
 
-def synthesize(spec: ImageSpec, donor: Image | None = None, faults: Sequence[Fault] = ()) -> Plan:
+def synthesize(
+    spec: ImageSpec,
+    donor: Image | None = None,
+    faults: Sequence[Fault] = (),
+    guest: Mapping[str, GuestBlock] | None = None,
+) -> Plan:
     """The plan of the image that spec describes; donor gives the device sections, if any.
 
-    Faults break it, one after the other.  SpecError and FaultError say what cannot be.
+    guest has the memory of blocks that go on changing while they are saved.  Faults break it, one
+    after the other.  SpecError and FaultError say what cannot be.
     """
     head = _container(spec)
     start = size_of(spec.offset, "offset")
@@ -68,7 +76,7 @@ def synthesize(spec: ImageSpec, donor: Image | None = None, faults: Sequence[Fau
             found=str(align),
         )
     start = head[-1].stop if head else start
-    items = list(elements(spec, donor))
+    items = list(elements(spec, donor, guest))
     for fault in faults:
         if len(spec.blocks) < fault.blocks:
             raise SpecError(f"fault {fault.name} needs {fault.blocks} blocks", path="blocks")
@@ -81,24 +89,37 @@ def synthesize(spec: ImageSpec, donor: Image | None = None, faults: Sequence[Fau
     return Plan(pieces, size)
 
 
-def write_image(spec: ImageSpec, output: Output, faults: Sequence[Fault] = ()) -> int:
-    """Make the image that spec describes in output; its size in bytes."""
+def write_image(
+    spec: ImageSpec,
+    output: Output,
+    faults: Sequence[Fault] = (),
+    guest: Mapping[str, GuestBlock] | None = None,
+) -> int:
+    """Make the image that spec describes in output; its size in bytes.
+
+    guest has, by name, the memory of blocks that go on changing: they are saved in the spec's
+    rounds by its channels, as a live migration does it.  Others are made by their patterns.
+    """
     if spec.devices_from is None:
-        plan = synthesize(spec, None, faults)
+        plan = synthesize(spec, None, faults, guest)
         return write_pieces(plan.pieces, output, plan.size)
     with Image.open(spec.devices_from) as donor:
-        plan = synthesize(spec, donor, faults)
+        plan = synthesize(spec, donor, faults, guest)
         return write_pieces(plan.pieces, output, plan.size)
 
 
-def elements(spec: ImageSpec, donor: Image | None = None) -> Iterator[Element]:
+def elements(
+    spec: ImageSpec,
+    donor: Image | None = None,
+    guest: Mapping[str, GuestBlock] | None = None,
+) -> Iterator[Element]:
     """The elements of the stream, in order."""
     dialect = _dialect(spec)
     devices = Devices(spec, donor)
     yield Structure(Kind.FILE_HEADER, "header", _FILE_HEADER)
     yield from _configuration(spec, dialect)
     yield from devices.before
-    yield from _section_start(spec, devices.ram_id)
+    yield from _section_start(spec, devices.ram_id, guest or {})
     yield from devices.starts
     for part in range(spec.rounds):
         yield from _part(f"section[part{part}]", SectionType.SECTION_PART, devices.ram_id)
@@ -211,7 +232,9 @@ def _container(spec: ImageSpec) -> list[Piece]:
 # -- the ram section ------------------------------------------------------------------------------
 
 
-def _section_start(spec: ImageSpec, section_id: int) -> Iterator[Element]:
+def _section_start(
+    spec: ImageSpec, section_id: int, guest: Mapping[str, GuestBlock]
+) -> Iterator[Element]:
     path = "section[ram]"
     header = stream.SectionHeader(SectionType.SECTION_START, section_id, b"ram", 0, RAM_VERSION)
     yield Structure(Kind.SECTION_START, f"{path}/header", header)
@@ -229,7 +252,11 @@ def _section_start(spec: ImageSpec, section_id: int) -> Iterator[Element]:
             yield Structure(
                 Kind.REGION_ADDRESS, f"{block_path}/region_address", ram.RegionAddress(address)
             )
-        yield _fixed_block(spec, block, index, size, block_path)
+        if block.name in guest and not block.ignored:
+            pages = size // page_size
+            yield _live_block(spec, guest[block.name], pages, _new_header(spec), block_path)
+        else:
+            yield _fixed_block(spec, block, index, size, block_path)
     yield Structure(Kind.EOS, f"{path}/ram/eos", _EOS)
     yield footer(path, section_id)
 
@@ -269,7 +296,7 @@ def _block_size(block: BlockSpec, page_size: int, index: int) -> int:
 
 def _fixed_block(spec: ImageSpec, block: BlockSpec, index: int, size: int, path: str) -> FixedBlock:
     page_size = _page_size(spec)
-    header = ram.MappedRamHeader(ram.MAPPED_RAM_HDR_VERSION, page_size, 0, 0)
+    header = _new_header(spec)
     if block.ignored:
         return FixedBlock(path, header, Hole(0), Hole(0), ignored=True)
     if block.file is not None:
@@ -279,11 +306,24 @@ def _fixed_block(spec: ImageSpec, block: BlockSpec, index: int, size: int, path:
         size // page_size, page_size, block.pattern, block.density, spec.seed, index, block.name
     )
     if spec.rounds > 1:
-        live = LiveMemory(memory)
-        channels = max(1, spec.channels) if spec.multifd else 1
-        pages = LivePages(live, spec.rounds, channels)
-        return FixedBlock(path, header, LiveBitmap(live, _host_long(spec)), pages)
+        return _live_block(spec, LiveMemory(memory), memory.pages, header, path)
     return FixedBlock(path, header, MadeBitmap(memory, _host_long(spec)), MadePages(memory))
+
+
+def _new_header(spec: ImageSpec) -> ram.MappedRamHeader:
+    """A header whose offsets the layout fills in."""
+    return ram.MappedRamHeader(ram.MAPPED_RAM_HDR_VERSION, _page_size(spec), 0, 0)
+
+
+def _live_block(
+    spec: ImageSpec, block: GuestBlock, pages: int, header: ram.MappedRamHeader, path: str
+) -> FixedBlock:
+    """A block that changes while it is saved, in the spec's rounds and by its channels."""
+    saved = SavedBlock(block, pages, header.page_size, WrittenBitmap(pages))
+    channels = max(1, spec.channels) if spec.multifd else 1
+    return FixedBlock(
+        path, header, LiveBitmap(saved, _host_long(spec)), LivePages(saved, spec.rounds, channels)
+    )
 
 
 def _host_long(spec: ImageSpec) -> HostLong:
