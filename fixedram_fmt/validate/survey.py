@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.bitmap import PageBitmap
@@ -16,7 +16,7 @@ from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, BlockEntry
 from fixedram_fmt.stream import StreamWalker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fixedram_fmt.blocks import RamBlock, Section
     from fixedram_fmt.image import Image
@@ -32,6 +32,8 @@ SECTION_HEADERS = (
     Kind.SECTION_FULL,
 )
 _KEPT = 1000
+#: Bytes that are read although another block has the same: more than any damage leads to.
+_READ_AGAIN = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Survey:
         self.last_eos: tuple[Record[Any], int] | None = None
         self.ram_parts = 0
         self.stream_regions: list[Region] = []
+        self._other_bits: dict[int, bool] = {}
 
     # -- the walk -----------------------------------------------------------------------------
 
@@ -199,10 +202,20 @@ class Survey:
         cursor = Cursor(self.image.source, blocks[0].entry_offset + len(entry))
         return blocks[0] if looks_like_header(cursor, 0) else None
 
-    @property
+    @cached_property
     def blocks(self) -> list[RamBlock]:
         """Blocks that have a bitmap and pages in the file."""
         return [block for block in self.image.blocks if block.has_pages]
+
+    @cached_property
+    def blocks_by_path(self) -> dict[str, RamBlock]:
+        """The same by their paths."""
+        return {block.path: block for block in self.blocks}
+
+    @cached_property
+    def lengths(self) -> dict[bytes, int]:
+        """Length in bytes of each block by its name; the last one counts."""
+        return {block.idstr: block.used_length for block in self.image.blocks}
 
     def order_of(self, block: RamBlock) -> int:
         """When a loader comes to a block."""
@@ -215,8 +228,17 @@ class Survey:
 
     @cached_property
     def bitmaps(self) -> dict[int, PageBitmap | None]:
-        """Bitmap of each block by its index, None where it is not in the file."""
-        return {block.index: self.image.bitmap(block) for block in self.blocks}
+        """Bitmap of each block by its index, None where it is not in the file.
+
+        Of blocks beyond number that share their bits, as a hostile file has them, the rest is None.
+        """
+        known = {block.index: self.image.bitmap(block) for block in self.blocks}
+        read = _not_read_again(
+            (bitmap.offset, bitmap.offset + bitmap.length, index)
+            for index, bitmap in known.items()
+            if bitmap is not None
+        )
+        return {index: bitmap if index in read else None for index, bitmap in known.items()}
 
     @cached_property
     def present(self) -> dict[int, int]:
@@ -240,6 +262,12 @@ class Survey:
 
     def has_other_bits(self, block: RamBlock) -> bool:
         """Whether a block's bitmap was moved, and its usual place says something else."""
+        known = self._other_bits.get(block.index)
+        if known is None:
+            known = self._other_bits[block.index] = self._differs_from_usual(block)
+        return known
+
+    def _differs_from_usual(self, block: RamBlock) -> bool:
         usual, bitmap = self.usual_bitmap(block), self.bitmaps[block.index]
         if bitmap is None or block.bitmap_offset == usual:
             return False
@@ -248,15 +276,19 @@ class Survey:
             there = PageBitmap.of_block(self.image.source, other, bitmap.host_long)
         except FormatError:
             return True
-        return any(a != b for a, b in zip_longest(bitmap.runs(), there.runs()))
+        return not bitmap.same_pages(there)
 
     @cached_property
     def page_scans(self) -> dict[int, PageScan]:
         """What reading the pages of each block told, by its index (--deep)."""
+        read = _not_read_again(
+            (max(0, block.pages_offset), min(block.pages_stop, self.image.source.size), block.index)
+            for block in self.blocks
+        )
         return {
             block.index: scan_pages(self.image.source, block, bitmap)
             for block in self.blocks
-            if (bitmap := self.bitmaps[block.index]) is not None
+            if (bitmap := self.bitmaps[block.index]) is not None and block.index in read
         }
 
     @cached_property
@@ -275,6 +307,31 @@ class Survey:
         )
 
     @cached_property
+    def _owned(self) -> tuple[list[int], list[int]]:
+        """Starts and stops of the ranges that have an owner, joined where they touch."""
+        starts: list[int] = []
+        stops: list[int] = []
+        for region in self.regions:
+            if stops and region.start <= stops[-1]:
+                stops[-1] = max(stops[-1], region.stop)
+            else:
+                starts.append(region.start)
+                stops.append(region.stop)
+        return starts, stops
+
+    def unowned(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The parts of [start, stop) that no region owns."""
+        starts, stops = self._owned
+        number = bisect_right(stops, start)
+        while start < stop:
+            known = number < len(starts)
+            end = min(starts[number], stop) if known else stop
+            if end > start:
+                yield start, end
+            start = stops[number] if known else stop
+            number += 1
+
+    @cached_property
     def overlaps(self) -> list[tuple[Region, Region]]:
         """Pairs of regions that share bytes: each with the one that reaches furthest before it."""
         pairs = []
@@ -285,6 +342,21 @@ class Survey:
             if furthest is None or region.stop > furthest.stop:
                 furthest = region
         return pairs
+
+
+def _not_read_again(ranges: Iterable[tuple[int, int, int]]) -> set[int]:
+    """Of ranges (start, stop, index), the indices of those that are to be read.
+
+    In sound files none shares bytes with another; in hostile ones all may.
+    """
+    chosen = set()
+    again = furthest = 0
+    for start, stop, index in sorted(ranges):
+        again += max(0, min(stop, furthest) - start)
+        if again <= _READ_AGAIN:
+            chosen.add(index)
+        furthest = max(furthest, stop)
+    return chosen
 
 
 _NOTES = {

@@ -130,12 +130,11 @@ def _at_records(survey: Survey, report: Report, rules: Iterable[Rule]) -> None:
 
 
 def _add(report: Report, rule: Rule, found: Iterator[Found], order: int) -> None:
-    kept = sum(finding.rule.id == rule.id for finding in report.findings)
     for one in _readable(found):
-        if kept >= _KEPT:
-            report.unlisted[rule.id] = report.unlisted.get(rule.id, 0) + 1
+        unlisted = report.unlisted.get(rule.id, 0)
+        if unlisted or sum(kept.rule.id == rule.id for kept in report.findings) >= _KEPT:
+            report.unlisted[rule.id] = unlisted + 1
             continue
-        kept += 1
         report.findings.append(
             Finding(
                 rule,

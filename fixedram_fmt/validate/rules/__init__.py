@@ -11,6 +11,7 @@ __all__ = ["all_rules"]
 _MODULES = (
     "container",
     "stream",
+    "commands",
     "configuration",
     "ram",
     "blocklist",

@@ -269,12 +269,12 @@ def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """
     run = record.value
     stop = run.address + run.pages * survey.target_page_size
-    lengths = {block.idstr: block.used_length for block in survey.image.blocks}
-    if not survey.mapped and stop > lengths.get(run.block, 0):
+    length = survey.lengths.get(run.block, 0)
+    if not survey.mapped and stop > length:
         yield Found(
             "a page outside its block",
             record.offset,
             record.path,
             f"{shown(run.block)} up to {stop:#x}",
-            f"at most {lengths.get(run.block, 0):#x}",
+            f"at most {length:#x}",
         )

@@ -203,13 +203,8 @@ def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
 
 def _orphans(survey: Survey, start: int, stop: int) -> Iterator[int]:
     """Offsets in [start, stop) of bytes other than 0 that no region owns; one per stretch."""
-    at = start
-    for region in survey.regions:
-        if region.stop <= at or region.start >= stop:
-            continue
-        yield from _data(survey, at, min(region.start, stop))
-        at = max(at, region.stop)
-    yield from _data(survey, at, stop)
+    for low, high in survey.unowned(start, stop):
+        yield from _data(survey, low, high)
 
 
 def _data(survey: Survey, start: int, stop: int) -> Iterator[int]:
@@ -236,14 +231,15 @@ def padding_used(survey: Survey) -> Iterator[Found]:
     Fix: fixedram copy --align 1M writes it anew.
     """
     long_bytes = survey.image.host_long.host_long.size
-    for block in survey.blocks:
+    looked_at = 0
+    for block in sorted(survey.blocks, key=lambda one: one.bitmap_offset):
         start = block.bitmap_offset + block.bitmap_length(long_bytes)
         stop = min(block.pages_offset, start + _PADDING_LOOKED_AT)
         if block.bitmap_offset != survey.usual_bitmap(block) or (
             block.header_page_size != survey.target_page_size
         ):
             continue
-        for offset in _orphans(survey, start, stop):
+        for offset in _orphans(survey, max(start, looked_at), stop):
             yield Found(
                 "bytes in the padding",
                 offset,
@@ -252,3 +248,4 @@ def padding_used(survey: Survey) -> Iterator[Found]:
                 "zeros",
                 order=survey.order_of(block),
             )
+        looked_at = max(looked_at, stop)
