@@ -68,6 +68,18 @@ class ImageReport:
     bytes: dict[int, Bytes] = field(default_factory=dict)
     accepted: int = 0
     error: str = ""
+    #: Bytes of the file, and what it had to be unpacked from: offsets are those of what was in it.
+    size: int | None = None
+    compression: str | None = None
+
+    @property
+    def verdict_stands(self) -> bool:
+        """Whether the loader spoils the load by a finding that nobody has accepted or ignored."""
+        decided = self.verdict.decided_by if self.verdict else None
+        return decided is not None and any(
+            (one.rule.id, one.offset, one.path) == (decided.rule.id, decided.offset, decided.path)
+            for one in self.findings
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The report as `validate --json` has it."""
@@ -101,7 +113,9 @@ def ask(
     try:
         with Image.open(location, search=question.search, host_long=question.host_long) as image:
             report = validate(image, question.destination, deep=question.deep)
-            return _answer(location, question, report, wanted, image.source)
+            answer = _answer(location, question, report, wanted, image.source)
+            answer.size, answer.compression = image.source.size, image.container.compression
+            return answer
     except FormatError as error:
         return _answer(location, question, unopened(error), wanted, None)
     except FixedRamError as error:

@@ -125,3 +125,8 @@ class Selection:
         ]
         report.findings = [one for one in wanted if fingerprint(one) not in known]
         report.accepted = len(wanted) - len(report.findings)
+        report.unlisted = {
+            rule_id: number
+            for rule_id, number in report.unlisted.items()
+            if (self.select is None or rule_id in self.select) and rule_id not in self.ignore
+        }

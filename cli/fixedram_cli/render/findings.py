@@ -99,7 +99,9 @@ def _print_group(out: Console, report: ImageReport, findings: Sequence[Finding])
     head = Text(f"  {first.severity.value:<8}", style=_STYLES[first.severity])
     _line(out, head.append(f"{first.rule.id}  {first.rule.title}", style="bold not red"))
     for finding in findings[:_PLACES_SHOWN]:
-        for line in _place(finding, report.bytes.get(finding.offset or -1)):
+        for line in _place(
+            finding, report.bytes.get(-1 if finding.offset is None else finding.offset)
+        ):
             _line(out, line)
     hidden = len(findings) - _PLACES_SHOWN
     hidden = max(0, hidden) + report.unlisted.get(first.rule.id, 0)

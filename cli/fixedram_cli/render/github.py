@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.render.wording import STDIN, file_of, finding_text, verdict_text
-from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validate.report import ImageReport
 from fixedram_fmt.validate.rule import Severity
 
@@ -30,9 +29,10 @@ def annotations(reports: Sequence[ImageReport]) -> Iterator[str]:
             yield _command("error", report.path, "the image cannot be read", report.error)
             continue
         if report.verdict:
-            loads = report.verdict.outcome is Outcome.LOADS
             told = verdict_text(report.verdict)
-            yield _command("notice" if loads else "error", report.path, "verdict", told)
+            yield _command(
+                "error" if report.verdict_stands else "notice", report.path, "verdict", told
+            )
         for finding in report.findings:
             title = f"{finding.rule.id} {finding.rule.title}"
             command = _COMMANDS[finding.severity]

@@ -49,7 +49,8 @@ def _add_cases(suite: Element, report: ImageReport, fail_on: Severity | None) ->
         error.set("type", "unreadable")
         return
     if report.verdict:
-        _add_verdict(suite, report.verdict, fails=fail_on is not None)
+        fails = fail_on is not None and report.verdict_stands
+        _add_verdict(suite, report.verdict, fails=fails)
     # Severities of one rule's findings may differ: they are sorted by them, rules are not.
     by_rule = sorted(report.findings, key=lambda one: one.rule.id)
     for rule_id, findings in groupby(by_rule, key=lambda one: one.rule.id):

@@ -86,14 +86,14 @@ def _uri(location: str) -> str:
 def _artifacts(reports: Sequence[ImageReport]) -> list[dict[str, Any]]:
     """Each file once, however often it was looked at (PATH@OFFSET)."""
     artifacts = []
-    for uri, location in {_uri(report.path): report.path for report in reports}.items():
+    for uri, report in {_uri(report.path): report for report in reports}.items():
         artifact: dict[str, Any] = {
             "location": {"uri": uri},
-            "length": -1,
+            "length": -1 if report.size is None or report.compression else report.size,
             "roles": ["analysisTarget"],
             "mimeType": "application/octet-stream",
         }
-        if location == STDIN:
+        if report.path == STDIN:
             artifact["description"] = {"text": "standard input"}
         artifacts.append(artifact)
     return artifacts
@@ -162,7 +162,8 @@ def _plain(text: str) -> str:
 def _location(report: ImageReport, finding: Finding, places: Mapping[str, int]) -> dict[str, Any]:
     physical: dict[str, Any] = {"artifactLocation": _artifact_location(report, places)}
     offset = finding.offset
-    if offset is not None and 0 <= offset < _OFFSET_CEILING:
+    # Where the file is packed, no place in it is that of the finding.
+    if offset is not None and 0 <= offset < _OFFSET_CEILING and not report.compression:
         # GitHub shows nothing that has no line; the bytes are independent of it.
         physical["region"] = {"startLine": 1, "byteOffset": offset, "byteLength": 1}
         around = report.bytes.get(offset)
