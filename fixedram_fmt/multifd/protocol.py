@@ -113,6 +113,8 @@ class Protocol(Generic[J]):
 
     def hand_out(self, job: J) -> Generator[Step[J], None, None]:
         """Give a job to the first idle channel; raises the error of a channel that failed."""
+        # Asked again after an error, main would wait for a last will that it has had.
+        self._raise_error()
         yield Wait(self.idle)
         self._raise_error()
         channel = next(channel for channel in self.channels if not channel.pending_job)

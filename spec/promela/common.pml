@@ -1,11 +1,11 @@
 /*
- * What the three models of the receive channels share: their sizes, QEMU's semaphores, the fields of
- * a channel, and the books that are kept about the jobs.  README.md says how to run them.
+ * What the three models of the receive channels share: their sizes, QEMU's semaphores, the fields
+ * of a channel, and the books that are kept about the jobs.  ../README.md says how to run them.
  *
  * Upstream: migration/multifd.c, migration/multifd.h.  Names are QEMU's where QEMU has one.
  *
- * Promela's memory is sequentially consistent.  QEMU's acquire and release pairs around pending_job
- * and a mutex or semaphore elsewhere must provide that; the models don't show whether they do.
+ * Promela's memory is sequentially consistent.  In QEMU that takes acquire and release around
+ * pending_job, elsewhere a lock; whether they are right is nothing that the models can show.
  */
 
 #ifndef CHANNELS

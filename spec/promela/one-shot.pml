@@ -1,16 +1,17 @@
 /*
  * The receive channels in version 4 of the fixed-ram series: a channel quits at the first sync.
  *
- * Each channel has a semaphore sem, a flag pending_job and a semaphore sem_sync of its own.  A channel
- * that wakes without a job leaves its loop, and posts its sem_sync on the way out; sync_main waits
- * for just that.  So a second sync waits for threads that are gone: SYNCS=2 must fail.
+ * Each channel has a semaphore sem, a flag pending_job and a semaphore sem_sync of its own.  A
+ * channel that wakes without a job leaves its loop, and posts its sem_sync on the way out;
+ * sync_main waits for just that.  So a second sync waits for threads that are gone: SYNCS=2 must
+ * fail.
  *
  * With multifd_flush_after_each_section on, that version wrote no MULTIFD_FLUSH and ignored EOS: no
  * sync at all.  NO_SYNC is that case and must fail: a channel can still be reading when the load
  * counts as done, and a job can be left undone altogether.
  *
- * DYING=1 must fail, though nothing hangs: a channel that dies posts its sem_sync before it says that
- * it failed, so sync_main can return as if all were well.
+ * DYING=1 must fail, though nothing hangs: a channel that dies posts its sem_sync before it says
+ * that it failed, so sync_main can return as if all were well.
  */
 
 #ifdef NO_SYNC
@@ -67,7 +68,7 @@ proctype multifd_recv_thread(byte id)
     params[id].ended = true
 }
 
-/* multifd_recv(): looks round after round for a channel without a job, and gives it the next one. */
+/* multifd_recv(): looks round after round for a channel without a job, to give it the next one. */
 inline multifd_recv()
 {
     do

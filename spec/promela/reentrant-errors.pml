@@ -2,8 +2,8 @@
  * The re-entrant sync made safe against channels that die: what this project's loader does.
  *
  * Three things are not as in reentrant.pml.
- *  - A counting semaphore idle, at first the number of channels: a channel posts it when it has done
- *    its job, and hand_out waits for it instead of looking round after round.
+ *  - A counting semaphore idle, at first the number of channels: a channel posts it when it has
+ *    done its job, and hand_out waits for it instead of looking round after round.
  *  - A channel that dies has a last will: it records the error, then posts both idle and sem_sync,
  *    so that whoever waits for it wakes, and after the wait finds the error.
  *  - close() alone sets exiting, and joins every channel, also those that died.

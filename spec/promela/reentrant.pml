@@ -1,5 +1,5 @@
 /*
- * The receive channels as proposed in the review of version 4, and as merged: syncs can be repeated.
+ * The receive channels as proposed in the review of version 4, and as merged: syncs may repeat.
  *
  * There is one sem_sync for all.  sync_main posts the sem of every channel without giving it a job,
  * then waits sem_sync once for each channel; a channel that wakes without a job posts sem_sync and
@@ -64,7 +64,7 @@ proctype multifd_recv_thread(byte id)
     params[id].ended = true
 }
 
-/* multifd_recv(): looks round after round for a channel without a job, and gives it the next one. */
+/* multifd_recv(): looks round after round for a channel without a job, to give it the next one. */
 inline multifd_recv()
 {
     do

@@ -62,6 +62,13 @@ class Machine:
                         raise ViolationError(f"a sync came back with jobs undone: {self.done}")
         except JobFailedError as error:
             self.error = error
+            # Whoever asks again is told again, and does not wait.
+            for again in (self.protocol.hand_out(-1), self.protocol.sync_main()):
+                try:
+                    yield from again
+                except JobFailedError:
+                    continue
+                raise ViolationError("an error was forgotten") from error
         yield from self.protocol.close()
         self.closed = True
 
