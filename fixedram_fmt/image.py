@@ -6,6 +6,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from fixedram_fmt.bitmap import HostLong, PageBitmap
+from fixedram_fmt.closing import Closing
 from fixedram_fmt.container import Container, locate_stream, split_location
 from fixedram_fmt.dialect import ORDINARY
 from fixedram_fmt.errors import FixedRamError, FormatError
@@ -19,7 +20,6 @@ from fixedram_fmt.stream import StreamWalker
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
     from fixedram_fmt.blocks import Note, RamBlock, Section
@@ -43,7 +43,7 @@ def open_source(location: str | os.PathLike[str], stdin: IO[bytes] | None = None
     return Source.open(location)
 
 
-class Image:
+class Image(Closing):
     """A migration image, opened: headers read, bitmaps and pages left where they are.
 
     Opening reads headers and the device description only; presence is read when a bitmap is asked
@@ -108,17 +108,6 @@ class Image:
         """Give back the files; the facts that were read stay."""
         for source in self._opened:
             source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def records(self) -> Iterator[Record[Any]]:
         """Walk the stream again, record by record; ends with the FormatError of stopped, if any."""

@@ -11,11 +11,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from fixedram_fmt.closing import Closing
 from fixedram_fmt.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["READ_CEILING", "Extent", "Source"]
@@ -35,7 +35,7 @@ class Extent(NamedTuple):
     data: bool
 
 
-class Source:
+class Source(Closing):
     """Random access to the bytes of one file.
 
     Whoever makes it closes it (it is a context manager).  All offsets and lengths are in bytes.
@@ -92,17 +92,6 @@ class Source:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._buffer, self.size = -1, None, 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def fd(self) -> int:

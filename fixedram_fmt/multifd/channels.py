@@ -6,11 +6,11 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from fixedram_fmt.closing import Closing
 from fixedram_fmt.multifd.protocol import Post, Protocol, Run, Semaphore, Step, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["Channels"]
@@ -18,7 +18,7 @@ __all__ = ["Channels"]
 J = TypeVar("J")
 
 
-class Channels(Generic[J]):
+class Channels(Closing, Generic[J]):
     """Threads that do jobs; a context manager, which leaves no thread behind.
 
     act does one job, in the thread of a channel, and may raise: that is raised by the next
@@ -64,14 +64,6 @@ class Channels(Generic[J]):
             self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def hand_out(self, job: J) -> None:
         """Give job to the first idle channel, when there is one; raises a channel's error."""

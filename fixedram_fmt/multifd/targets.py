@@ -7,12 +7,11 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.closing import Closing
 from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.build.output import Output
@@ -99,7 +98,7 @@ class Buffers:
         self._source.read_into(offset, self.views[block.index][start : start + length])
 
 
-class Memory(Buffers):
+class Memory(Closing, Buffers):
     """Fresh memory for every block, given back when the context ends; direct reads it directly."""
 
     def __init__(self, image: Image, *, direct: bool = False) -> None:
@@ -154,17 +153,6 @@ class Memory(Buffers):
             self._maps.pop()
         if self._direct is not None:
             self._direct.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Files:
