@@ -26,11 +26,14 @@ def destination(
     """
     import sys
 
+    from fixedram_cli.render.terminal import warn
     from fixedram_fmt.image import Image
     from fixedram_fmt.validate.destination import Destination
 
     with Image.open(image, search=search) as opened:
         document = Destination.of_image(opened).as_dict()
+        if not opened.complete:
+            warn(f"{image} cannot be read to its end: what comes behind that is missing here")
     as_json = json_ or output is OutputFormat.JSON or (out is not None and out.suffix == ".json")
     text = json.dumps(document, indent=2) + "\n" if as_json else "".join(_toml(document))
     if out is None:
@@ -43,16 +46,25 @@ def destination(
 
 
 def _toml(document: Mapping[str, Any]) -> Iterator[str]:
-    """Plain values first, then the tables; JSON's strings and lists are TOML's too."""
+    """Plain values first, then the tables."""
     for name, value in document.items():
         if not isinstance(value, dict):
-            yield f"{name} = {json.dumps(value)}\n"
+            yield f"{name} = {_value(value)}\n"
     for name, value in document.items():
         if isinstance(value, dict):
             yield f"\n[{name}]\n"
             for key, inner in value.items():
-                yield f"{_key(key)} = {json.dumps(inner)}\n"
+                yield f"{_value(key)} = {_value(inner)}\n"
 
 
-def _key(name: str) -> str:
-    return json.dumps(name)
+def _value(value: Any) -> str:
+    """A text, a number or a list of them; JSON's escapes are not all TOML's."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if not isinstance(value, str):
+        return str(value)
+    told = (
+        char if " " <= char <= "~" and char not in '"\\' else f"\\U{ord(char):08X}"
+        for char in value
+    )
+    return f'"{"".join(told)}"'

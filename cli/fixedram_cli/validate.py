@@ -109,6 +109,7 @@ def validate(
     """
     from dataclasses import replace
 
+    _keep([*images, *filter(None, [like])], [out, write_baseline])
     question = replace(
         _question(loader, multifd, byte_order),
         property_on=flush,
@@ -133,6 +134,20 @@ def validate(
     raise typer.Exit(_exit_code(reports, threshold))
 
 
+def _keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
+    """Refuse to write a report over an image."""
+    from contextlib import suppress
+
+    from fixedram_fmt.container import split_location
+    from fixedram_fmt.errors import FixedRamError
+
+    for image in images:
+        for target in filter(None, targets):
+            with suppress(OSError, ValueError, FixedRamError):
+                if target.samefile(split_location(image)[0]):
+                    raise typer.BadParameter(f"{str(target)!r} is an image, and is kept")
+
+
 def _question(loader: str | None, multifd: bool | None, byte_order: StrEnum | None) -> Question:
     from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.loaders import DEFAULT_LOADER, LOADERS
@@ -149,12 +164,17 @@ def _question(loader: str | None, multifd: bool | None, byte_order: StrEnum | No
 
 def _destination(file: Path | None, like: str | None) -> Destination | None:
     from fixedram_fmt.image import Image
-    from fixedram_fmt.validate.destination import Destination, load_destination
+    from fixedram_fmt.validate.destination import Destination, DestinationError, load_destination
 
     if file and like:
         raise typer.BadParameter("give --destination or --like, not both")
     if like:
         with Image.open(like) as image:
+            if not image.complete:
+                raise DestinationError(
+                    f"{like!r} cannot be read to its end, and tells only a part of the destination",
+                    hint="fixedram validate says what is wrong with it",
+                )
             return Destination.of_image(image)
     return load_destination(file) if file else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
@@ -11,7 +12,7 @@ from fixedram_fmt.closing import Closing
 from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Buffer, Mapping, Sequence  # type: ignore[attr-defined]
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.build.output import Output
@@ -69,15 +70,26 @@ class DirectSource:
         self._fd = -1
 
 
-class Buffers:
+class _Views:
+    """Memory by the index of its block, which channels read right into."""
+
+    def __init__(self, source: Source | DirectSource) -> None:
+        self._source = source
+        self.views: dict[int, memoryview] = {}
+
+    def fill(self, block: RamBlock, start: int, length: int, offset: int) -> None:
+        """Read right into the memory."""
+        self._source.read_into(offset, self.views[block.index][start : start + length])
+
+
+class Buffers(_Views):
     """Memory of the caller's: a writable buffer for each block, by its name.
 
-    A buffer may be longer than the block, not shorter.
+    A buffer may be longer than the block, not shorter.  Blocks of one name share it, as in QEMU.
     """
 
-    def __init__(self, image: Image, buffers: Mapping[str, memoryview]) -> None:
-        self._source: Source | DirectSource = image.source
-        self.views: dict[int, memoryview] = {}
+    def __init__(self, image: Image, buffers: Mapping[str, Buffer]) -> None:
+        super().__init__(image.source)
         for block in image.blocks:
             if block.name not in buffers:
                 if block.ignored:
@@ -93,66 +105,58 @@ class Buffers:
                 )
             self.views[block.index] = view
 
-    def fill(self, block: RamBlock, start: int, length: int, offset: int) -> None:
-        """Read right into the caller's memory."""
-        self._source.read_into(offset, self.views[block.index][start : start + length])
 
+class Memory(Closing, _Views):
+    """Fresh memory for every block with pages, given back when the context ends.
 
-class Memory(Closing, Buffers):
-    """Fresh memory for every block, given back when the context ends; direct reads it directly."""
+    direct reads past the page cache, where that works.
+    """
 
     def __init__(self, image: Image, *, direct: bool = False) -> None:
-        self._maps: list[mmap.mmap] = []
         self._direct = DirectSource(image.source) if direct else None
-        named: dict[str, memoryview] = {}
+        super().__init__(self._direct or image.source)
         try:
             for block in image.blocks:
-                if block.has_pages and block.used_length and block.name not in named:
-                    named[block.name] = self._fresh(image, block)
-                else:
-                    named.setdefault(block.name, memoryview(bytearray()))
-            super().__init__(image, named)
+                if block.has_pages and block.used_length:
+                    self.views[block.index] = _fresh(image, block)
         except BaseException:
-            named.clear()
             self.close()
             raise
-        if self._direct is not None:
-            self._source = self._direct
 
     @property
     def note(self) -> str:
         """Why memory was not read as asked, empty where it was."""
         return self._direct.note if self._direct else ""
 
-    def _fresh(self, image: Image, block: RamBlock) -> memoryview:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
-        try:
-            memory = mmap.mmap(-1, block.used_length, flags=flags)
-        except (OSError, ValueError, OverflowError) as error:
-            raise LoadError(
-                f"no memory for the block: {error}",
-                path=block.path,
-                found=f"{block.used_length} bytes",
-                hint="load into files with -o",
-            ) from error
-        self._maps.append(memory)
-        bitmap = image.bitmap(block)
+    def close(self) -> None:
+        """Give all memory back; views of it must be gone."""
+        while self.views:
+            self.views.popitem()[1].release()
+        if self._direct is not None:
+            self._direct.close()
+
+
+def _fresh(image: Image, block: RamBlock) -> memoryview:
+    """Zeros for a block, which take room once they are written to; freed with the last view."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+    try:
+        memory = mmap.mmap(-1, block.used_length, flags=flags)
+    except (OSError, ValueError, OverflowError) as error:
+        raise LoadError(
+            f"no memory for the block: {error}",
+            path=block.path,
+            found=f"{block.used_length} bytes",
+            hint="load into files with -o",
+        ) from error
+    bitmap = image.bitmap(block)
+    # A kernel without huge pages, or one that has had enough of so many ranges, says no.
+    with contextlib.suppress(OSError):
         for run in bitmap.runs() if bitmap is not None else ():
             first = -(-run.start * block.page_size // _HUGE_PAGE) * _HUGE_PAGE
             last = run.stop * block.page_size // _HUGE_PAGE * _HUGE_PAGE
             if run.present and last > first:
                 memory.madvise(mmap.MADV_HUGEPAGE, first, last - first)
-        return memoryview(memory)
-
-    def close(self) -> None:
-        """Give all memory back; views of it must be gone."""
-        for view in getattr(self, "views", {}).values():
-            view.release()
-        self.views = {}
-        while self._maps:
-            self._maps.pop()
-        if self._direct is not None:
-            self._direct.close()
+    return memoryview(memory)
 
 
 class Files:

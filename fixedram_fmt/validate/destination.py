@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.units import parse_size
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = ["Destination", "DestinationError", "load_destination"]
 
 #: VMSTATE_INSTANCE_ID_ANY is the alias of every device that has no other (find_se()).
 _ANY_INSTANCE = 0xFFFFFFFF
+#: Offsets in files are signed numbers of 64 bits.
+_LENGTH_CEILING = 1 << 63
 
 
 class DestinationError(FixedRamError):
@@ -92,11 +95,24 @@ def load_destination(path: str | Path) -> Destination:
 
             document = tomllib.loads(text)
         destination = msgspec.convert(document, Destination)
-        _ = destination.block_lengths
+        _check(destination)
     except (OSError, ValueError, RecursionError) as error:
-        # msgspec.ValidationError is a ValueError and names the field.
+        # msgspec.ValidationError is a ValueError and names the field; so is what cannot be encoded.
         raise DestinationError(
             f"{str(path)!r} is no description of a destination: {error}",
             hint="fixedram destination IMAGE -o FILE makes one",
         ) from error
     return destination
+
+
+def _check(destination: Destination) -> None:
+    """ValueError for what no VM has."""
+    size = destination.target_page_size
+    if size is not None and not is_page_size(size):
+        raise ValueError(f"target_page_size: no target has pages of {size} bytes")
+    for name, length in (destination.block_lengths or {}).items():
+        if not 0 <= length < _LENGTH_CEILING:
+            raise ValueError(f"blocks: {name!r} cannot be so long")
+    names = (destination.machine or "", *(destination.blocks or ()), *(destination.sections or ()))
+    for name in names:
+        name.encode()

@@ -18,6 +18,7 @@ from fixedram_fmt.schema.stream import MigCmd
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.loaders import Loader
     from fixedram_fmt.validate.rule import Finding
     from fixedram_fmt.validate.survey import Survey
@@ -94,63 +95,65 @@ def _talking_command(case: Case) -> Effect | None:
     return _refuses(message) if message else None
 
 
+def _block_of(case: Case) -> RamBlock | None:
+    """The block that a finding is about."""
+    if case.survey is None:
+        return None
+    return case.survey.blocks_by_path.get(case.finding.path.removesuffix("/header"))
+
+
 def _smaller_pages(case: Case) -> Effect | None:
     """A longer bitmap than there is: what follows it counts as pages past the block's end."""
-    survey, finding = case.survey, case.finding
+    survey, block = case.survey, _block_of(case)
     if case.loader.major >= 11 or survey is None:
         return _refuses(_PAGE_SIZE)
-    size = survey.target_page_size
-    for block in survey.blocks:
-        if finding.path != f"{block.path}/header" or not block.header_page_size:
-            continue
-        bits = block.used_length // block.header_page_size
-        try:
-            bitmap = PageBitmap(survey.image.source, block.bitmap_offset, bits)
-        except FormatError:
-            return _refuses("Error reading dirty bitmap")
-        if bitmap.count(block.used_length // size):
-            return _refuses("page outside of ramblock range")
+    if block is None or not block.header_page_size:
+        return None
+    bits = block.used_length // block.header_page_size
+    try:
+        bitmap = PageBitmap(survey.image.source, block.bitmap_offset, bits)
+    except FormatError:
+        return _refuses("Error reading dirty bitmap")
+    if bitmap.count(block.used_length // survey.target_page_size):
+        return _refuses("page outside of ramblock range")
     return None
 
 
 def _larger_pages(case: Case) -> Effect | None:
     """A bitmap that is read too short: the pages whose bits lie behind its end are left out."""
-    survey, finding = case.survey, case.finding
+    survey, block = case.survey, _block_of(case)
     if case.loader.major >= 11 or survey is None:
         return _refuses(_PAGE_SIZE)
-    for block in survey.blocks:
-        if finding.path == f"{block.path}/header" and block.header_page_size:
-            pages = block.used_length // survey.target_page_size
-            read = block.used_length // block.header_page_size
-            try:
-                bitmap = PageBitmap(survey.image.source, block.bitmap_offset, pages)
-            except FormatError:
-                break
-            if not bitmap.count(read):
+    if block is not None and block.header_page_size:
+        pages = block.used_length // survey.target_page_size
+        read = block.used_length // block.header_page_size
+        try:
+            if not PageBitmap(survey.image.source, block.bitmap_offset, pages).count(read):
                 return None
+        except FormatError:
+            pass
     return _wrong("a part of the memory is left out")
 
 
 def _longer_block(case: Case) -> Effect | None:
     """Pages past the destination's end are refused, if any is present."""
-    survey = case.survey
-    lengths = (survey.destination.block_lengths if survey and survey.destination else None) or {}
-    for block in survey.blocks if survey else ():
-        bitmap = survey.bitmaps[block.index] if survey else None
-        length = lengths.get(block.name, block.used_length)
-        if bitmap and block.path == case.finding.path and bitmap.count(length // block.page_size):
-            return _refuses("page outside of ramblock range")
+    survey, block = case.survey, _block_of(case)
+    bitmap = survey.bitmaps[block.index] if survey and block else None
+    if survey is None or block is None or bitmap is None:
+        return None
+    lengths = (survey.destination.block_lengths if survey.destination else None) or {}
+    length = lengths.get(block.name, block.used_length)
+    if bitmap.count(length // block.page_size):
+        return _refuses("page outside of ramblock range")
     return None
 
 
 def _overlap(case: Case) -> Effect | None:
     """Bytes that belong to another spoil the memory, unless they happen to say the same."""
-    survey = case.survey
-    for block in survey.blocks if survey else ():
-        if survey and block.path == case.finding.path:
-            moved = block.bitmap_offset != survey.usual_bitmap(block)
-            if moved and not survey.has_other_bits(block):
-                return None
+    survey, block = case.survey, _block_of(case)
+    moved = survey and block and block.bitmap_offset != survey.usual_bitmap(block)
+    if survey and block and moved and not survey.has_other_bits(block):
+        return None
     return _wrong("bytes of one region are loaded as another's")
 
 

@@ -56,7 +56,7 @@ class Found:
     """What a rule saw, and where: offset in bytes in the file, None for what has no place in it.
 
     order is when a loader comes across it: the number of the record it is at; None is where the
-    walk stands.
+    walk stands.  conditional: no fault, but some loaders are not made for it.
     """
 
     message: str
@@ -65,6 +65,7 @@ class Found:
     found: str = ""
     expected: str = ""
     order: int | None = None
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fixedram_fmt.container import split_location
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.schema.base import text
 from fixedram_fmt.validate.rule import AREAS
 from fixedram_fmt.validate.rules import all_rules
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Baseline", "Selection", "SelectionError", "fingerprint", "load_baseline", "rule_ids"]
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|[\d,]*\d")
+
+
+#: Of the form of a baseline.
+_VERSION = 1
 
 
 class SelectionError(FixedRamError):
@@ -55,6 +62,15 @@ def fingerprint(finding: Finding) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
+def _image_name(location: str) -> str:
+    """Name of the file at PATH or PATH@OFFSET, without its folder; what is no UTF-8 as \\xNN."""
+    try:
+        path, _ = split_location(location)
+    except FixedRamError:
+        path = location
+    return text(os.fsencode(PurePath(path).name))
+
+
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """One accepted finding; image is the file's name without its folder."""
 
@@ -68,14 +84,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """Findings that are known and accepted."""
 
     accepted: list[Accepted]
-    version: int = 1
+    version: int = _VERSION
 
     @classmethod
     def of(cls, reports: Iterable[ImageReport]) -> Baseline:
         """Everything that reports tell."""
         accepted = {
             Accepted(
-                image=PurePath(report.path).name,
+                image=_image_name(report.path),
                 rule=finding.rule.id,
                 path=finding.path,
                 fingerprint=fingerprint(finding),
@@ -94,11 +110,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 def load_baseline(path: str | Path) -> Baseline:
     """The baseline in a file; SelectionError if it is none."""
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Baseline)
+        baseline = msgspec.json.decode(Path(path).read_bytes(), type=Baseline)
+        if baseline.version != _VERSION:
+            raise ValueError(f"version {baseline.version} is unknown")
     except (OSError, ValueError) as error:
         raise SelectionError(
             f"{str(path)!r} is no baseline: {error}", hint="--write-baseline makes one"
         ) from error
+    return baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +130,7 @@ class Selection:
 
     def narrow(self, report: ImageReport) -> None:
         """Leave in report what is wanted; the verdict stays, it is the loader's."""
-        name = PurePath(report.path).name
+        name = _image_name(report.path)
         known = {
             one.fingerprint
             for one in (self.baseline.accepted if self.baseline else ())

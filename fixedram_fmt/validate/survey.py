@@ -34,6 +34,7 @@ SECTION_HEADERS = (
 _KEPT = 1000
 #: Bytes that are read although another block has the same: more than any damage leads to.
 _READ_AGAIN = 1 << 28
+_STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ class Survey:
             there = PageBitmap.of_block(self.image.source, other, bitmap.host_long)
         except FormatError:
             return True
-        return not bitmap.same_pages(there)
+        return not _same_pages(bitmap, there)
 
     @cached_property
     def page_scans(self) -> dict[int, PageScan]:
@@ -342,6 +343,22 @@ class Survey:
             if furthest is None or region.stop > furthest.stop:
                 furthest = region
         return pairs
+
+
+def _same_pages(one: PageBitmap, other: PageBitmap) -> bool:
+    """Whether two bitmaps of one file and length call the same pages present."""
+    last = max(0, one.length - one.host_long.size)
+    for here, there in ((one, other), (other, one)):
+        # Where neither has data both are zero.
+        for extent in here.source.extents(here.offset, here.offset + last):
+            steps = range(extent.start, extent.stop, _STEP) if extent.data else ()
+            for start in steps:
+                length = min(_STEP, extent.stop - start)
+                data = there.source.read_exact(start - here.offset + there.offset, length)
+                if here.source.read_exact(start, length) != data:
+                    return False
+    # In the last long there may be bits past the last page.
+    return bool((one.flags(last * 8, one.pages) == other.flags(last * 8, one.pages)).all())
 
 
 def _not_read_again(ranges: Iterable[tuple[int, int, int]]) -> set[int]:

@@ -48,16 +48,20 @@ def _when(finding: Finding) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Report:
-    """What is wrong with an image; unlisted counts what was found beyond the ceiling, by rule."""
+    """What is wrong with an image; unlisted counts what was found beyond the ceiling, by rule.
+
+    conditional is what is right as it is, but not for every loader; told of those alone.
+    """
 
     survey: Survey | None
     findings: list[Finding] = field(default_factory=list)
+    conditional: list[Finding] = field(default_factory=list)
     unlisted: dict[str, int] = field(default_factory=dict)
 
     def verdict(self, loader: Loader, *, multifd: bool, property_on: bool = False) -> Verdict:
         """What loader does: the first finding in its way that stops it, or spoils the memory."""
         wrong: Verdict | None = None
-        for finding in sorted(self.findings, key=_when):
+        for finding in sorted((*self.findings, *self.conditional), key=_when):
             case = Case(self.survey, finding, loader, multifd, property_on)
             effect = effect_of(case)
             if effect is None:
@@ -82,11 +86,13 @@ class Report:
 
         That is so whatever the rule says: who asks about a loader wants to load the image.
         """
-        judged = []
-        for finding in self.findings:
-            spoils = effect_of(Case(self.survey, finding, loader, multifd, property_on))
-            severity = Severity.ERROR if spoils else finding.severity
-            judged.append(replace(finding, severity=severity))
+
+        def spoils(finding: Finding) -> bool:
+            case = Case(self.survey, finding, loader, multifd, property_on)
+            return effect_of(case) is not None
+
+        asked = (*self.findings, *filter(spoils, self.conditional))
+        judged = [replace(one, severity=Severity.ERROR) if spoils(one) else one for one in asked]
         return sorted(judged, key=lambda one: (one.severity.rank, one.order, one.rule.id))
 
 
@@ -131,11 +137,12 @@ def _at_records(survey: Survey, report: Report, rules: Iterable[Rule]) -> None:
 
 def _add(report: Report, rule: Rule, found: Iterator[Found], order: int) -> None:
     for one in _readable(found):
-        unlisted = report.unlisted.get(rule.id, 0)
-        if unlisted or sum(kept.rule.id == rule.id for kept in report.findings) >= _KEPT:
-            report.unlisted[rule.id] = unlisted + 1
+        told = report.conditional if one.conditional else report.findings
+        if rule.id in report.unlisted or sum(kept.rule.id == rule.id for kept in told) >= _KEPT:
+            if not one.conditional:
+                report.unlisted[rule.id] = report.unlisted.get(rule.id, 0) + 1
             continue
-        report.findings.append(
+        told.append(
             Finding(
                 rule,
                 rule.severity,

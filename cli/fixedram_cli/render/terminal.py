@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["bar", "console", "count", "shade", "visible", "warn"]
+__all__ = ["bar", "console", "count", "shade", "unicode_terminal", "visible", "warn"]
 
 _SHADES = {True: "·░▒▓█", False: ".-+x#"}
 
@@ -49,13 +49,14 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def _unicode() -> bool:
+def unicode_terminal() -> bool:
+    """Whether stdout can show more than ASCII."""
     return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")
 
 
 def shade(part: int, whole: int) -> str:
     """One cell of a page map: nothing, then three steps, then all."""
-    shades = _SHADES[_unicode()]
+    shades = _SHADES[unicode_terminal()]
     if not part:
         return shades[0]
     return shades[4] if part == whole else shades[1 + min(2, 3 * part // whole)]

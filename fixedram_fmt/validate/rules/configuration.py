@@ -206,7 +206,7 @@ def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         yield Found("named before", record.offset, record.path, shown(name), "each name once")
 
 
-@at_records("G08", Severity.ERROR, "FORMAT 5", Kind.CAPABILITY)
+@at_records("G08", Severity.WARNING, "FORMAT 5", Kind.CAPABILITY)
 def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The image names the capability of a dialect that was never released.
 

@@ -38,15 +38,16 @@ def flush_in_mapped_ram(survey: Survey) -> Iterator[Found]:
 
 @over_image("Y02", Severity.NOTE, _SYNC)
 def no_flush(survey: Survey) -> Iterator[Found]:
-    """A fixed-ram image has no MULTIFD_FLUSH.
+    """No MULTIFD_FLUSH makes a receiver of the review wait for its channels.
 
-    It was saved without multifd, or with multifd_flush_after_each_section on. A receiver of review
-    version 4 that loads it with channels never waits for them: cleanup can run before they have
-    finished their I/O.
+    A fixed-ram image without it was saved without multifd, or with
+    multifd_flush_after_each_section on; in mapped-ram images there is never one. A receiver of
+    review version 4 that loads it with channels never waits for them: cleanup can run before they
+    have finished their I/O.
 
     Fix: load it without multifd, or with a receiver that syncs at the end of each section.
     """
-    if survey.image.dialect == _REVIEW and not survey.flushes and survey.last_eos:
+    if survey.mapped and not survey.flushes and survey.last_eos:
         eos, order = survey.last_eos
         yield Found(
             "nothing makes a receiver wait for its channels",
@@ -55,6 +56,7 @@ def no_flush(survey: Survey) -> Iterator[Found]:
             "EOS alone",
             "MULTIFD_FLUSH before the last EOS",
             order=order,
+            conditional=survey.image.dialect != _REVIEW,
         )
 
 
@@ -66,16 +68,16 @@ def flush_again(survey: Survey) -> Iterator[Found]:
 
     Fix: keep only the one before the last EOS.
     """
-    if survey.image.dialect == _REVIEW:
-        for flush in survey.flushes[1:]:
-            yield Found(
-                "a second sync",
-                flush.record.offset,
-                flush.record.path,
-                "MULTIFD_FLUSH again",
-                "one before the last EOS",
-                order=flush.order,
-            )
+    for flush in survey.flushes[1:] if survey.mapped else ():
+        yield Found(
+            "a second sync",
+            flush.record.offset,
+            flush.record.path,
+            "MULTIFD_FLUSH again",
+            "one before the last EOS",
+            order=flush.order,
+            conditional=survey.image.dialect != _REVIEW,
+        )
 
 
 @over_image("Y04", Severity.WARNING, _SYNC)
