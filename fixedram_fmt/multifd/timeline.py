@@ -176,6 +176,7 @@ class _Main:
         self._handed_out_in = -1
         self._late: Event | None = None
         self._over = False
+        self._syncs = 0
 
     def run(self) -> None:
         blocks = iter(self._image.blocks)
@@ -243,7 +244,8 @@ class _Main:
 
     def _sync(self, event: Event) -> None:
         event.action = "sync"
-        if self._line.syncs > 1 and not self._line.loader.syncs_again:
+        self._syncs += 1
+        if self._syncs > 1 and not self._line.loader.syncs_again:
             message = (
                 "the channels quit at the first sync and never post sem_sync again:"
                 " main waits for ever"
@@ -268,9 +270,10 @@ class _Main:
             )
             self._line.hazards.append(Hazard("cleanup-before-io", message))
         elif self._late is not None:
+            where = self._late.section.upper()
             message = (
-                f"the jobs of START are only waited for in {self._late.section.upper()}: sections that"
-                " carry nothing decide whether memory is complete"
+                f"the jobs of START are only waited for in {where}: sections that carry nothing"
+                " decide whether memory is complete"
             )
             hazard = Hazard("sync-depends-on-later-section", message, self._late.offset)
             self._line.hazards.append(hazard)

@@ -120,6 +120,11 @@ _ASCII = _Signs("#", "|", "=", ">", "x")
 _ENDS = {"flush-refused": "refused", "second-sync-hangs": "hangs"}
 
 
+def _ends(line: Timeline) -> dict[int | None, str]:
+    """At which record the load ends badly, and how."""
+    return {hazard.offset: _ENDS[hazard.kind] for hazard in line.hazards if hazard.kind in _ENDS}
+
+
 def _line(out: Console, text: Text) -> None:
     out.print(text, soft_wrap=True)
 
@@ -146,11 +151,13 @@ def print_chart(out: Console, line: Timeline, path: str) -> None:
     channels = "  ".join(f"ch{number}" for number in range(lanes))
     more = f"  +{line.channels - lanes}" if line.channels > lanes else ""
     _line(out, Text(head + channels + more, style="dim"))
-    busy = False
+    busy, ends = False, _ends(line)
     for calls in _alike(line.calls):
         for event in calls[0].events:
             for text in _event_lines(event, calls, signs, lanes, busy=busy):
                 _line(out, text)
+            if event.offset in ends:
+                _line(out, Text(f"{'':42}{signs.cross} {ends[event.offset]}", style="bold red"))
             busy = (busy or event.jobs > 0) and event.action != "sync"
     _line(out, Text())
     for text in _verdict(line, signs):
@@ -251,7 +258,7 @@ def print_comparison(out: Console, lines: Sequence[Timeline], path: str) -> None
 
 def _cells(line: Timeline) -> Iterator[str]:
     """A word for each record: what the loader does there, or how it ends."""
-    ends = {hazard.offset: _ENDS[hazard.kind] for hazard in line.hazards if hazard.kind in _ENDS}
+    ends = _ends(line)
     for event in line.events:
         if not event.reached:
             yield ""
