@@ -34,3 +34,14 @@ title "A real QEMU loads it, with multifd."
 step "Review version 4 of fixed-ram sent one MULTIFD_FLUSH at the end, unless the property was on." \
     synth -o "$made/v4.img" --dialect fixed-ram-v4 --multifd --block pc.ram=1M
 step "Here it is." dump "$made/v4.img" --kind multifd_flush --bytes
+step "The same sender with the property on." synth -o "$made/v4-on.img" --dialect fixed-ram-v4 \
+    --multifd --multifd-flush-after-each-section --block pc.ram=16M:random:0.2 --rounds 3
+step "Who waits for the receive channels, in four designs?" sync "$made/v4-on.img" --compare
+step "What was merged, on a real image: one wait, where all pages have been handed out." \
+    sync "$sample"
+step "Loaded so, with two channels." load "$sample"
+step "One thing broken in an image." synth -o "$made/bad.img" --block pc.ram=16M \
+    --fault page-size-double
+title "Is it sound, and what would QEMU 10 do with it?"
+printf '\033[2m$ fixedram validate bad.img --loader qemu-10.0\033[0m\n'
+"$bin/fixedram" validate "$made/bad.img" --loader qemu-10.0 || test $? -eq 1
