@@ -15,18 +15,20 @@ _LENGTH_CEILING = 100
 
 
 def safe_names(names: Iterable[str], suffix: str = "") -> list[str]:
-    """A file name for each of names, in their order: no folder, no dot in front, none twice.
+    """File names for names, in their order: no folder, no dot or dash in front, none twice.
 
     Told apart without regard to case, for file systems that have none.
     """
-    taken: set[str] = set()
+    #: The number that was given last to names of that stem; thousands may be alike.
+    taken: dict[str, int] = {}
     chosen = []
     for name in names:
-        stem = _UNSAFE.sub("_", name).strip("._")[:_LENGTH_CEILING] or "block"
-        candidate, number = f"{stem}{suffix}", 1
+        stem = _UNSAFE.sub("_", name).strip("._-")[:_LENGTH_CEILING] or "block"
+        candidate, number = stem, taken.get(stem.lower(), 1)
         while candidate.lower() in taken:
             number += 1
-            candidate = f"{stem}-{number}{suffix}"
-        taken.add(candidate.lower())
-        chosen.append(candidate)
+            candidate = f"{stem}-{number}"
+        taken[stem.lower()] = number
+        taken[candidate.lower()] = 1
+        chosen.append(f"{candidate}{suffix}")
     return chosen

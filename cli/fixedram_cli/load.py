@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +75,8 @@ def load(
 
     Example: fixedram load guest.img -o blocks/ --json
     """
+    from dataclasses import replace
+
     from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import LOADERS
@@ -87,6 +90,9 @@ def load(
         verdict = _judge(opened, model, flush=flush)
         if verdict is not None and not anyway:
             raise typer.Exit(1)
+        if verdict is not None:
+            # Told above; from here on nothing in the stream makes it give up.
+            model = replace(model, takes_flush=True, syncs_again=True)
         how = {"channels": channels, "loader": model, "property_on": flush}
         if out is None:
             digests = as_json and digest
@@ -94,7 +100,7 @@ def load(
             written: list[str] = []
         else:
             loaded, written = _into_files(opened, how, out, direct=direct_io, force=force)
-            hashes = _digests_of_files(opened, out, written) if as_json and digest else []
+            hashes = _digests_of_files(out, written) if as_json and digest else []
         _tell(opened, loaded, model, hashes, written, as_json=as_json)
     if verdict is not None:
         raise typer.Exit(1)
@@ -159,42 +165,53 @@ def _into_files(
         {"file": name, "block": block.name, "bytes": block.used_length}
         for name, block in zip(names, image.blocks, strict=True)
     ]
-    _prepare(folder, [*names, "blocks.json"], force=force)
     with ExitStack() as stack:
+        stack.enter_context(_prepared(folder, [*names, "blocks.json"], force=force))
         source = DirectSource(image.source) if direct else image.source
         if isinstance(source, DirectSource):
             stack.callback(source.close)
+        # The first to be opened gets its name last: where it is, the others are.
+        index = stack.enter_context(replacing(folder / "blocks.json"))
+        index.write(0, json.dumps({"files": listed}, indent=2).encode() + b"\n")
         outputs = [stack.enter_context(replacing(folder / name)) for name in names]
         progress = stack.enter_context(_progress(image))
         loaded = load_image(image, Files(source, outputs), progress=progress, **how)
         for output, block in zip(outputs, image.blocks, strict=True):
             output.finish(block.used_length)
-        with replacing(folder / "blocks.json") as file:
-            file.write(0, json.dumps({"files": listed}, indent=2).encode() + b"\n")
     if isinstance(source, DirectSource) and source.note:
         loaded.notes.append(source.note)
     return loaded, names
 
 
-def _prepare(folder: Path, names: Sequence[str], *, force: bool) -> None:
+@contextmanager
+def _prepared(folder: Path, names: Sequence[str], *, force: bool) -> Iterator[None]:
+    """The folder, where names may be written; one that was made for nothing goes again."""
     from fixedram_fmt.build.output import OutputError
 
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {str(folder)!r}: {error.strerror}") from error
-    there = [name for name in names if (folder / name).exists()]
-    if there and not force:
-        raise OutputError(
-            f"{str(folder / there[0])!r} is there already", hint="--force overwrites it"
-        )
+    for path in (folder / name for name in names):
+        if path.is_symlink():
+            raise OutputError(f"{str(path)!r} is a link, which may lead out of the folder")
+        if path.exists() and not force:
+            raise OutputError(f"{str(path)!r} is there already", hint="--force overwrites it")
+    try:
+        yield
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
-def _digests_of_files(image: Image, folder: Path, names: Sequence[str]) -> list[str]:
+def _digests_of_files(folder: Path, names: Sequence[str]) -> list[str]:
     import hashlib
 
     digests = []
-    for name, _ in zip(names, image.blocks, strict=True):
+    for name in names:
         with (folder / name).open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return digests
@@ -203,7 +220,6 @@ def _digests_of_files(image: Image, folder: Path, names: Sequence[str]) -> list[
 def _progress(image: Image) -> AbstractContextManager[Callable[[int], None] | None]:
     """A bar on stderr where a person sees it, nothing elsewhere."""
     import sys
-    from contextlib import contextmanager, nullcontext
 
     if not sys.stderr.isatty():
         return nullcontext()

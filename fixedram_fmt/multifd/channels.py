@@ -90,7 +90,9 @@ class Channels(Closing, Generic[J]):
                 try:
                     self._act(step.job)
                 except BaseException as error:
-                    step = process.throw(error)
+                    # GeneratorExit would end the channel without its last will.
+                    told = RuntimeError(repr(error)) if isinstance(error, GeneratorExit) else error
+                    step = process.throw(told)
                     continue
             elif isinstance(step, Wait):
                 posts[step.semaphore].get()

@@ -6,6 +6,7 @@ Upstream: migration/ram.c read_ramblock_mapped_ram(), parse_ramblocks(), ram_loa
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from fixedram_fmt.multifd.channels import Channels
 from fixedram_fmt.records import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Buffer, Callable, Iterator, Mapping  # type: ignore[attr-defined]
     from typing import Protocol
 
     from fixedram_fmt.blocks import RamBlock
@@ -187,22 +188,37 @@ class _Main:
 
 def sha256_of(image: Image, memory: Mapping[int, memoryview], *, threads: int = 2) -> list[str]:
     """SHA-256 of each block's whole memory by its index, absent pages zero and not touched."""
+    stop = threading.Event()
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(partial(_digest, image, memory), image.blocks))
+        try:
+            return list(pool.map(partial(_digest, image, memory, stop), image.blocks))
+        finally:
+            # Whoever interrupts us does not wait for a terabyte of zeros.
+            stop.set()
 
 
-def _digest(image: Image, memory: Mapping[int, memoryview], block: RamBlock) -> str:
+def _digest(
+    image: Image, memory: Mapping[int, memoryview], stop: threading.Event, block: RamBlock
+) -> str:
     digest = hashlib.sha256()
-    done = 0
-    for job in jobs_of(image, block):
-        _digest_zeros(digest, job.start - done)
-        digest.update(memory[block.index][job.start : job.start + job.length])
-        done = job.start + job.length
-    _digest_zeros(digest, block.used_length - done)
+    for piece in _pieces(image, memory, block):
+        if stop.is_set():
+            break
+        digest.update(piece)
     return digest.hexdigest()
 
 
-def _digest_zeros(digest: hashlib._Hash, length: int) -> None:
+def _pieces(image: Image, memory: Mapping[int, memoryview], block: RamBlock) -> Iterator[Buffer]:
+    """The memory of a block from its start to its end, JOB_SIZE bytes at most at a time."""
+    done = 0
+    for job in jobs_of(image, block):
+        yield from _zeros(job.start - done)
+        done = job.start + job.length
+        yield memory[block.index][job.start : done]
+    yield from _zeros(block.used_length - done)
+
+
+def _zeros(length: int) -> Iterator[Buffer]:
     while length > 0:
-        digest.update(_ZEROS[: min(length, JOB_SIZE)])
+        yield _ZEROS[: min(length, JOB_SIZE)]
         length -= JOB_SIZE

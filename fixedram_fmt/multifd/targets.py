@@ -6,13 +6,14 @@ import contextlib
 import mmap
 import os
 import threading
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.closing import Closing
 from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Mapping, Sequence  # type: ignore[attr-defined]
+    from collections.abc import Buffer, Iterator, Mapping, Sequence  # type: ignore[attr-defined]
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.build.output import Output
@@ -25,6 +26,8 @@ __all__ = ["Buffers", "DirectSource", "Files", "Memory"]
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 #: From this on a run of pages is worth pages of 2 MiB: fewer faults.
 _HUGE_PAGE = 1 << 21
+#: Each range splits the mapping, and a process has 65,530 mappings (vm.max_map_count).
+_HUGE_RANGES = 1 << 12
 
 
 class DirectSource:
@@ -148,15 +151,23 @@ def _fresh(image: Image, block: RamBlock) -> memoryview:
             found=f"{block.used_length} bytes",
             hint="load into files with -o",
         ) from error
-    bitmap = image.bitmap(block)
-    # A kernel without huge pages, or one that has had enough of so many ranges, says no.
+    # A kernel without huge pages says no, and that is no harm.
     with contextlib.suppress(OSError):
-        for run in bitmap.runs() if bitmap is not None else ():
-            first = -(-run.start * block.page_size // _HUGE_PAGE) * _HUGE_PAGE
-            last = run.stop * block.page_size // _HUGE_PAGE * _HUGE_PAGE
-            if run.present and last > first:
-                memory.madvise(mmap.MADV_HUGEPAGE, first, last - first)
+        # Where they are for everybody, a lone page would take 2 MiB.
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for start, stop in islice(_huge_ranges(image, block), _HUGE_RANGES):
+            memory.madvise(mmap.MADV_HUGEPAGE, start, stop - start)
     return memoryview(memory)
+
+
+def _huge_ranges(image: Image, block: RamBlock) -> Iterator[tuple[int, int]]:
+    """The bytes [start, stop) of a block that are whole huge pages with every page present."""
+    bitmap = image.bitmap(block)
+    for run in bitmap.runs() if bitmap is not None else ():
+        start = -(-run.start * block.page_size // _HUGE_PAGE) * _HUGE_PAGE
+        stop = run.stop * block.page_size // _HUGE_PAGE * _HUGE_PAGE
+        if run.present and start < stop:
+            yield start, stop
 
 
 class Files:

@@ -50,7 +50,8 @@ def _when(finding: Finding) -> tuple[int, int]:
 class Report:
     """What is wrong with an image; unlisted counts what was found beyond the ceiling, by rule.
 
-    conditional is what is right as it is, but not for every loader; told of those alone.
+    conditional is what is right as it is, but not for every loader; told of those alone.  Verdicts
+    look at bitmaps: ask for them while the image is open.
     """
 
     survey: Survey | None

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from fixedram_fmt.validate.survey import Survey
 
 _BITMAP = "FORMAT 4; migration/ram.c read_ramblock_mapped_ram()"
-#: Extents of a file looked at for holes, in each block.
+#: Extents of a file looked at for holes, in each block and in all of them.
 _EXTENTS_LOOKED_AT = 65536
-#: Bytes of data looked at before a block with an empty bitmap passes for empty.
+_EXTENTS_IN_ALL = 1 << 20
+#: Bytes of data looked at before a block with an empty bitmap passes for empty, and all of them do.
 _DATA_LOOKED_AT = 1 << 26
+_DATA_IN_ALL = 1 << 30
 
 
 @over_image("B01", Severity.WARNING, _BITMAP)
@@ -75,28 +77,32 @@ def bitmaps_never_written(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; the pages are in the file, which of them are current is lost.
     """
-    known = [block for block in survey.blocks if survey.bitmaps[block.index] is not None]
-    if not known or any(survey.present.values()):
-        return
-    for block in known:
-        page = next(_pages_with_data(survey, block), None)
-        if page is not None:
-            yield Found(
-                "all bitmaps are empty, but pages hold data",
-                block.pages_offset + page * block.page_size,
-                f"{block.path}/bitmap",
-                "no page present",
-                "bitmaps, written at the end of the save",
-                order=survey.order_of(block),
-            )
-            return
+    found = _unclaimed_data(survey)
+    if found is not None:
+        block, page = found
+        yield Found(
+            "all bitmaps are empty, but pages hold data",
+            block.pages_offset + page * block.page_size,
+            f"{block.path}/bitmap",
+            "no page present",
+            "bitmaps, written at the end of the save",
+            order=survey.order_of(block),
+        )
 
 
-def _pages_with_data(survey: Survey, block: RamBlock) -> Iterator[int]:
-    pages = min(block.pages_total, _DATA_LOOKED_AT // block.page_size)
-    source = survey.image.source
-    for first, _ in non_zero_runs(source, block.pages_offset, block.page_size, 0, pages):
-        yield first
+def _unclaimed_data(survey: Survey) -> tuple[RamBlock, int] | None:
+    """Where no page of any block is present: the first one that holds data all the same."""
+    if any(survey.present.values()):
+        return None
+    left = _DATA_IN_ALL
+    for block in survey.blocks:
+        if survey.bitmaps[block.index] is not None:
+            pages = min(block.pages_total, min(left, _DATA_LOOKED_AT) // block.page_size)
+            left -= pages * block.page_size
+            runs = non_zero_runs(survey.image.source, block.pages_offset, block.page_size, 0, pages)
+            for first, _ in runs:
+                return block, first
+    return None
 
 
 @over_image("B04", Severity.ERROR, _BITMAP)
@@ -129,6 +135,7 @@ def present_in_hole(survey: Survey) -> Iterator[Found]:
 
     Fix: compare with the original, if there is one.
     """
+    left = _EXTENTS_IN_ALL
     for block in survey.blocks:
         bitmap = survey.bitmaps[block.index]
         if bitmap is None or not survey.present[block.index]:
@@ -136,7 +143,8 @@ def present_in_hole(survey: Survey) -> Iterator[Found]:
         count, where = 0, None
         stop = min(block.pages_stop, survey.image.source.size)
         extents = survey.image.source.extents(max(0, block.pages_offset), stop)
-        for extent in islice(extents, _EXTENTS_LOOKED_AT):
+        for extent in islice(extents, min(_EXTENTS_LOOKED_AT, left)):
+            left -= 1
             if extent.data:
                 continue
             first = -(-(extent.start - block.pages_offset) // block.page_size)
@@ -165,11 +173,7 @@ def nothing_present(survey: Survey) -> Iterator[Found]:
     Fix: save the guest again, unless it is meant to be empty.
     """
     known = [block for block in survey.blocks if survey.bitmaps[block.index] is not None]
-    if (
-        known
-        and not any(survey.present.values())
-        and not any(next(_pages_with_data(survey, block), None) is not None for block in known)
-    ):
+    if known and not any(survey.present.values()) and _unclaimed_data(survey) is None:
         yield Found(
             "no page is present",
             known[0].bitmap_offset,
