@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from fixedram_fmt import Image
 from fixedram_fmt.bitmap import PageBitmap
+from fixedram_fmt.multifd.loader import load
+from fixedram_fmt.multifd.targets import Memory
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.stream import SectionType
 
@@ -57,6 +61,13 @@ class Figure:
         return self.promise is None or self.ratio <= self.promise
 
 
+def timed(act: Callable[[], object]) -> float:
+    """Seconds that act takes."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
 def compare(
     name: str,
     act: Callable[[], object],
@@ -67,15 +78,13 @@ def compare(
 ) -> Figure:
     """The median of act over that of other; fresh is a file to take away before each run."""
 
-    def timed(act: Callable[[], object]) -> float:
+    def cleared(act: Callable[[], object]) -> float:
         if fresh is not None:
             fresh.unlink(missing_ok=True)
-        start = time.perf_counter()
-        act()
-        return time.perf_counter() - start
+        return timed(act)
 
     act(), other()  # page cache and bytecode are warm for both
-    pairs = [(timed(act), timed(other)) for _ in range(RUNS)]
+    pairs = [(cleared(act), cleared(other)) for _ in range(RUNS)]
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return Figure(name, yardstick, ours, theirs, promise)
 
@@ -215,11 +224,98 @@ def bitmaps() -> list[Figure]:
     return result
 
 
+# -- load ------------------------------------------------------------------------------------------
+
+
+def told(
+    name: str,
+    act: Callable[[], float],
+    yardstick: str,
+    other: Callable[[], float],
+    promise: float | None = None,
+) -> Figure:
+    """As compare, for acts that take their own time: both return seconds."""
+    act(), other()
+    pairs = [(act(), other()) for _ in range(RUNS)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Figure(name, yardstick, ours, theirs, promise)
+
+
+def loaded(path: Path, channels: int) -> float:
+    """Seconds that load() takes, the guest's memory being there as it is in QEMU."""
+    with Image.open(path) as image, Memory(image) as memory:
+        return load(image, memory, channels=channels).seconds
+
+
+def loaded_by_qemu(binary: str, path: Path, gibibytes: int) -> float:
+    """Seconds from QEMU's migrate-incoming to the event that says it is complete."""
+    from qemu_vm import QemuVM
+
+    with QemuVM(binary, timeout=120) as vm:
+        vm.start(("-S", "-accel", "tcg", "-machine", "pc", "-m", f"{gibibytes}G",
+                  "-incoming", "defer"))  # fmt: skip
+        vm.set_capabilities("mapped-ram", "multifd")
+        vm.set_parameters({"multifd-channels": 2})
+        start = time.perf_counter()
+        if vm.incoming_from_file(path) != "completed":
+            sys.exit("QEMU does not load the image, so its speed does not matter")
+        return time.perf_counter() - start
+
+
+def drivable_qemu() -> str | None:
+    """Path of a QEMU that can be asked to load, if there is one."""
+    sys.path.insert(0, str(ROOT / "samples"))
+    from qemu_vm import find_qemu
+
+    try:
+        import qemu.qmp  # noqa: F401
+    except ImportError:
+        return None
+    return find_qemu("x86_64")
+
+
+def available(what: str) -> int:
+    """A line of /proc/meminfo, in bytes."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(what))
+
+
+def loading(folder: Path) -> list[Figure]:
+    """load of a dense image that is in the page cache, against cp into memory and a real QEMU."""
+    # In memory at once: the image in the page cache, a copy of it, the guest; and some room.
+    gibibytes = max(1, min(4, available("MemAvailable") // 5 >> 30))
+    image = folder / "load.img"
+    command(*FIXEDRAM, "synth", "-o", image, "--machine", "pc", "--multifd",
+            "--block", f"pc.ram={gibibytes}G")()  # fmt: skip
+    size = f"dense {gibibytes} GiB"
+    two, one = partial(loaded, image, 2), partial(loaded, image, 1)
+    ours = command(*FIXEDRAM, "load", image)
+    figures = [told(f"load(), {size}, 2 channels", two, "1 channel", one, 0.95)]
+    shm = Path("/dev/shm")
+    if shm.is_mount() and shutil.disk_usage(shm).free > (gibibytes + 1) << 30:
+        with tempfile.TemporaryDirectory(prefix="fixedram-bench-", dir=shm) as name:
+            copied = Path(name) / "x"
+            cp = command("cp", image, copied)
+            figures.append(
+                compare(f"load, {size}, 2 channels", ours, "cp to /dev/shm", cp, 1.0, copied)
+            )
+    if binary := drivable_qemu():
+        qemu = partial(loaded_by_qemu, binary, image, gibibytes)
+        name = "QEMU, 2 channels"
+        figures += [
+            told(f"load(), {size}, 2 channels", two, name, qemu, 1.0),
+            told(f"load, {size}, 2 channels", partial(timed, ours), name, qemu),
+        ]
+    image.unlink()
+    return figures
+
+
 def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="fixedram-bench-") as name:
         folder = Path(name)
-        figures = [*start_up(folder), *bitmaps(), *sizes(folder), *writing(folder)]
+        figures = [*start_up(folder), *bitmaps(), *sizes(folder), *writing(folder),
+                   *loading(folder)]  # fmt: skip
     table = Table("what", "ratio", "promise", "yardstick", box=None, header_style="bold")
     for figure in figures:
         promise = "" if figure.promise is None else f"<= {figure.promise:g}"

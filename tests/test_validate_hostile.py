@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -9,15 +10,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from builders import Block, StreamBuilder, device, page
 from conftest import SAMPLES, run_cli, sample_entries, unpack
+from fixedram_cli.render.findings import print_report, print_summary
+from fixedram_cli.render.github import annotations
+from fixedram_cli.render.junit import junit
+from fixedram_cli.render.sarif import sarif
 from fixedram_fmt.build.faults import catalogue
 from fixedram_fmt.container import locate_stream
 from fixedram_fmt.errors import FormatError, UnsupportedError
@@ -26,7 +34,7 @@ from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.source import Source
 from fixedram_fmt.strategies import broken_images, mutated_images
-from fixedram_fmt.validate import Destination, Report, Severity, unopened, validate
+from fixedram_fmt.validate import Destination, Report, Severity, all_rules, unopened, validate
 from fixedram_fmt.validate.report import Question, ask
 from synthetic import PAGE, made
 
@@ -59,9 +67,27 @@ def check(report: Report) -> None:
             assert errors or verdict.outcome is Outcome.LOADS
 
 
+def show(raw: bytes) -> None:
+    """What the command prints of the file, in every form."""
+    with NamedTemporaryFile() as file:
+        file.write(raw)
+        file.flush()
+        report = ask(file.name, Question("qemu-10.0", multifd=True, deep=True, destination=OTHER))
+    json.dumps(report.as_dict())
+    held = io.StringIO()
+    console = Console(file=held, markup=False, emoji=False, highlight=False, width=100)
+    print_report(console, report)
+    print_summary(console, report)
+    text = held.getvalue() + "\n".join(annotations([report]))
+    assert all(char == "\n" or char.isprintable() for char in text)
+    junit([report], Severity.NOTE)
+    json.dumps(sarif([report], all_rules(), "1"))
+
+
 def look_at(raw: bytes) -> list[Report]:
     """Reports on a file, deep and not, for a VM that fits and one that does not, all checked."""
     begin = time.monotonic()
+    show(raw)
     told = []
     try:
         inner, container = locate_stream(Source.from_buffer(raw))
@@ -99,7 +125,8 @@ def test_mutated_image_gets_an_answer(raw: bytes) -> None:
 @relaxed
 @given(st.binary(max_size=300), st.sampled_from([b"", b"QEVM\0\0\0\3", b"LibvirtQemudSave"]))
 def test_any_bytes_get_an_answer(raw: bytes, start: bytes) -> None:
-    assert look_at(start + raw)[0].findings
+    # There is none where it looks like something compressed that cannot be unpacked here.
+    assert all(report.findings for report in look_at(start + raw))
 
 
 @pytest.mark.parametrize("name", catalogue())
@@ -187,6 +214,30 @@ def test_large_sample_with_damaged_headers_gets_an_answer(
     assert not report.error
     assert report.verdict is not None
     assert len(report.verdicts) == 4
+
+
+FUZZER = Path(__file__).parent / "fuzz" / "fuzz_validate.py"
+
+
+def fuzz(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, FUZZER, *options],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_fuzzer_runs_without_atheris_and_finds_nothing() -> None:
+    done = fuzz("--plain", "2", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout.split()[0]) > 10
+
+
+@pytest.mark.skipif(find_spec("atheris") is not None, reason="atheris is installed")
+def test_fuzzer_says_what_it_needs() -> None:
+    done = fuzz("-runs=1")
+    assert done.returncode == 1
+    assert "pip install atheris" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 # -- crafted files, each in a process of its own --------------------------------------------------

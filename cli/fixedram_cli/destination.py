@@ -27,9 +27,11 @@ def destination(
     import sys
 
     from fixedram_cli.render.terminal import warn
+    from fixedram_cli.validate import keep
     from fixedram_fmt.image import Image
     from fixedram_fmt.validate.destination import Destination
 
+    keep([image], [out])
     with Image.open(image, search=search) as opened:
         document = Destination.of_image(opened).as_dict()
         if not opened.complete:

@@ -35,7 +35,9 @@ def sync(
         _option("--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
                 "The receiver's migration property of that name."),
     ] = False,
-    compare: Annotated[bool, _option("--compare", "The four designs side by side.")] = False,
+    compare: Annotated[
+        bool, _option("--compare", "The four designs (and --loader) side by side; exit code 0.")
+    ] = False,
     explain: Annotated[bool, _option("--explain", "What the question is, and the answer.")] = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
@@ -43,64 +45,77 @@ def sync(
 ) -> None:  # fmt: skip
     """Show who waits for the receive channels, and when, while an image is loaded.
 
-    Exit code 1 when the design would refuse, hang, or declare the load done too early.
+    Only syncs are judged here; `fixedram validate` judges the rest.  Exit code 1 when the design
+    would refuse, hang, or declare the load done too early.
 
     Example: fixedram sync guest.img --loader fixed-ram-v4 --channels 4
 
     Example: fixedram sync guest.img --compare
     """
-    from fixedram_cli.render.sequence import (
-        print_chart,
-        print_comparison,
-        print_explanation,
-    )
-    from fixedram_cli.render.terminal import console
     from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import LOADERS
-    from fixedram_fmt.multifd.timeline import timeline
+    from fixedram_fmt.multifd.timeline import timelines
 
     if loader not in LOADERS:
         raise typer.BadParameter(f"there is no loader {loader!r}: {', '.join(LOADERS)}")
-    if explain:
-        print_explanation(console())
-    if image is None:
-        if explain:
-            return
+    if image is None and not explain:
         raise typer.BadParameter("which image?  (--explain alone needs none)")
-    names = _MODELS if compare else (loader,)
-    with Image.open(image, search=search) as opened:
-        lines = [
-            timeline(opened, LOADERS[name], channels=channels, property_on=flush) for name in names
-        ]
+    names = [*dict.fromkeys((*_MODELS, loader))] if compare else [loader]
+    lines = []
+    if image is not None:
+        models = [LOADERS[name] for name in names]
+        with Image.open(image, search=search) as opened:
+            lines = timelines(opened, models, channels=channels, property_on=flush)
     if json_ or output is OutputFormat.JSON:
-        _print_json(lines, compare=compare)
-    elif compare:
-        print_comparison(console(), lines, image)
+        _print_json(lines, compare=compare, explain=explain)
     else:
-        print_chart(console(), lines[0], image)
-    if not compare and not lines[0].is_safe:
+        _print_text(lines, image or "", compare=compare, explain=explain)
+    if not compare and not all(line.is_safe for line in lines):
         raise typer.Exit(1)
 
 
-def _print_json(lines: list[Timeline], *, compare: bool) -> None:
-    from fixedram_cli.render.jsonout import print_json
+def _print_text(lines: list[Timeline], path: str, *, compare: bool, explain: bool) -> None:
+    from fixedram_cli.render.sequence import print_chart, print_comparison, print_explanation
+    from fixedram_cli.render.terminal import console
 
-    documents = [_document(line) for line in lines]
-    print_json({"loaders": documents} if compare else documents[0])
+    out = console()
+    if explain:
+        print_explanation(out)
+    if lines and compare:
+        print_comparison(out, lines, path)
+    elif lines:
+        print_chart(out, lines[0], path)
+
+
+def _print_json(lines: list[Timeline], *, compare: bool, explain: bool) -> None:
+    from fixedram_cli.render.jsonout import print_json
+    from fixedram_cli.render.sequence import explanation
+
+    document: dict[str, Any] = {"explanation": explanation()} if explain else {}
+    if compare and lines:
+        document["loaders"] = [_document(line) for line in lines]
+    elif lines:
+        document |= _document(lines[0])
+    print_json(document)
 
 
 def _document(line: Timeline) -> dict[str, Any]:
     return {
         "loader": line.loader.name,
         "channels": line.channels,
-        "multifd_flush_after_each_section": line.property_on,
+        "property": line.property_on,
         "calls": [
-            {"section": call.section, "offset": call.offset, "events": len(call.events)}
+            {
+                "section": call.section,
+                "path": call.path,
+                "offset": call.offset,
+                "events": len(call.events),
+            }
             for call in line.calls
         ],
         "events": [event.as_dict() for event in line.events],
         "jobs": line.jobs,
-        "syncs": line.syncs,
+        "syncs": len(line.syncs),
         "hazards": [
             {"kind": hazard.kind, "message": hazard.message, "offset": hazard.offset}
             for hazard in line.hazards

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validate.destination import Destination
     from fixedram_fmt.validate.report import ImageReport, Question
     from fixedram_fmt.validate.rule import Severity
-    from fixedram_fmt.validate.selection import Selection
+    from fixedram_fmt.validate.selection import Accepted, Baseline, Selection
 
 
 class ReportFormat(StrEnum):
@@ -109,7 +109,9 @@ def validate(
     """
     from dataclasses import replace
 
-    _keep([*images, *filter(None, [like])], [out, write_baseline])
+    from fixedram_fmt.validate.selection import Baseline
+
+    keep([*images, *filter(None, [like])], [out, write_baseline])
     question = replace(
         _question(loader, multifd, byte_order),
         property_on=flush,
@@ -121,7 +123,11 @@ def validate(
     reports = []
     form = ReportFormat.JSON if json_ else output
     shown = _shown_at_once(form, out, alone=len(images) == 1)
+    told: list[Accepted] = []
     for report in _ask_all(images, question, jobs):
+        # What was accepted before stays accepted in a baseline that is written now.
+        replace(selection, baseline=None).narrow(report)
+        told += Baseline.of([report]).accepted
         selection.narrow(report)
         reports.append(report)
         if shown:
@@ -130,12 +136,12 @@ def validate(
     if shown is None:
         _write(reports, form, out, threshold)
     if write_baseline:
-        _write_baseline(reports, write_baseline)
+        _write_baseline(Baseline.joined(told), write_baseline)
     raise typer.Exit(_exit_code(reports, threshold))
 
 
-def _keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
-    """Refuse to write a report over an image."""
+def keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
+    """Refuse to write a target over an image."""
     from contextlib import suppress
 
     from fixedram_fmt.container import split_location
@@ -296,9 +302,8 @@ def _plain_text(reports: Sequence[ImageReport]) -> str:
     return held.getvalue()
 
 
-def _write_baseline(reports: Sequence[ImageReport], path: Path) -> None:
+def _write_baseline(baseline: Baseline, path: Path) -> None:
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.validate.selection import Baseline
 
     with replacing(path) as file:
-        file.write(0, Baseline.of(reports).encoded())
+        file.write(0, baseline.encoded())

@@ -9,19 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.dialect import DIALECTS, ORDINARY
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.loaders import Loader, SyncPoint
+from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.loader import JOB_SIZE
 from fixedram_fmt.records import Kind, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
 
-__all__ = ["FATAL", "Call", "Event", "Hazard", "Timeline", "count_jobs", "timeline"]
+__all__ = [
+    "FATAL", "Call", "Event", "Hazard", "Sync", "Timeline", "count_jobs", "timeline", "timelines",
+]  # fmt: skip
 
 #: Hazards that spoil a load; the others are worth knowing.
 FATAL = frozenset(
@@ -33,31 +35,38 @@ _SECTIONS = {
     Kind.SECTION_PART: "part",
     Kind.SECTION_END: "end",
 }
-_LIST = frozenset(
-    (Kind.BLOCK, Kind.POSTCOPY_PAGE_SIZE, Kind.REGION_ADDRESS, Kind.MAPPED_RAM_HEADER)
-)
 _RECORDS = frozenset(
     (Kind.MEM_SIZE, Kind.EOS, Kind.MULTIFD_FLUSH, Kind.HOOK, Kind.FULL, Kind.PAGE, Kind.ZERO,
      Kind.XBZRLE, Kind.COMPRESS_PAGE)
 )  # fmt: skip
-_POINTS = {Kind.EOS: SyncPoint.EOS, Kind.MULTIFD_FLUSH: SyncPoint.FLUSH}
+_POINTS = {
+    Kind.MEM_SIZE: SyncPoint.MEM_SIZE,
+    Kind.MULTIFD_FLUSH: SyncPoint.FLUSH,
+    Kind.EOS: SyncPoint.EOS,
+}
+#: Channels with packets of their own could always sync again, and still do so at these points:
+#: the re-entrant design took them over for the fixed layout.
+_WITH_PACKETS = LOADERS["reentrant"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """A RAM record as main meets it.
 
-    jobs is how many it hands out (MEM_SIZE: all of its blocks), pending how many nobody has waited
-    for when action begins; action is `sync` where sync_main() is called, else `none`.  reached is
-    False behind the place where the loader refuses, or hangs.
+    section is `start`, `part[3]`, `end` or `full`, path the record's in the stream.  jobs is how
+    many jobs it hands out (MEM_SIZE: all of its blocks), pending how many nobody has waited for
+    when action begins; action is `sync` where sync_main() is called, else `none`.  refused marks
+    the record that ends the load, reached is False behind that, or behind a hang.
     """
 
     offset: int
     section: str
+    path: str
     flag: str
     action: str = "none"
     jobs: int = 0
     pending: int = 0
+    refused: bool = False
     reached: bool = True
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,21 +74,32 @@ class Event:
         return {
             "offset": self.offset,
             "section": self.section,
+            "path": self.path,
             "flag": self.flag,
             "action": self.action,
             "jobs": self.jobs,
             "pending": self.pending,
+            "refused": self.refused,
             "reached": self.reached,
         }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One ram_load(): a START, PART or END of ram, with its records."""
+    """One ram_load(): a START, PART, END or FULL of ram, with its records."""
 
     section: str
+    path: str
     offset: int
-    events: list[Event] = field(default_factory=list)
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """A call of sync_main(): the record it is called at, and for how many channels it waits."""
+
+    event: Event
+    waits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +111,27 @@ class Hazard:
     offset: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Timeline:
-    """All calls of a load, as far as it goes, and what is wrong with it."""
+    """All calls of a load, as far as it goes, and what is wrong with it.
+
+    fixed tells whether the image has a fixed layout; without one main hands out nothing.  The last
+    of syncs may be the one that hangs.
+    """
 
     loader: Loader
     channels: int
     property_on: bool
-    calls: list[Call] = field(default_factory=list)
-    hazards: list[Hazard] = field(default_factory=list)
+    fixed: bool
+    calls: tuple[Call, ...]
+    syncs: tuple[Sync, ...]
+    hazards: tuple[Hazard, ...]
 
     @property
     def events(self) -> Iterator[Event]:
         """The records of all calls, in order."""
         for call in self.calls:
             yield from call.events
-
-    @property
-    def syncs(self) -> int:
-        """How often sync_main() is called; the last of them may hang."""
-        return sum(event.action == "sync" for event in self.events)
 
     @property
     def jobs(self) -> int:
@@ -124,12 +145,22 @@ class Timeline:
 
 
 def count_jobs(image: Image, block: RamBlock) -> int:
-    """How many jobs a block is: its runs of present pages, JOB_SIZE bytes at a time."""
-    bitmap = image.bitmap(block) if block.has_pages else None
-    if bitmap is None:
+    """How many jobs a block is: its runs of present pages, JOB_SIZE bytes at a time.
+
+    FormatError where the bitmap cannot be read, as in a load.
+    """
+    if not block.has_pages:
         return 0
-    step = max(1, JOB_SIZE // block.page_size)
-    return sum(-(-(run.stop - run.start) // step) for run in bitmap.runs() if run.present)
+    bitmap = image.bitmap(block)
+    if bitmap is None:
+        raise FormatError(
+            "which pages are present cannot be read",
+            offset=block.bitmap_offset,
+            path=f"{block.path}/bitmap",
+            expected="a bitmap inside the file",
+        )
+    size = block.page_size
+    return sum(-(-(run.stop - run.start) * size // JOB_SIZE) for run in bitmap.runs() if run[2])
 
 
 def timeline(
@@ -140,140 +171,205 @@ def timeline(
     Reads the stream and the bitmaps.  What lies behind a refusal or a hang is listed, not reached;
     that an image's capability is refused does not end it, so that designs can be compared.
     """
-    line = Timeline(loader, channels, property_on)
-    refused = _refused_capability(image, loader)
-    if refused:
-        line.hazards.append(refused)
+    return timelines(image, (loader,), channels=channels, property_on=property_on)[0]
+
+
+def timelines(
+    image: Image, loaders: Sequence[Loader], *, channels: int = 2, property_on: bool = False
+) -> list[Timeline]:
+    """What timeline() gives for each of loaders, with one reading of the image for them all."""
+    stream = _read(image)
+    return [_Main(stream, loader, channels, property_on).run() for loader in loaders]
+
+
+# -- what the stream holds, whoever loads it ------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Met:
+    """A RAM record; whole is False for a list of blocks whose end was not reached."""
+
+    kind: Kind
+    offset: int
+    path: str
+    jobs: int = 0
+    whole: bool = True
+
+
+@dataclass(slots=True)
+class _Section:
+    name: str
+    path: str
+    offset: int
+    records: list[_Met] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Stream:
+    fixed: bool
+    #: The capability that means a fixed layout, and where it stands.
+    capability: bytes = b""
+    capability_offset: int = 0
+    sections: list[_Section] = field(default_factory=list)
+    stopped: FormatError | None = None
+
+
+def _read(image: Image) -> _Stream:
+    reader = _Reader(image)
     try:
-        _Main(image, line).run()
+        reader.run()
     except FormatError as error:
-        message = f"the stream stops early: {error.message}"
-        line.hazards.append(Hazard("incomplete", message, error.offset))
-    return line
+        reader.stopped_by(error)
+    return reader.stream
 
 
-def _refused_capability(image: Image, loader: Loader) -> Hazard | None:
-    for dialect in DIALECTS:
-        name = dialect.capability
-        if name.decode() in image.capabilities and name not in loader.layouts:
-            message = f"this loader has no capability {name.decode()!r}: it refuses the image"
-            return Hazard("capability-refused", message, image.container.stream_offset)
-    return None
+class _Reader:
+    """Goes through the records of an image once and keeps those that a RAM loader sees."""
+
+    def __init__(self, image: Image) -> None:
+        self.stream = _Stream(fixed=image.dialect != ORDINARY)
+        self._image = image
+        self._blocks = iter(image.blocks)
+        self._block: RamBlock | None = None
+        self._ram_ids: set[int] = set()
+        self._parts = 0
+        self._list: _Met | None = None
+
+    def run(self) -> None:
+        for record in self._image.records():
+            kind = record.kind
+            if kind in _SECTIONS:
+                self._section(record)
+            elif kind in _RECORDS:
+                met = _Met(kind, record.offset, record.path)
+                self.stream.sections[-1].records.append(met)
+                self._list = met if kind is Kind.MEM_SIZE else None
+            elif kind is Kind.BLOCK:
+                self._block = next(self._blocks, None)
+            elif kind is Kind.MAPPED_RAM_HEADER and self._list and self._block:
+                self._list.jobs += count_jobs(self._image, self._block)
+            elif kind is Kind.CAPABILITY:
+                self._capability(record)
+
+    def _section(self, record: Record[Any]) -> None:
+        section_id = record.value.section_id
+        if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+            change = self._ram_ids.add if record.value.idstr == b"ram" else self._ram_ids.discard
+            change(section_id)
+        if section_id in self._ram_ids:
+            name = _SECTIONS[record.kind]
+            if record.kind is Kind.SECTION_PART:
+                name = f"part[{self._parts}]"
+                self._parts += 1
+            path = record.path.removesuffix("/header")
+            self.stream.sections.append(_Section(name, path, record.offset))
+
+    def _capability(self, record: Record[Any]) -> None:
+        name = record.value.capability
+        if any(dialect.capability == name for dialect in DIALECTS):
+            self.stream.capability, self.stream.capability_offset = name, record.offset
+
+    def stopped_by(self, error: FormatError) -> None:
+        self.stream.stopped = error
+        if self._list:
+            blocks = f"{self._list.path.rpartition('/')[0]}/block["
+            in_list = error.path == self._list.path or error.path.startswith(blocks)
+            self._list.whole = not in_list
+
+
+# -- what a loader makes of it --------------------------------------------------------------------
 
 
 class _Main:
     """The main thread on paper."""
 
-    def __init__(self, image: Image, line: Timeline) -> None:
-        self._image = image
-        self._line = line
-        loader = line.loader
-        self._syncs_at = loader.syncs_property_on if line.property_on else loader.syncs
-        self._mapped = image.dialect != "ordinary"
+    def __init__(self, stream: _Stream, loader: Loader, channels: int, property_on: bool) -> None:
+        self._stream = stream
+        self._loader = loader
+        self._channels = channels
+        self._property_on = property_on
+        rules = loader if stream.fixed else _WITH_PACKETS
+        self._syncs_at = rules.syncs_property_on if property_on else rules.syncs
+        self._syncs_again = rules.syncs_again
+        self._takes_flush = rules.takes_flush
+        self._calls: list[Call] = []
+        self._syncs: list[Sync] = []
+        self._hazards: list[Hazard] = []
         self._pending = 0
-        self._parts = 0
-        self._ram_ids: set[int] = set()
-        self._handed_out_in = -1
-        self._late: Event | None = None
+        self._handed_out_in = ""
         self._over = False
-        self._syncs = 0
 
-    def run(self) -> None:
-        blocks = iter(self._image.blocks)
-        block: RamBlock | None = None
-        list_event: Event | None = None
-        for record in self._image.records():
-            if record.kind in _SECTIONS:
-                self._section(record)
-                continue
-            if list_event is not None and record.kind not in _LIST:
-                self._list_ends(list_event)
-                list_event = None
-            if record.kind is Kind.BLOCK:
-                block = next(blocks, None)
-            elif record.kind is Kind.MAPPED_RAM_HEADER and list_event and block:
-                list_event.jobs += count_jobs(self._image, block)
-            elif record.kind in _RECORDS:
-                event = self._event(record)
-                if record.kind is Kind.MEM_SIZE:
-                    list_event = event
-                else:
-                    self._at(event, record.kind)
+    def run(self) -> Timeline:
+        self._begin()
+        for section in self._stream.sections:
+            events = tuple(self._event(section, met) for met in section.records)
+            self._calls.append(Call(section.name, section.path, section.offset, events))
         self._end()
+        return Timeline(
+            self._loader, self._channels, self._property_on, self._stream.fixed,
+            tuple(self._calls), tuple(self._syncs), tuple(self._hazards),
+        )  # fmt: skip
 
-    def _section(self, record: Record[Any]) -> None:
-        section_id = record.value.section_id
-        if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
-            if record.value.idstr == b"ram":
-                self._ram_ids.add(section_id)
-            else:
-                self._ram_ids.discard(section_id)
-        if section_id in self._ram_ids:
-            name = _SECTIONS[record.kind]
-            if name == "part":
-                name = f"part[{self._parts}]"
-                self._parts += 1
-            self._line.calls.append(Call(name, record.offset))
+    def _begin(self) -> None:
+        name = self._stream.capability
+        if self._stream.fixed and name not in self._loader.layouts:
+            message = f"this loader has no capability {name.decode()!r}: it refuses the image"
+            self._tell("capability-refused", message, self._stream.capability_offset)
 
-    def _event(self, record: Record[Any]) -> Event:
-        call = self._line.calls[-1]
-        flag = record.kind.value.upper()
-        event = Event(record.offset, call.section, flag, "none", 0, self._pending, not self._over)
-        call.events.append(event)
+    def _event(self, section: _Section, met: _Met) -> Event:
+        flag = met.kind.value.upper()
+        if self._over:
+            return Event(met.offset, section.name, met.path, flag, reached=False)
+        if met.jobs:
+            self._pending += met.jobs
+            self._handed_out_in = section.name
+        refused = met.kind is Kind.MULTIFD_FLUSH and not self._takes_flush
+        syncs = not refused and met.whole and _POINTS.get(met.kind) in self._syncs_at
+        action = "sync" if syncs else "none"
+        event = Event(
+            met.offset, section.name, met.path, flag, action, met.jobs, self._pending, refused
+        )
+        if refused:
+            message = "MULTIFD_FLUSH is an invalid flag with mapped-ram: the load is refused"
+            self._tell("flush-refused", message, met.offset)
+            self._over = True
+        elif syncs:
+            self._sync(event)
         return event
 
-    def _list_ends(self, event: Event) -> None:
-        if self._over:
-            return
-        self._pending += event.jobs
-        event.pending = self._pending
-        if event.jobs:
-            self._handed_out_in = len(self._line.calls) - 1
-        if SyncPoint.MEM_SIZE in self._syncs_at and self._mapped:
-            self._sync(event)
-
-    def _at(self, event: Event, kind: Kind) -> None:
-        point = _POINTS.get(kind)
-        if self._over:
-            return
-        if point is SyncPoint.FLUSH and self._mapped and not self._line.loader.takes_flush:
-            message = "MULTIFD_FLUSH is an invalid flag with mapped-ram: the load is refused"
-            self._stop("flush-refused", message, event)
-        elif point in self._syncs_at:
-            self._sync(event)
-
     def _sync(self, event: Event) -> None:
-        event.action = "sync"
-        self._syncs += 1
-        if self._syncs > 1 and not self._line.loader.syncs_again:
+        self._syncs.append(Sync(event, self._channels))
+        if len(self._syncs) > 1 and not self._syncs_again:
             message = (
                 "the channels quit at the first sync and never post sem_sync again:"
                 " main waits for ever"
             )
-            self._stop("second-sync-hangs", message, event)
+            self._tell("second-sync-hangs", message, event.offset)
+            self._over = True
             return
-        if self._pending and len(self._line.calls) - 1 > self._handed_out_in:
-            self._late = event
+        if self._pending and event.section != self._handed_out_in:
+            message = (
+                f"the jobs of {self._handed_out_in.upper()} are only waited for in"
+                f" {event.section.upper()}: sections that carry nothing decide whether memory is"
+                " complete"
+            )
+            self._tell("sync-depends-on-later-section", message, event.offset)
         self._pending = 0
 
-    def _stop(self, kind: str, message: str, event: Event) -> None:
-        self._line.hazards.append(Hazard(kind, message, event.offset))
-        self._over = True
-
     def _end(self) -> None:
+        stopped = self._stream.stopped
         if self._over:
             return
-        if self._pending:
+        if stopped is not None:
+            message = f"the stream stops early: {stopped.message}"
+            self._tell("incomplete", message, stopped.offset)
+        elif self._pending:
+            jobs = "1 job" if self._pending == 1 else f"{self._pending} jobs"
             message = (
-                f"nobody waits for {self._pending} jobs: cleanup can run before the channels have"
-                " finished their I/O, and the guest start on memory that is not there yet"
+                f"nobody waits for {jobs}: cleanup can run before the channels have finished"
+                " their I/O, and the guest start on memory that is not there yet"
             )
-            self._line.hazards.append(Hazard("cleanup-before-io", message))
-        elif self._late is not None:
-            where = self._late.section.upper()
-            message = (
-                f"the jobs of START are only waited for in {where}: sections that carry nothing"
-                " decide whether memory is complete"
-            )
-            hazard = Hazard("sync-depends-on-later-section", message, self._late.offset)
-            self._line.hazards.append(hazard)
+            self._tell("cleanup-before-io", message)
+
+    def _tell(self, kind: str, message: str, offset: int | None = None) -> None:
+        self._hazards.append(Hazard(kind, message, offset))

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from fixedram_fmt.validate.report import ImageReport
     from fixedram_fmt.validate.rule import Finding
 
-__all__ = ["Baseline", "Selection", "SelectionError", "fingerprint", "load_baseline", "rule_ids"]
+__all__ = [
+    "Accepted",
+    "Baseline",
+    "Selection",
+    "SelectionError",
+    "fingerprint",
+    "load_baseline",
+    "rule_ids",
+]
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|[\d,]*\d")
 
@@ -99,7 +107,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
             for report in reports
             for finding in report.findings
         }
-        order = sorted(accepted, key=lambda one: (one.image, one.rule, one.path, one.fingerprint))
+        return cls.joined(accepted)
+
+    @classmethod
+    def joined(cls, accepted: Iterable[Accepted]) -> Baseline:
+        """All of accepted, each once."""
+        order = sorted(
+            set(accepted), key=lambda one: (one.image, one.rule, one.path, one.fingerprint)
+        )
         return cls(accepted=order)
 
     def encoded(self) -> bytes:

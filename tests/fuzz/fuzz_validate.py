@@ -9,6 +9,7 @@ splices pieces of the samples at random.  Both begin with small samples and ever
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import random
@@ -44,6 +45,7 @@ def one_input(raw: bytes) -> None:
     from fixedram_fmt.source import Source
     from fixedram_fmt.validate import Destination, unopened, validate
 
+    _show(raw)
     try:
         inner, container = locate_stream(Source.from_buffer(raw))
     except UnsupportedError:
@@ -58,6 +60,23 @@ def one_input(raw: bytes) -> None:
                 _judge(validate(image, destination, deep=deep))
     except FormatError as error:
         _judge(unopened(error))
+
+
+def _show(raw: bytes) -> None:
+    """The report as text, which must be safe to print."""
+    from rich.console import Console
+
+    from fixedram_cli.render.findings import print_report
+    from fixedram_fmt.validate.report import Question, ask
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(raw)
+        file.flush()
+        report = ask(file.name, Question("qemu-10.0", deep=True))
+    json.dumps(report.as_dict())
+    held = io.StringIO()
+    print_report(Console(file=held, markup=False, emoji=False, highlight=False), report)
+    assert all(char == "\n" or char.isprintable() for char in held.getvalue())
 
 
 def _other() -> Destination:
@@ -141,8 +160,9 @@ def _with_atheris(options: list[str]) -> None:
             "fuzz_validate.py: atheris is not installed (pip install atheris);"
             " --plain SECONDS runs without it"
         )
-    with atheris.instrument_imports(include=["fixedram_fmt"]):
-        from fixedram_fmt.validate import all_rules
+    with atheris.instrument_imports(include=["fixedram_fmt", "fixedram_cli"]):
+        import fixedram_cli.render.findings  # noqa: F401
+        from fixedram_fmt.validate import all_rules, report  # noqa: F401
 
         all_rules()
     given = {option.partition("=")[0] for option in options}
@@ -168,7 +188,7 @@ def _plain(seconds: float, seed: int) -> None:
             one_input(raw)
             slowest = max(slowest, time.monotonic() - begun)
             done += 1
-    except BaseException:
+    except Exception:
         kept = Path(f"crash-{seed}-{done}")
         kept.write_bytes(raw)
         print(f"{kept}: {len(raw)} bytes, the {done + 1}. input", file=sys.stderr)
@@ -207,7 +227,7 @@ def _mutated(pool: list[bytes], chance: random.Random) -> bytes:
 
 def main() -> None:
     """As the docstring says."""
-    sys.path[:0] = [str(ROOT)]
+    sys.path[:0] = [str(ROOT), str(ROOT / "cli")]
     arguments = sys.argv[1:]
     if arguments[:1] == ["--plain"]:
         _plain(float(arguments[1]), int(arguments[2]) if len(arguments) > 2 else 0)

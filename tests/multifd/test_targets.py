@@ -10,7 +10,7 @@ import subprocess
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,10 +18,11 @@ from watchdog import ended
 
 from builders import Block, StreamBuilder, bitmap_bytes, open_bytes, page
 from fixedram_fmt import Image
+from fixedram_fmt.build.faults import fault_named
 from fixedram_fmt.build.output import replacing
-from fixedram_fmt.multifd import targets
 from fixedram_fmt.multifd.loader import LoadError, load
 from fixedram_fmt.multifd.targets import Buffers, DirectSource, Files, Memory
+from fixedram_fmt.schema.ram import RamSaveFlag
 from memory import block_memory
 from synthetic import PAGE, image_of, made
 
@@ -116,27 +117,29 @@ def test_blocks_of_one_name_have_memory_of_their_own() -> None:
 
 
 def test_block_larger_than_any_address_space_is_one_clear_error() -> None:
-    pages = 1 << 50
-    builder = StreamBuilder(page_size=PAGE).header().configuration().start(2, b"ram")
-    block = Block(b"pc.ram", b"")
-    builder.mem_size(block).entry(block)
-    raw = builder.file()[:-8] + (pages * PAGE).to_bytes(8, "big")
-    with open_bytes(raw) as image:
-        assert not image.blocks[0].has_pages
-        with Memory(image) as memory:
-            assert memory.views == {}
-    with image_of(made(blocks=BLOCKS)) as image:
-        object.__setattr__(image.blocks[0], "used_length", pages * PAGE)
+    with image_of(made(faults=[fault_named("used-length-huge")])) as image:
         with pytest.raises(LoadError, match="no memory for the block") as caught:
             Memory(image)
-        assert str(pages * PAGE) in caught.value.found
+        assert caught.value.found == f"{1 << 63} bytes"
+
+
+def test_machine_without_room_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", full)
+    with (
+        image_of(made(blocks=BLOCKS)) as image,
+        pytest.raises(LoadError, match=r"Cannot allocate memory.*load into files"),
+    ):
+        Memory(image)
 
 
 class Advised(mmap.mmap):
     """A mapping that notes the advice it is given, and may refuse it."""
 
-    given: list[tuple[int, int, int]]
-    refused: int | None = None
+    given: ClassVar[list[tuple[int, int, int]]] = []
+    refused: ClassVar[int | None] = None
 
     def madvise(self, option: int, start: int = 0, length: int | None = None) -> None:
         self.given.append((option, start, len(self) if length is None else length))
@@ -147,7 +150,7 @@ class Advised(mmap.mmap):
 @pytest.fixture
 def advised(monkeypatch: pytest.MonkeyPatch) -> type[Advised]:
     monkeypatch.setattr(Advised, "given", [])
-    monkeypatch.setattr(targets.mmap, "mmap", Advised)
+    monkeypatch.setattr(mmap, "mmap", Advised)
     return Advised
 
 
@@ -155,14 +158,17 @@ def sparse_image(runs: list[tuple[int, int]], pages: int) -> Image:
     """An image of which only headers and bitmap are there; runs of pages are called present."""
     present = {number for start, stop in runs for number in range(start, stop)}
     builder = StreamBuilder(page_size=PAGE, align=PAGE).header().configuration()
-    builder.start(2, b"ram").mem_size(Block(b"pc.ram", b""))
-    entry = builder.entry(Block(b"pc.ram", b"")).data
-    entry[-8:] = (pages * PAGE).to_bytes(8, "big")
+    builder.start(2, b"ram").word("mem_size", RamSaveFlag.MEM_SIZE, pages * PAGE)
+    builder.entry(Block(b"pc.ram", b"")).data[-8:] = (pages * PAGE).to_bytes(8, "big")
     bits = bitmap_bytes(present, pages)
     bitmap_offset = builder.offset + 28
     pages_offset = -(-(bitmap_offset + len(bits)) // PAGE) * PAGE
     builder.mapped_header(bitmap_offset, pages_offset).put("bitmap", bits)
-    return open_bytes(builder.file())
+    image = open_bytes(builder.file())
+    bitmap = image.bitmap(image.blocks[0])
+    assert bitmap is not None
+    assert bitmap.count() == len(present)
+    return image
 
 
 def test_only_whole_huge_pages_of_present_pages_are_made_huge(advised: type[Advised]) -> None:
@@ -254,22 +260,21 @@ def test_direct_reads_bypass_the_page_cache(tmp_path: Path, preadv_calls: Counte
 
 
 @pytest.mark.parametrize(
-    ("spec", "offset"),
-    [
-        ({"align": 512}, None),
-        ({"offset": 70001}, 70001),
-        ({"page_size": 1024, "align": 1024}, None),
-    ],
-    ids=["align", "offset", "small pages"],
+    ("page_size", "align", "base"),
+    [(4096, 512, 0), (4096, 4096 + 512, 0), (1024, 1024, 70001), (256, 256, 1)],
 )
 def test_direct_reads_of_unaligned_pages_are_right(
-    spec: dict[str, Any], offset: int | None, tmp_path: Path
+    page_size: int, align: int, base: int, tmp_path: Path
 ) -> None:
-    path = written(tmp_path / "image", **spec)
-    with Image.open(path, offset=offset) as image:
-        unaligned = image.blocks[0].pages_offset % mmap.PAGESIZE
-    assert bool(unaligned) is (("align" in spec and spec["align"] == 512) or offset is not None)
-    check_direct(path, offset)
+    memory = b"".join(page(n + 1, page_size) if n % 37 else bytes(page_size) for n in range(500))
+    builder = StreamBuilder(page_size=page_size, align=align, base=base).header()
+    builder.configuration(page_bits=page_size.bit_length() - 1)
+    path = tmp_path / "image"
+    path.write_bytes(builder.mapped_ram(Block(b"pc.ram", memory)).eof().file())
+    with Image.open(path, offset=base) as image:
+        assert image.blocks[0].pages_offset % mmap.PAGESIZE
+        assert block_memory(image, image.blocks[0]) == memory
+    check_direct(path, base)
 
 
 def test_file_system_without_direct_reads_is_noted_and_right(
@@ -317,14 +322,18 @@ def test_image_in_memory_has_no_direct_reads() -> None:
         assert bytes(memory.views[0]) == block_memory(image, image.blocks[0])
 
 
+def descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
 def test_direct_descriptor_is_closed(tmp_path: Path) -> None:
     path = written(tmp_path / "image")
     with Image.open(path) as image:
-        before = sorted(os.listdir("/proc/self/fd"))
+        before = descriptors()
         with Memory(image, direct=True):
             pass
         DirectSource(image.source).close()
-        assert sorted(os.listdir("/proc/self/fd")) == before
+        assert descriptors() == before
 
 
 # -- files ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from fixedram_fmt.build.elements import Structure
 from fixedram_fmt.build.faults import Fault, Outcome
 from fixedram_fmt.build.faults.fault import Elements
 from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.multifd.timeline import FATAL, timeline
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.ram import RamRecord, RamSaveFlag
 from fixedram_fmt.validate import Report, validate
@@ -189,6 +190,16 @@ def test_second_flush_hangs_who_can_sync_once(
 
 
 @pytest.mark.parametrize("loader", REVIEWED)
+@pytest.mark.parametrize("dialect", ["mapped-ram", "fixed-ram-v4"])
+def test_nobody_needs_to_wait_for_channels_without_work(dialect: str, loader: str) -> None:
+    blocks = [{"name": "pc.ram", "size": 8 * PAGE, "pattern": "zero"}]
+    with image_of(made(dialect=dialect, blocks=blocks)) as image:
+        report = validate(image)
+        assert report.verdict(LOADERS[loader], multifd=True).outcome is LOADS
+        assert not timeline(image, LOADERS[loader]).hazards
+
+
+@pytest.mark.parametrize("loader", REVIEWED)
 def test_one_early_flush_is_a_sync_too(loader: str) -> None:
     """All work is handed out in the first section (FORMAT 6): a flush in any later one will do."""
     raw = made(dialect="fixed-ram-v4", faults=[flushes_in(Kind.SECTION_PART)])
@@ -207,6 +218,35 @@ def test_ordinary_stream_loads_without_channels_only(loader: str, flush: bool) -
     report = validate(image_of(ordinary(records)))
     assert report.verdict(LOADERS[loader], multifd=False).outcome is LOADS
     assert report.verdict(LOADERS[loader], multifd=True).outcome is REFUSES
+
+
+@pytest.mark.parametrize("property_on", [False, True], ids=["off", "on"])
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("writer", WRITES, ids=str)
+@pytest.mark.parametrize("faults", [(), (Kind.SECTION_PART, Kind.SECTION_END)], ids=["", "twice"])
+def test_timeline_of_the_same_load_has_a_hazard_where_the_verdict_is_bad(
+    faults: tuple[Kind, ...], writer: Writer, loader: str, property_on: bool
+) -> None:
+    """sync and validate come to it on different ways."""
+    raw = made(
+        dialect=writer.dialect,
+        multifd=writer.multifd,
+        multifd_flush_after_each_section=writer.property_on,
+        faults=[flushes_in(*faults)],
+    )
+    model = LOADERS[loader]
+    with image_of(raw) as image:
+        verdict = validate(image).verdict(model, multifd=True, property_on=property_on)
+        drawn = timeline(image, model, channels=2, property_on=property_on)
+    fatal = {hazard.kind for hazard in drawn.hazards} & FATAL
+    expected = {
+        LOADS: set(),
+        NEVER_SYNCS: {"cleanup-before-io"},
+        CRASHES: {"second-sync-hangs"},
+        REFUSES: {"flush-refused", "capability-refused"},
+    }[Outcome(verdict.outcome)]
+    assert fatal <= expected
+    assert bool(fatal) == bool(expected)
 
 
 def test_verdicts_lists_what_real_qemus_do_in_both_modes() -> None:

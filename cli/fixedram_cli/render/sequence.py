@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from fixedram_cli.render.terminal import count, unicode_terminal, visible
@@ -19,10 +18,12 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.multifd.timeline import Call, Event, Timeline
 
-__all__ = ["print_chart", "print_comparison", "print_explanation"]
+__all__ = ["explanation", "print_chart", "print_comparison", "print_explanation"]
 
 #: More channels than this are told as a number.
 _LANES = 4
+#: Records of pages, of which ordinary streams are full: neighbours are shown as one.
+_PAGES = frozenset(("PAGE", "ZERO", "XBZRLE", "COMPRESS_PAGE"))
 #: Title, then paragraphs; a design's name stands in front of what it does.
 _EXPLANATION = (
     (
@@ -102,6 +103,17 @@ def print_explanation(out: Console) -> None:
         _line(out, Text())
 
 
+def explanation() -> list[dict[str, Any]]:
+    """The same as data: titles, and paragraphs with the loader they are about."""
+    return [
+        {
+            "title": title,
+            "paragraphs": [{"loader": name or None, "text": text} for name, text in paragraphs],
+        }
+        for title, paragraphs in _EXPLANATION
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Signs:
     """What lines are drawn with."""
@@ -109,205 +121,250 @@ class _Signs:
     work: str
     idle: str
     wait: str
+    hand: str
     arrow: str
     cross: str
 
 
-_DRAWN = _Signs("█", "│", "═", "►", "✗")
-_ASCII = _Signs("#", "|", "=", ">", "x")
+_DRAWN = _Signs("█", "│", "═", "─", "►", "✗")
+_ASCII = _Signs("#", "|", "=", "-", ">", "x")
 
 
-_ENDS = {"flush-refused": "refused", "second-sync-hangs": "hangs"}
-
-
-def _ends(line: Timeline) -> dict[int | None, str]:
-    """At which record the load ends badly, and how."""
-    return {hazard.offset: _ENDS[hazard.kind] for hazard in line.hazards if hazard.kind in _ENDS}
+def _signs() -> _Signs:
+    return _DRAWN if unicode_terminal() else _ASCII
 
 
 def _line(out: Console, text: Text) -> None:
+    text.rstrip()
     out.print(text, soft_wrap=True)
 
 
-def _title(line: Timeline) -> str:
-    prop = "on" if line.property_on else "off"
-    return (
-        f"{line.loader.name}, {count(line.channels, 'channel')},"
-        f" multifd_flush_after_each_section {prop}"
-    )
+# -- what is told, and what is told as one --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A record, or several alike, as each of the timelines has it; none where a call was cut."""
+
+    name: str
+    offset: int
+    flag: str
+    records: int
+    events: tuple[Event, ...]
+
+
+def _rows(lines: Sequence[Timeline]) -> Iterator[_Row]:
+    """The records of timelines of one image; neighbouring PARTs that say the same are one."""
+    ends = {event.offset for line in lines for event in _last_event(line)}
+    calls = zip(*(line.calls for line in lines), strict=True)
+    for _, alike in groupby(calls, lambda same: [_shape(call, ends) for call in same]):
+        group = list(alike)
+        first = group[0]
+        name = first[0].section if len(group) == 1 else f"{len(group):,} parts"
+        if not first[0].events:
+            yield _Row(name, first[0].offset, "", 0, ())
+        records = zip(*([number for _, number in _told(call[0])] for call in group), strict=True)
+        for number, *told in zip(records, *map(_told, first), strict=True):
+            event = told[0][0]
+            yield _Row(name, event.offset, _flag(event), sum(number), tuple(one for one, _ in told))
+
+
+def _last_event(line: Timeline) -> Iterator[Event]:
+    """The event that ends a load badly, if one does: refused, or the sync that hangs."""
+    for event in line.events:
+        if event.refused:
+            yield event
+    if any(hazard.kind == "second-sync-hangs" for hazard in line.hazards):
+        yield line.syncs[-1].event
+
+
+def _shape(call: Call, ends: set[int]) -> object:
+    """Equal for calls that can be shown as one."""
+    if not call.section.startswith("part"):
+        return call.offset
+    return [
+        (_flag(event), event.action, event.jobs, event.pending, event.reached, event.offset in ends)
+        for event, _ in _told(call)
+    ]
+
+
+def _flag(event: Event) -> str:
+    return "pages" if event.flag in _PAGES else event.flag
+
+
+def _told(call: Call) -> Iterator[tuple[Event, int]]:
+    """The events that are shown, with how many they stand for: those of pages together."""
+    for is_page, group in groupby(call.events, lambda event: event.flag in _PAGES):
+        events = list(group)
+        if is_page:
+            yield events[0], len(events)
+        else:
+            yield from ((event, 1) for event in events)
 
 
 # -- one loader -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A line of the chart before the widths of its columns are known.
+
+    told stands in the column of main, rule fills the rest of it up to the channels.
+    """
+
+    name: str
+    offset: str
+    flag: str
+    told: str
+    lane: str
+    between: str = " "
+    rule: str = ""
+    style: str = "dim"
+
+
 def print_chart(out: Console, line: Timeline, path: str) -> None:
     """The whole load, main on the left, channels on the right; like calls as one line."""
-    signs = _DRAWN if unicode_terminal() else _ASCII
-    lanes = min(line.channels, _LANES)
+    signs = _signs()
+    prop = "on" if line.property_on else "off"
     _line(out, Text(visible(path), style="bold"))
-    _line(out, Text(f"  {_title(line)}: {line.loader.text}"))
+    _line(out, Text(f"  {line.loader.name}: {line.loader.text}"))
+    told = f"{count(line.channels, 'channel')}, multifd_flush_after_each_section {prop}"
+    _line(out, Text(f"  {told}", style="dim"))
     _line(out, Text())
-    head = f"  {'ram_load()':<12} {'offset':>12}  {'record':<14} {'main':<34}"
-    channels = "  ".join(f"ch{number}" for number in range(lanes))
-    more = f"  +{line.channels - lanes}" if line.channels > lanes else ""
-    _line(out, Text(head + channels + more, style="dim"))
-    busy, ends = False, _ends(line)
-    for calls in _alike(line.calls):
-        for event in calls[0].events:
-            for text in _event_lines(event, calls, signs, lanes, busy=busy):
-                _line(out, text)
-            if event.offset in ends:
-                _line(out, Text(f"{'':42}{signs.cross} {ends[event.offset]}", style="bold red"))
-            busy = (busy or event.jobs > 0) and event.action != "sync"
+    for text in _drawn(line, signs):
+        _line(out, text)
     _line(out, Text())
     for text in _verdict(line, signs):
         _line(out, text)
 
 
-def _alike(calls: Sequence[Call]) -> Iterator[list[Call]]:
-    """Calls, neighbours that hold the same together."""
-    group: list[Call] = []
-    for call in calls:
-        if group and _shape(group[-1]) != _shape(call):
-            yield group
-            group = []
-        group.append(call)
-    if group:
-        yield group
+def _drawn(line: Timeline, signs: _Signs) -> Iterator[Text]:
+    ends = set(_last_event(line))
+    drawn = [part for row in _rows([line]) for part in _parts(row, line.channels, signs, ends)]
+    if any(hazard.kind == "cleanup-before-io" for hazard in line.hazards):
+        told = f"{signs.cross} declared done, nobody waited"
+        drawn.append(_Drawn("", "", "", told, signs.work, style="bold red"))
+    name = max([10, *(len(part.name) for part in drawn)])
+    offset = max([7, *(len(part.offset) for part in drawn)])
+    main = max([34, *(len(part.told) + 3 for part in drawn)])
+    lanes = min(line.channels, _LANES)
+    more = f"  +{line.channels - lanes}" if line.channels > lanes else ""
+    heads = "  ".join(f"ch{number}" for number in range(lanes)) + more
+    where = f"  {'ram_load()':<{name}} {'offset':>{offset}}  {'record':<13} "
+    yield Text(f"{where}{'main':<{main}}{heads}", style="dim")
+    for part in drawn:
+        where = f"  {part.name:<{name}} {part.offset:>{offset}}  {part.flag:<13} "
+        told = f"{part.told:<{main}}"
+        if part.rule:
+            told = f"{part.told:{part.rule[0]}<{main - 2}}{part.rule[1]} "
+        channels = (part.between * 4).join([part.lane] * lanes)
+        yield Text(f"{where}{told}{channels}", style=part.style)
 
 
-def _shape(call: Call) -> object:
-    if not call.section.startswith("part"):
-        return call.section, call.offset
-    return [
-        (event.flag, event.action, event.jobs, bool(event.pending), event.reached)
-        for event in call.events
-    ]
-
-
-def _event_lines(
-    event: Event, calls: Sequence[Call], signs: _Signs, lanes: int, *, busy: bool
-) -> Iterator[Text]:
-    name = event.section
-    if len(calls) > 1:
-        name = f"{len(calls)} parts"
+def _parts(row: _Row, channels: int, signs: _Signs, ends: set[Event]) -> Iterator[_Drawn]:
+    """The lines of a record: what it hands out, the wait, how it ends the load."""
+    where = (row.name, f"{row.offset:#x}", row.flag)
+    if not row.events:
+        yield _Drawn(*where, f"{signs.cross} the stream stops", " ", style="bold red")
+        return
+    event = row.events[0]
+    busy = event.pending > 0
     lane = signs.work if busy else signs.idle
-    where = f"  {name:<12} {event.offset:>#12x}  {event.flag:<14} "
     if event.jobs:
         told = f"hands out {count(event.jobs, 'job')} "
-        arrow = f"{told}{'-' * max(0, 32 - len(told))}{signs.arrow} "
-        yield Text(where + arrow + _lanes(signs.work, lanes), style="bold")
-        where = " " * len(where)
-        lane = signs.work
+        rule = signs.hand + signs.arrow
+        yield _Drawn(*where, told, signs.work, rule=rule, style="bold")
+        where = ("", "", "")
     if event.action == "sync":
-        pending = f"{event.pending:,} pending" if event.pending else "nothing pending"
-        told = f"sync_main(): {pending} "
-        bar = f"{told}{signs.wait * max(0, 33 - len(told))} "
-        yield Text(where + bar).append(_lanes(lane, lanes, signs.wait), style="bold green")
-        return
-    if not event.jobs:
-        told = "" if event.reached else "(not reached)"
-        yield Text(f"{where}{told:<34}{_lanes(lane, lanes)}", style="dim")
-
-
-def _lanes(sign: str, lanes: int, between: str = " ") -> str:
-    return (between * 4).join([sign] * lanes)
+        jobs = count(event.pending, "job") if event.pending else "no jobs"
+        told = f"sync_main(): {jobs}, {channels} ch "
+        yield _Drawn(*where, told, lane, signs.wait, signs.wait * 2, "bold green")
+    elif not event.jobs:
+        records = f"{row.records:,} records" if row.flag == "pages" else ""
+        yield _Drawn(*where, records if event.reached else "(not reached)", lane)
+    if event in ends:
+        told = "the load is refused" if event.refused else "main hangs"
+        yield _Drawn("", "", "", f"{signs.cross} {told}", " ", style="bold red")
 
 
 def _verdict(line: Timeline, signs: _Signs) -> Iterator[Text]:
-    syncs = f"{count(line.jobs, 'job')}, {count(line.syncs, 'sync')}"
+    syncs = f"{count(line.jobs, 'job')}, {count(len(line.syncs), 'sync')}"
     yield Text(f"  {count(len(line.calls), 'call')} of ram_load(), {syncs}")
     for hazard in line.hazards:
         fatal = hazard.kind in FATAL
         where = f" at {hazard.offset:#x}" if hazard.offset is not None else ""
         text = Text(f"  {signs.cross if fatal else '-'} {hazard.kind}{where}: ")
         yield text.append(visible(hazard.message), style="bold red" if fatal else "yellow")
-    if line.is_safe:
+    if not line.is_safe:
+        return
+    if not line.calls:
+        yield Text("  no RAM section: nobody hands out anything", style="yellow")
+    elif not line.fixed:
+        told = "an ordinary stream: main hands out nothing, and syncs only where multifd is on"
+        yield Text(f"  {told}", style="yellow")
+    else:
         yield Text("  all jobs are done before the load is", style="green")
 
 
 # -- several loaders ------------------------------------------------------------------------------
 
+_OUTCOMES = {
+    "cleanup-before-io": "done too early",
+    "second-sync-hangs": "hangs",
+    "flush-refused": "refused",
+    "capability-refused": "refused",
+    "incomplete": "incomplete",
+}
+
 
 def print_comparison(out: Console, lines: Sequence[Timeline], path: str) -> None:
     """What each loader does at each record, and how it ends."""
-    signs = _DRAWN if unicode_terminal() else _ASCII
+    signs = _signs()
     _line(out, Text(visible(path), style="bold"))
     prop = "on" if lines[0].property_on else "off"
     title = f"  the receiver's multifd_flush_after_each_section is {prop}"
     _line(out, Text(title, style="dim"))
     _line(out, Text())
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("  ram_load()", "record", *(line.loader.name for line in lines)):
-        table.add_column(name, no_wrap=True)
-    longest = max(lines, key=lambda line: len(line.calls))
-    columns = [list(_cells(line)) for line in lines]
-    for section, record, cells in _merged(longest, columns):
-        table.add_row(f"  {section}", record, *(_cell(cell, signs) for cell in cells))
-    table.add_row("")
-    table.add_row("  syncs", "", *(str(line.syncs) for line in lines))
-    table.add_row("  the load", "", *(_outcome(line) for line in lines))
-    out.print(table)
+    ends = [set(_last_event(line)) for line in lines]
+    body = [
+        [Text(row.name), Text(row.flag), *(map(_cell, row.events, ends, [signs] * len(lines)))]
+        for row in _rows(lines)
+        if row.events
+    ]
+    head = [Text(word) for word in ("ram_load()", "record", *(line.loader.name for line in lines))]
+    syncs = [Text("syncs"), Text(), *(Text(str(len(line.syncs))) for line in lines)]
+    outcome = [Text("the load"), Text(), *(_outcome(line) for line in lines)]
+    table = [head, *body, syncs, outcome]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        if cells is syncs:
+            _line(out, Text())
+        text = Text("  ", style="bold" if cells is head else "")
+        for cell, width in zip(cells, widths, strict=True):
+            text.append_text(cell).append(" " * (width + 2 - len(cell)))
+        _line(out, text)
     out.print()
     for line in lines:
         for hazard in line.hazards:
             style = "red" if hazard.kind in FATAL else "yellow"
-            text = Text(f"  {line.loader.name}: ", style="bold")
+            text = Text(f"  {line.loader.name}: ")
             _line(out, text.append(f"{hazard.kind}: {visible(hazard.message)}", style=style))
 
 
-def _cells(line: Timeline) -> Iterator[str]:
-    """A word for each record: what the loader does there, or how it ends."""
-    ends = _ends(line)
-    for event in line.events:
-        if not event.reached:
-            yield ""
-        elif event.offset in ends:
-            yield ends[event.offset]
-        elif event.action == "sync":
-            yield f"sync {event.pending}" if event.pending else "sync"
-        else:
-            yield "."
-
-
-def _merged(
-    longest: Timeline, columns: Sequence[Sequence[str]]
-) -> Iterator[tuple[str, str, list[str]]]:
-    """Section, record and cells; rows of PARTs that say the same are one."""
-    rows = [
-        (event.section, event.flag, [cell or "" for cell in cells])
-        for event, cells in zip(longest.events, zip_longest(*columns, fillvalue=""), strict=False)
-    ]
-    at = 0
-    while at < len(rows):
-        stop = at + 1
-        while (
-            stop < len(rows)
-            and rows[at][0].startswith("part")
-            and rows[stop][0].startswith("part")
-            and rows[stop][1:] == rows[at][1:]
-        ):
-            stop += 1
-        section = rows[at][0] if stop - at == 1 else f"{stop - at} parts"
-        yield section, rows[at][1], rows[at][2]
-        at = stop
-
-
-def _cell(cell: str, signs: _Signs) -> Text:
-    if cell in ("refused", "hangs"):
-        return Text(f"{signs.cross} {cell}", style="bold red")
-    return Text(cell, style="bold green" if cell.startswith("sync") else "dim")
+def _cell(event: Event, ends: set[Event], signs: _Signs) -> Text:
+    """A word for what the loader does at a record, or for how it ends there."""
+    if not event.reached:
+        return Text()
+    if event in ends:
+        word = "refused" if event.refused else "hangs"
+        return Text(f"{signs.cross} {word}", style="bold red")
+    if event.action == "sync":
+        return Text(f"sync {event.pending:,}" if event.pending else "sync", style="bold green")
+    return Text(".", style="dim")
 
 
 def _outcome(line: Timeline) -> Text:
-    words = {
-        "cleanup-before-io": "done too early",
-        "second-sync-hangs": "hangs",
-        "flush-refused": "refused",
-        "capability-refused": "refused",
-        "incomplete": "refused",
-    }
     for hazard in line.hazards:
-        if hazard.kind in words:
-            return Text(words[hazard.kind], style="bold red")
+        if hazard.kind in FATAL:
+            return Text(_OUTCOMES[hazard.kind], style="bold red")
     return Text("safe", style="green")

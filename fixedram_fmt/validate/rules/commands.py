@@ -38,6 +38,8 @@ _TALKING = frozenset(_ARGUMENTS) - {MigCmd.SWITCHOVER_START, MigCmd.PACKAGED}
 def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A command that QEMU does not know.
 
+    QEMU stops there with an error, and loads nothing of what is behind it.
+
     Fix: load it with the QEMU that wrote it, or remove the command.
     """
     if record.value.command not in _ARGUMENTS:
@@ -53,6 +55,8 @@ def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 @at_records("S07", Severity.ERROR, _SAVEVM + "mig_cmd_args", Kind.COMMAND)
 def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A command's arguments have a length that QEMU does not take.
+
+    QEMU knows how long they must be, and stops with an error.
 
     Fix: write the command as QEMU does, or remove it.
     """

@@ -163,6 +163,8 @@ def too_many_capabilities(survey: Survey | None, error: FormatError) -> Iterator
 def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A capability that QEMU does not know.
 
+    QEMU reads the list before anything else, and refuses the stream.
+
     Fix: load it with the QEMU that wrote it, or take the name out of the list.
     """
     name = record.value.capability
@@ -230,6 +232,8 @@ def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found
 def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """A subsection of the configuration that nobody knows, and whose end cannot be found.
 
+    Subsections do not carry their length, so nothing behind this one can be read. QEMU refuses it.
+
     Fix: load it with the QEMU that wrote it.
     """
     yield Found(error.message, error.offset, error.path, error.found, error.expected)
@@ -238,6 +242,8 @@ def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterat
 @at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.UNKNOWN)
 def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
     """A subsection of the configuration that QEMU does not know.
+
+    A subsection is sent because it must not be lost: QEMU refuses what it does not know.
 
     Fix: load it with the QEMU that wrote it.
     """
@@ -274,6 +280,8 @@ def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A subsection of the configuration is there twice; the last one counts.
 
+    One of the two is not what the sender meant, and nothing tells which.
+
     Fix: check who wrote the image.
     """
     if record.value.idstr in survey.subsections:
@@ -291,6 +299,8 @@ def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 )
 def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The target's page size is one that no target has.
+
+    All addresses and bitmaps are counted in pages. QEMU refuses a size that is not its own.
 
     Fix: save the guest again; target_page_bits is damaged.
     """

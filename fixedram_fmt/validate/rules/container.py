@@ -174,6 +174,8 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
 def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """libvirt's header has a version nobody knows.
 
+    The version says what the header's fields mean; read by another one, they lead to a wrong place.
+
     Fix: use the libvirt that wrote it; this is no file of libvirt up to 11.
     """
     yield Found(error.message, error.offset, error.path, error.found, error.expected)

@@ -76,6 +76,8 @@ def _on(state: bool) -> str:
 def other_page_size(survey: Survey) -> Iterator[Found]:
     """The target's page size is not the destination's.
 
+    All addresses and bitmaps are counted in pages. QEMU compares the sizes and refuses.
+
     Fix: choose the architecture, and on ARM the machine version, of the image.
     """
     size = survey.destination.target_page_size if survey.destination else None
@@ -104,6 +106,8 @@ def _at(survey: Survey, block: RamBlock, message: str, found: str, expected: str
 @over_image("T04", Severity.ERROR, _LIST)
 def unknown_block(survey: Survey) -> Iterator[Found]:
     """The image has a RAM block that the destination has not.
+
+    QEMU looks for each block by its name, and refuses the stream when there is none.
 
     Fix: start the destination with the same memory devices, names and ids.
     """
@@ -146,6 +150,8 @@ def missing_block(survey: Survey) -> Iterator[Found]:
 def longer_block(survey: Survey) -> Iterator[Found]:
     """A block is longer than the destination's.
 
+    QEMU refuses the first page that lies past the end of its own block.
+
     Fix: give the destination as much memory as the image has.
     """
     lengths = _blocks(survey) or {}
@@ -186,6 +192,8 @@ def shorter_block(survey: Survey) -> Iterator[Found]:
 def unknown_section(survey: Survey) -> Iterator[Found]:
     """The image has a section that the destination has no device for.
 
+    QEMU looks for a device by name and instance, and refuses the stream when there is none.
+
     Fix: start the destination with the same devices, hot-plugged ones too.
     """
     if survey.destination is None or survey.destination.sections is None:
@@ -205,6 +213,8 @@ def unknown_section(survey: Survey) -> Iterator[Found]:
 @over_image("T09", Severity.ERROR, _SECTION)
 def newer_section(survey: Survey) -> Iterator[Found]:
     """A section is of a newer version than the destination knows.
+
+    What a newer version adds cannot be known. QEMU refuses it.
 
     Fix: use a QEMU that is at least as new as the one that saved, or an older machine type.
     """

@@ -91,6 +91,8 @@ def description_cut(survey: Survey) -> Iterator[Found]:
 def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The description is longer than any; it is not read.
 
+    QEMU passes over it; tools that read device state are blind.
+
     Fix: save the guest again; the length is damaged, or the machine beyond what was thought of.
     """
     if record.value.length > VMDESC_CEILING:
@@ -106,6 +108,8 @@ def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Found
 @over_image("D05", Severity.ERROR, _VMDESC)
 def page_sizes_contradict(survey: Survey) -> Iterator[Found]:
     """The description's page size is one that no target has.
+
+    It is the size that addresses in the stream are counted in, for whoever goes by the description.
 
     Fix: save the guest again; the description is damaged.
     """

@@ -40,6 +40,8 @@ def at_header(survey: Survey, block: RamBlock, field: str, message: str, *values
 def header_version(survey: Survey) -> Iterator[Found]:
     """A MappedRamHeader has a version from the future.
 
+    What its fields mean cannot be known. QEMU refuses versions above its own.
+
     Fix: load it with the QEMU that wrote it.
     """
     for block in survey.image.blocks:

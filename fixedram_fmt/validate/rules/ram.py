@@ -125,6 +125,8 @@ def _is_footer(survey: Survey, error: FormatError) -> bool:
 def obsolete_flag(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A flag that QEMU no longer takes: FULL (never used since 2009) or COMPRESS_PAGE (until 9.0).
 
+    QEMU stops there with an error; the page that comes with it would be lost.
+
     Fix: load it with a QEMU of the time, and save again.
     """
     yield Found(
@@ -264,6 +266,8 @@ def many_parts(survey: Survey) -> Iterator[Found]:
 )
 def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A page of an ordinary stream lies outside every block.
+
+    There is no memory for it. QEMU refuses the stream.
 
     Fix: save the guest again; an address or a name is damaged.
     """

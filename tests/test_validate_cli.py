@@ -1,0 +1,713 @@
+"""`fixedram validate`, `rules` and `destination`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Result, run_cli
+from fixedram_fmt.build.faults import fault_named
+from fixedram_fmt.validate import all_rules
+from synthetic import PAGE, made
+
+FORMS = ("text", "json", "sarif", "junit", "github")
+#: An image whose worst finding is of that severity, and the rules that say so.
+LEVELS: dict[str, tuple[tuple[str, ...], dict[str, Any], set[str]]] = {
+    "sound": ((), {}, set()),
+    "note": ((), {"devices": []}, {"D10"}),
+    "warning": (("header-version-0",), {}, {"L02"}),
+    "error": (("header-version-2",), {}, {"L01"}),
+}
+RANKS = ["error", "warning", "note"]
+#: Four findings, of all severities; the stale page is told with --deep.
+MIXED = ("footer-missing", "header-version-2", "empty-machine", "stale-page")
+
+
+def image(path: Path, *faults: str, **spec: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = made(faults=[fault_named(fault) for fault in faults], **{"align": 1 << 20, **spec})
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each level an image of that name."""
+    folder = tmp_path_factory.mktemp("levels")
+    return {
+        level: image(folder / f"{level}.img", *faults, **spec)
+        for level, (faults, spec, _) in LEVELS.items()
+    }
+
+
+def images_of(result: Result) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = result.json["images"]
+    return found
+
+
+def rules_of(result: Result, number: int = 0) -> set[str]:
+    return {finding["rule"] for finding in images_of(result)[number]["findings"]}
+
+
+# -- text -----------------------------------------------------------------------------------------
+
+
+def test_text_of_one_image_is_grouped_worst_first_with_bytes_and_fixes(tmp_path: Path) -> None:
+    path = image(tmp_path / "guest.img", *MIXED)
+    raw = path.read_bytes()
+    result = run_cli("validate", path, "--deep")
+    assert (result.code, result.err) == (1, "")
+    lines = result.out.splitlines()
+    assert lines[0] == str(path)
+    assert lines[1].startswith('  qemu-11.1: refuses (L01) "Migration mapped-ram capability')
+    assert "qemu-10.0, qemu-10.0 with multifd, qemu-11.1 with multifd: refuses" in lines[2]
+    heads = [line.split() for line in lines if re.match(r"  (error|warning|note) ", line)]
+    assert [RANKS.index(head[0]) for head in heads] == sorted(RANKS.index(h[0]) for h in heads)
+    assert [head[1] for head in heads] == ["L01", "S09", "G02", "P01"]
+    for head in heads:
+        rule = all_rules()[head[1]]
+        assert " ".join(head[2:]) == rule.title
+        assert f"fix: {rule.fix}" in " ".join(result.out.split())
+    report = run_cli("validate", path, "--deep", "--json").json["images"][0]
+    for finding in report["findings"]:
+        offset, row = finding["offset"], finding["offset"] // 16 * 16
+        assert f"{offset:#x} {finding['path']}: {finding['message']}" in result.out
+        held = raw[row : row + 16].hex(" ")
+        assert f" {row:08x}  {held}" in result.out
+    assert lines[-1] == "  2 errors, 1 warning, 1 note"
+
+
+def test_row_of_bytes_shows_the_start_of_the_file_too(tmp_path: Path) -> None:
+    spec = {"container": {"kind": "libvirt", "partial": True}}
+    result = run_cli("validate", image(tmp_path / "guest.save", **spec))
+    assert "C01" in result.out
+    assert "00000000  " + b"LibvirtQemudPart".hex(" ") + "  LibvirtQemudPart" in result.out
+
+
+def test_text_of_a_sound_image_says_that_it_loads(levels: dict[str, Path]) -> None:
+    result = run_cli("validate", levels["sound"])
+    assert result.code == 0
+    assert result.out.splitlines() == [
+        str(levels["sound"]),
+        "  qemu-11.1: loads",
+        "  qemu-10.0, qemu-10.0 with multifd, qemu-11.1 with multifd: loads",
+        "",
+        "  no findings",
+    ]
+
+
+def test_many_places_of_one_rule_are_counted(tmp_path: Path) -> None:
+    blocks = [{"name": f"m\x1b{number}", "size": PAGE, "pattern": "text"} for number in range(8)]
+    result = run_cli("validate", image(tmp_path / "guest.img", blocks=blocks))
+    assert result.out.count("no block is called so") == 5
+    assert "... and 3 more of these (see --json)" in result.out
+
+
+def test_many_images_get_a_line_each(levels: dict[str, Path], tmp_path: Path) -> None:
+    paths = [*levels.values(), tmp_path / "gone.img"]
+    result = run_cli("validate", *paths)
+    assert (result.code, result.err) == (2, "")
+    assert [line.removeprefix(str(path)) for line, path in
+            zip(result.out.splitlines(), paths, strict=True)] == [
+        "  loads  no findings",
+        "  loads  1 note",
+        "  loads  1 warning",
+        "  refuses  1 error",
+        f"  unreadable  cannot open {str(paths[-1])!r}: No such file or directory",
+    ]  # fmt: skip
+
+
+def test_text_is_plain_in_a_pipe_and_coloured_where_that_is_asked_for(
+    levels: dict[str, Path],
+) -> None:
+    assert "\x1b" not in run_cli("validate", levels["error"]).out
+    coloured = run_cli("validate", levels["error"], FORCE_COLOR="1").out
+    assert "\x1b[" in coloured
+    assert "\x1b[" not in run_cli("validate", levels["error"], NO_COLOR="1").out
+
+
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+def test_json_has_the_keys_of_the_contract(levels: dict[str, Path]) -> None:
+    """DESIGN: images[{path, loader, verdict, findings[{rule, severity, offset, message}]}]."""
+    result = run_cli("validate", levels["sound"], levels["error"], "--json")
+    assert result.err == ""
+    assert result.json.keys() == {"images"}
+    sound, error = images_of(result)
+    assert [one["path"] for one in (sound, error)] == [
+        str(levels["sound"]), str(levels["error"]),
+    ]  # fmt: skip
+    assert [one["loader"] for one in (sound, error)] == ["qemu-11.1"] * 2
+    assert [one["verdict"] for one in (sound, error)] == ["loads", "refuses"]
+    assert sound["findings"] == []
+    (finding,) = error["findings"]
+    assert {"rule", "severity", "offset", "message"} <= finding.keys()
+    assert (finding["rule"], finding["severity"]) == ("L01", "error")
+    raw = levels["error"].read_bytes()
+    assert raw[finding["offset"] :][:4] == b"\0\0\0\2"
+    assert error["decided_by"] == finding
+    assert "version 2" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("validate", "--output", "json"), ("validate", "--format", "json"), ("check", "--json"),
+     ("check", "--output", "json")],
+)  # fmt: skip
+def test_other_ways_to_ask_for_the_same(
+    arguments: tuple[str, ...], levels: dict[str, Path]
+) -> None:
+    command, *options = arguments
+    wanted = run_cli("validate", levels["warning"], levels["error"], "--json")
+    assert run_cli(command, levels["warning"], levels["error"], *options) == wanted
+    assert wanted.code == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "loader", "multifd", "verdict"),
+    [
+        ((), "qemu-11.1", False, "refuses"),
+        (("--loader", "qemu-10.0"), "qemu-10.0", False, "crashes"),
+        (("--loader", "qemu-11.1", "--multifd"), "qemu-11.1", True, "refuses"),
+        # A design is about channels.
+        (("--loader", "mapped-ram"), "mapped-ram", True, "crashes"),
+        (("--loader", "reentrant", "--no-multifd"), "reentrant", False, "crashes"),
+    ],
+)
+def test_loader_is_the_one_that_is_asked_for(
+    options: tuple[str, ...], loader: str, multifd: bool, verdict: str, tmp_path: Path
+) -> None:
+    """FORMAT 7: a page_size of 0 kills 10.x; 11 refuses what is not its own."""
+    result = run_cli("validate", image(tmp_path / "a.img", "page-size-zero"), "--json", *options)
+    (report,) = images_of(result)
+    assert (report["loader"], report["multifd"], report["verdict"]) == (loader, multifd, verdict)
+    verdicts = {(one["loader"], one["multifd"]): one["verdict"] for one in report["verdicts"]}
+    assert verdicts == {
+        ("qemu-10.0", False): "crashes", ("qemu-10.0", True): "crashes",
+        ("qemu-11.1", False): "refuses", ("qemu-11.1", True): "refuses",
+    }  # fmt: skip
+
+
+def test_property_of_the_receiver_is_a_part_of_the_question(tmp_path: Path) -> None:
+    """FORMAT 6: re-entrant receivers sync at EOS when the property is on."""
+    path = image(tmp_path / "a.img", dialect="fixed-ram-v4", multifd=True,
+                 multifd_flush_after_each_section=True)  # fmt: skip
+    command = ("validate", path, "--json", "--loader", "reentrant")
+    off, on = run_cli(*command), run_cli(*command, "--multifd-flush-after-each-section")
+    assert [images_of(one)[0]["verdict"] for one in (off, on)] == ["wrong-memory", "loads"]
+    assert [one.code for one in (off, on)] == [1, 0]
+
+
+def test_deep_reads_pages(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.img", "stale-page")
+    assert "P01" not in rules_of(run_cli("validate", path, "--json"))
+    assert "P01" in rules_of(run_cli("validate", path, "--json", "--deep"))
+
+
+# -- exit codes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fail_on", [None, *RANKS, "never"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_exit_code_is_1_from_the_asked_severity_on(
+    level: str, fail_on: str | None, levels: dict[str, Path]
+) -> None:
+    options = ("--fail-on", fail_on) if fail_on else ()
+    result = run_cli("validate", levels[level], "--json", *options)
+    assert rules_of(result) == LEVELS[level][2]
+    threshold = fail_on or "error"
+    fails = (
+        level != "sound" and threshold != "never" and RANKS.index(level) <= RANKS.index(threshold)
+    )
+    assert result.code == int(fails)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unreadable_broken_and_good_images_are_all_told(
+    form: str, levels: dict[str, Path], tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.img"
+    result = run_cli("validate", gone, levels["error"], levels["sound"], tmp_path,
+                     "--output", form, "--fail-on", "never")  # fmt: skip
+    assert (result.code, result.err) == (2, "")
+    for path in (gone, levels["error"], levels["sound"]):
+        assert path.name in result.out
+    assert "No such file" in result.out
+    assert "it is a directory" in result.out
+    if form != "text":
+        assert "L01" in result.out
+    if form == "json":
+        told = [(one["verdict"], bool(one["error"])) for one in images_of(result)]
+        assert told == [(None, True), ("refuses", False), ("loads", False), (None, True)]
+
+
+def test_what_is_no_image_is_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no image at all")
+    result = run_cli("validate", path, "--json")
+    assert result.code == 1
+    assert rules_of(result) == {"S01"}
+    assert images_of(result)[0]["verdict"] == "refuses"
+    path.write_bytes(b"")
+    assert rules_of(run_cli("validate", path, "--json")) == {"S01"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("IMAGE", "--loader", "qemu-9.0"),
+        ("IMAGE", "--fail-on", "sometimes"),
+        ("IMAGE", "--output", "yaml"),
+        ("IMAGE", "--jobs", "-1"),
+        ("IMAGE", "--byte-order", "middle"),
+        ("IMAGE", "--nonsense"),
+        ("IMAGE@1Z",),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: tuple[str, ...], levels: dict[str, Path]) -> None:
+    told = [one.replace("IMAGE", str(levels["sound"])) for one in arguments]
+    result = run_cli("validate", *told)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    assert result.err or "write PATH@OFFSET" in result.out
+
+
+# -- selection ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ((), {"L01", "S09", "G02", "P01"}),
+        (("--select", "L01"), {"L01"}),
+        (("--select", "l01,G02"), {"L01", "G02"}),
+        (("--select", "L01", "--select", "P"), {"L01", "P01"}),
+        (("--select", "G,S,B"), {"G02", "S09"}),
+        (("--ignore", "L,S"), {"G02", "P01"}),
+        (("--select", "L,G", "--ignore", "L01"), {"G02"}),
+    ],
+)
+def test_rules_are_selected_and_ignored_by_id_and_area(
+    options: tuple[str, ...], wanted: set[str], tmp_path: Path
+) -> None:
+    path = image(tmp_path / "guest.img", *MIXED)
+    result = run_cli("validate", path, "--deep", "--json", *options)
+    assert rules_of(result) == wanted
+    assert images_of(result)[0]["verdict"] == "refuses", "whatever one looks at"
+    assert result.code == int(bool(wanted & {"L01", "S09"}))
+
+
+@pytest.mark.parametrize("option", ["--select", "--ignore"])
+@pytest.mark.parametrize("name", ["L99", "Q", "layout", "\x1b[2J"])
+def test_unknown_rule_is_refused_with_a_hint(
+    option: str, name: str, levels: dict[str, Path]
+) -> None:
+    result = run_cli("validate", levels["sound"], option, name)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert "\x1b" not in result.err
+    assert "fixedram rules lists them" in result.err
+
+
+# -- baselines ------------------------------------------------------------------------------------
+
+
+def test_accepted_findings_no_longer_fail_and_new_ones_do(tmp_path: Path) -> None:
+    path, baseline = tmp_path / "guest.img", tmp_path / "baseline.json"
+    image(path, "header-version-2")
+    assert run_cli("validate", path, "--write-baseline", baseline).code == 1
+    accepted = json.loads(baseline.read_text())
+    assert accepted["version"] == 1
+    assert [(one["image"], one["rule"]) for one in accepted["accepted"]] == [("guest.img", "L01")]
+    quiet = run_cli("validate", path, "--baseline", baseline, "--json", "--fail-on", "note")
+    assert quiet.code == 0
+    assert rules_of(quiet) == set()
+    assert images_of(quiet)[0]["accepted"] == 1
+    assert images_of(quiet)[0]["verdict"] == "refuses"
+    assert "1 accepted" in run_cli("validate", path, "--baseline", baseline).out
+    image(path, "header-version-2", "footer-missing")
+    new = run_cli("validate", path, "--baseline", baseline, "--json")
+    assert new.code == 1
+    assert rules_of(new) == {"S09"}
+    assert images_of(new)[0]["accepted"] == 1
+
+
+def test_baseline_is_for_files_of_that_name(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.json"
+    first = image(tmp_path / "a" / "guest.img", "header-version-2")
+    same = image(tmp_path / "b" / "guest.img", "header-version-2")
+    other = image(tmp_path / "b" / "other.img", "header-version-2")
+    run_cli("validate", first, "--write-baseline", baseline)
+    result = run_cli("validate", same, other, "--baseline", baseline, "--json")
+    assert [one["accepted"] for one in images_of(result)] == [1, 0]
+    assert result.code == 1
+
+
+def test_baseline_written_anew_keeps_what_was_accepted(tmp_path: Path) -> None:
+    path, baseline = image(tmp_path / "guest.img", "header-version-2"), tmp_path / "baseline.json"
+    run_cli("validate", path, "--write-baseline", baseline)
+    image(path, "header-version-2", "footer-missing")
+    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline)
+    assert run_cli("validate", path, "--baseline", baseline).code == 0
+    # What has gone is not carried on.
+    image(path, "footer-missing")
+    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline)
+    rules = [one["rule"] for one in json.loads(baseline.read_text())["accepted"]]
+    assert rules == ["S09"]
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"accepted": [], "version": 7}'])
+def test_what_is_no_baseline_is_refused(
+    text: str | None, levels: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "baseline.json"
+    if text is not None:
+        path.write_text(text)
+    result = run_cli("validate", levels["sound"], "--baseline", path)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert "--write-baseline makes one" in result.err
+
+
+# -- several at once ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", ["2", "0", "64"])
+def test_jobs_make_no_difference_but_in_time(
+    jobs: str, levels: dict[str, Path], tmp_path: Path
+) -> None:
+    paths = [*levels.values(), tmp_path / "gone.img", *reversed(levels.values())]
+    for form in FORMS:
+        command = ("validate", *paths, "--deep", "--output", form)
+        assert run_cli(*command, "-j", jobs) == run_cli(*command, "-j", "1")
+
+
+# -- where images come from -----------------------------------------------------------------------
+
+
+def test_image_comes_through_a_pipe(levels: dict[str, Path]) -> None:
+    raw = levels["error"].read_bytes()
+    piped = run_cli("validate", "-", "--json", stdin=raw)
+    assert images_of(piped)[0]["path"] == "-"
+    named = images_of(run_cli("validate", levels["error"], "--json"))[0]
+    assert images_of(piped)[0]["findings"] == named["findings"]
+    both = run_cli("validate", levels["sound"], "-", "-j", "2", "--json", stdin=raw)
+    assert [one["verdict"] for one in images_of(both)] == ["loads", "refuses"]
+
+
+def test_stream_that_starts_further_in(tmp_path: Path) -> None:
+    path = image(tmp_path / "guest.img", "header-version-2", offset=70_001)
+    assert rules_of(run_cli("validate", path, "--json")) == {"S01"}
+    for arguments in ((f"{path}@70001",), (f"{path}@0x11171",), (path, "--search")):
+        result = run_cli("validate", *arguments, "--json")
+        assert rules_of(result) == {"L01"}
+        assert images_of(result)[0]["findings"][0]["offset"] > 70_001
+    beyond = run_cli("validate", f"{path}@1T", "--json")
+    assert rules_of(beyond) == {"S01"}
+
+
+def test_byte_order_may_be_told(tmp_path: Path) -> None:
+    path = image(tmp_path / "guest.img", byte_order="big", machine="s390-ccw-virtio")
+    told = [
+        rules_of(run_cli("validate", path, "--json", "--byte-order", order))
+        for order in ("big", "little")
+    ]
+    assert ["B02" in rules for rules in told] == [True, False]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# -- into files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_report_goes_into_a_file(form: str, levels: dict[str, Path], tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    command = ("validate", levels["error"], levels["sound"], "--output", form)
+    written = run_cli(*command, "-o", target)
+    assert (written.code, written.out, written.err) == (1, "", "")
+    text = target.read_text()
+    assert "L01" in text
+    if form != "text":
+        assert text == run_cli(*command).out
+    assert names(tmp_path) == ["report"]
+
+
+@pytest.mark.parametrize("option", ["-o", "--write-baseline"])
+@pytest.mark.parametrize("target", ["missing/report", ".", "file/report"])
+def test_target_that_cannot_be_written_is_told(
+    option: str, target: str, levels: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("old")
+    result = run_cli("validate", levels["error"], "--json", option, tmp_path / target)
+    assert result.code == 2
+    assert len(result.err.splitlines()) == 1
+    assert result.err.startswith("fixedram: error: ")
+    assert names(tmp_path) == ["file"]
+
+
+def test_disk_that_is_full_leaves_the_old_report(levels: dict[str, Path], tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    target.write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-m", "fixedram_cli", "validate", levels["error"], "--output", "sarif",
+         "-o", target],
+        capture_output=True, check=False, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert b"cannot write" in done.stderr
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["report"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("form", FORMS)
+def test_stdout_that_is_full_is_told(form: str, levels: dict[str, Path]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fixedram_cli", "validate", levels["error"], "--output", form],
+            stdout=full, stderr=subprocess.PIPE, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    device = run_cli("validate", levels["sound"], "-o", "/dev/full")
+    assert device.code == 2
+    assert len(device.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["-o", "--write-baseline"])
+def test_report_is_not_written_over_an_image(
+    option: str, levels: dict[str, Path], tmp_path: Path
+) -> None:
+    path = image(tmp_path / "guest.img")
+    raw = path.read_bytes()
+    link = tmp_path / "link.img"
+    link.symlink_to(path)
+    for arguments in (
+        (path, option, path),
+        (f"{path}@0", option, link),
+        (levels["sound"], "--like", path, option, path),
+    ):
+        result = run_cli("validate", *arguments)
+        assert result.code == 2
+        assert "is an image, and is kept" in result.err
+        assert path.read_bytes() == raw
+    for target in (path, link):
+        result = run_cli("destination", path, "-o", target)
+        assert result.code == 2
+        assert "is an image, and is kept" in result.err
+        assert path.read_bytes() == raw
+
+
+# -- names of an attacker -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_cannot_act_on_a_terminal(form: str, tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x00\r[bold red]"
+    blocks = [{"name": evil, "size": 4 * PAGE, "pattern": "text"},
+              {"name": f"{evil}2", "size": PAGE, "pattern": "text"}]  # fmt: skip
+    devices = [{"name": "\x1b[5m", "data": "00" * 8}]
+    path = image(tmp_path / "\x1b[2J\r\n.img", "duplicate-block", "hostile-machine",
+                 machine=evil, blocks=blocks, devices=devices, capabilities=[evil])  # fmt: skip
+    vm = tmp_path / "vm.json"
+    vm.write_text(json.dumps({"machine": evil, "blocks": {f"{evil}3": 1}, "sections": {evil: 1}}))
+    result = run_cli("validate", path, "--output", form, "--destination", vm)
+    assert (result.code, result.err) == (1, "")
+    assert "G03" in result.out
+    assert "R15" in result.out
+    raw = [char for char in result.out if not char.isprintable() and char != "\n"]
+    assert raw == []
+    assert "T05" in result.out
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+
+def test_rules_json_has_the_keys_of_the_contract() -> None:
+    """DESIGN: rules[{id, severity, title, why, fix, source}]."""
+    result = run_cli("rules", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert result.json.keys() == {"rules"}
+    rules = result.json["rules"]
+    assert [rule["id"] for rule in rules] == list(all_rules())
+    for rule in rules:
+        assert {"id", "severity", "title", "why", "fix", "source"} <= rule.keys()
+        assert rule["severity"] in RANKS
+        for key in ("title", "why", "source"):
+            assert rule[key].strip(), rule["id"]
+        assert rule["fix"] or rule["severity"] != "error", rule["id"]
+        assert not re.search(r"\s{2}|\n", "".join(map(str, rule.values())))
+    assert run_cli("rules", "--output", "json") == result
+
+
+def test_rule_is_explained_by_its_id() -> None:
+    rule = all_rules()["L03"]
+    result = run_cli("rules", "L03")
+    assert result.code == 0
+    text = " ".join(result.out.split())
+    assert text.startswith(f"L03 {rule.title} (error)")
+    for part in (f"why {rule.why}", f"fix {rule.fix}", f"source {rule.source}"):
+        assert part in text
+    assert "L04" not in text
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+
+
+def test_rules_are_listed_by_area() -> None:
+    everything = run_cli("rules").out
+    for rule in all_rules().values():
+        assert f"  {rule.id}  {rule.severity.value:<8}{rule.title}" in everything
+    layout = run_cli("rules", "L").out.splitlines()
+    assert layout[0] == "layout"
+    assert {line.split()[0][0] for line in layout[1:] if line} == {"L"}
+    chosen = run_cli("rules", "L", "b01", "--json").json["rules"]
+    wanted = [rule_id for rule_id in all_rules() if rule_id[0] == "L" or rule_id == "B01"]
+    assert [rule["id"] for rule in chosen] == wanted
+
+
+def test_unknown_rule_is_told() -> None:
+    result = run_cli("rules", "X99")
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert "'X99'" in result.err
+
+
+def test_every_finding_names_a_rule_that_is_explained(tmp_path: Path) -> None:
+    found = rules_of(run_cli("validate", image(tmp_path / "a.img", *MIXED), "--json", "--deep"))
+    explained = run_cli("rules", *sorted(found), "--json").json["rules"]
+    assert {rule["id"] for rule in explained} == found
+
+
+# -- destination ----------------------------------------------------------------------------------
+
+NAMES = ["pc.ram", "/rom@etc/acpi/tables", 'quo"te', "back\\slash", "\U0001f4be", "\x7f", "tab\t"]
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    blocks = [{"name": name, "size": PAGE, "pattern": "text"} for name in NAMES]
+    devices = [{"name": f"0000:00/{name}", "version": 3, "data": "00" * 8} for name in NAMES[:5]]
+    return image(tmp_path / "guest.img", blocks=blocks, devices=devices, target_page_bits=True)
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json", ""])
+def test_destination_of_an_image_fits_it(suffix: str, named: Path, tmp_path: Path) -> None:
+    vm = tmp_path / f"vm.{suffix}"
+    written = run_cli("destination", named, "-o", vm)
+    assert (written.code, written.out, written.err) == (0, "", "")
+    result = run_cli("validate", named, "--destination", vm, "--json")
+    assert not {rule for rule in rules_of(result) if rule[0] == "T"}
+    text = vm.read_text()
+    assert text.isascii()
+    document = json.loads(text) if suffix == "json" else tomllib.loads(text)
+    assert document["blocks"] == dict.fromkeys(NAMES, PAGE)
+    assert document["machine"] == "pc"
+    assert document["target_page_size"] == PAGE
+    assert document["capabilities"] == ["mapped-ram"]
+    assert document["sections"]["ram"] == 4
+    assert document["instances"]["ram"] == [0]
+
+
+def test_destination_on_stdout_is_the_one_in_a_file(named: Path, tmp_path: Path) -> None:
+    for options, suffix in (((), "toml"), (("--json",), "json"), (("--output", "json"), "json")):
+        shown = run_cli("destination", named, *options)
+        assert shown.code == 0
+        vm = tmp_path / f"vm.{suffix}"
+        run_cli("destination", named, "-o", vm)
+        assert vm.read_text() == shown.out
+
+
+def test_what_does_not_fit_is_found(named: Path, tmp_path: Path) -> None:
+    vm = tmp_path / "vm.toml"
+    vm.write_text('machine = "q35"\n[blocks]\n"pc.ram" = "4K"\nmore = "1M"\n')
+    result = run_cli("validate", named, "--destination", vm, "--json")
+    assert {rule for rule in rules_of(result) if rule[0] == "T"} == {"T01", "T04", "T05"}
+    (report,) = images_of(result)
+    assert report["verdict"] == "refuses"
+    assert result.code == 1
+
+
+def test_destination_is_taken_from_a_good_image(named: Path, tmp_path: Path) -> None:
+    other = image(tmp_path / "other.img", machine="q35")
+    assert not {rule for rule in rules_of(run_cli("validate", named, "--like", named, "--json"))
+                if rule[0] == "T"}  # fmt: skip
+    result = run_cli("validate", named, other, "--like", other, "--json")
+    # Names of blocks and devices; pc is no prefix of q35.
+    assert {rule for rule in rules_of(result) if rule[0] == "T"} == {
+        "T01", "T04", "T05", "T07", "T08", "T11",
+    }  # fmt: skip
+    assert rules_of(result, 1) == set()
+    moved = image(tmp_path / "moved.img", machine="q35", offset=4096)
+    like = run_cli("validate", other, "--like", f"{moved}@4K", "--json")
+    assert rules_of(like) == set()
+
+
+def test_image_that_is_no_example_is_refused(named: Path, tmp_path: Path) -> None:
+    broken = image(tmp_path / "broken.img", "cut-before-eof")
+    for like in (broken, tmp_path / "gone.img", tmp_path):
+        result = run_cli("validate", named, "--like", like)
+        assert (result.code, result.out) == (2, "")
+        assert len(result.err.splitlines()) == 1
+    written = run_cli("destination", broken)
+    assert written.code == 0
+    assert tomllib.loads(written.out)["machine"] == "pc"
+    assert "missing here" in written.err
+
+
+def test_destination_and_like_are_not_given_both(named: Path, tmp_path: Path) -> None:
+    vm = tmp_path / "vm.toml"
+    run_cli("destination", named, "-o", vm)
+    result = run_cli("validate", named, "--destination", vm, "--like", named)
+    assert (result.code, result.out) == (2, "")
+    assert "not both" in result.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("vm.toml", "machine = pc"),
+        ("vm.toml", 'machin = "pc"'),
+        ("vm.toml", "[blocks]\nram = -1"),
+        ("vm.toml", '[blocks]\nram = "much"'),
+        ("vm.toml", "target_page_size = 4095"),
+        ("vm.toml", "\udcff"),
+        ("vm.json", "{"),
+        ("vm.json", '{"sections": []}'),
+        ("vm.json", '{"blocks": {"\\ud800": 1}}'),
+        ("vm.json", "[" * 100_000),
+        ("gone/vm.json", None),
+    ],
+)
+def test_broken_destination_is_told_in_a_line(
+    name: str, text: str | None, levels: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text, errors="surrogateescape")
+    result = run_cli("validate", levels["sound"], "--destination", path)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1
+    assert str(path) in result.err
+    assert "fixedram destination IMAGE -o FILE makes one" in result.err
+
+
+def test_every_form_tells_every_rule_of_every_image(levels: dict[str, Path]) -> None:
+    """No form leaves a finding out that another one has."""
+    for level, form in product(("note", "warning", "error"), FORMS):
+        out = run_cli("validate", levels[level], "--output", form).out
+        assert LEVELS[level][2] <= set(re.findall(r"\b[A-Z]\d\d\b", out))
