@@ -40,7 +40,7 @@ def infer_host_long(
     source: Source, blocks: Sequence[RamBlock], machine: bytes | None
 ) -> HostLongGuess:
     """The order under which the bitmaps contradict the file least; little-endian on a tie."""
-    mapped = [block for block in blocks if block.has_pages]
+    mapped = _apart([block for block in blocks if block.has_pages])
     if any(machine and machine.startswith(name) for name in _BIG_ENDIAN_MACHINES):
         candidates: tuple[HostLong, ...] = _CANDIDATES
     elif _contradictions(source, mapped, HostLong.LITTLE_64):
@@ -55,6 +55,17 @@ def infer_host_long(
     best = min(zeros, key=zeros.__getitem__)
     reason = "page data" if zeros[best] < max(zeros.values()) else "nothing contradicts it"
     return HostLongGuess(best, reason)
+
+
+def _apart(blocks: Sequence[RamBlock]) -> list[RamBlock]:
+    """Blocks whose bitmaps share no bytes: a hostile list names one bitmap many thousand times."""
+    kept: list[RamBlock] = []
+    stop = -1
+    for block in sorted(blocks, key=lambda block: block.bitmap_offset):
+        if block.bitmap_offset >= stop:
+            kept.append(block)
+            stop = block.bitmap_offset + block.bitmap_length()
+    return kept
 
 
 def _bitmap(source: Source, block: RamBlock, order: HostLong) -> PageBitmap | None:
