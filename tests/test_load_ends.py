@@ -95,7 +95,7 @@ calls = []
 usual = os.{call}
 def faulty(*arguments):
     calls.append(arguments)
-    if len(calls) == 5:
+    if len(calls) == {number}:
         {fault}
     return usual(*arguments)
 os.{call} = faulty
@@ -103,6 +103,16 @@ from fixedram_cli.main import main
 main()
 """
 EIO = "raise OSError(5, 'Input/output error')"
+
+
+def faulty(call: str, fault: str, number: int, *arguments: str | Path) -> Result:
+    """Run the command with a fault in the number-th call of that name in module os."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTY.format(call=call, fault=fault, number=number),
+         *map(str, arguments)],
+        capture_output=True, text=True, timeout=TIME_LIMIT, check=False,
+    )  # fmt: skip
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +131,29 @@ def test_fault_half_way_is_one_error_and_leaves_nothing(
 ) -> None:
     path = image_in(tmp_path, blocks=[{"name": "pc.ram", "size": 16 * MIB, "pattern": "counter"}])
     folder = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTY.format(call=call, fault=fault), "load", str(path),
-         "-o", str(folder), "--channels", channels],
-        capture_output=True, text=True, timeout=TIME_LIMIT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert message in one_line(Result(done.returncode, done.stdout, done.stderr))
+    result = faulty(call, fault, 5, "load", path, "-o", folder, "--channels", channels)
+    assert result.code == 2
+    assert message in one_line(result)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_file_that_cannot_get_its_name_takes_the_others_with_it(
+    number: int, tmp_path: Path
+) -> None:
+    path, folder = image_in(tmp_path), tmp_path / "out"
+    result = faulty("replace", EIO, number, "load", path, "-o", folder)
+    assert result.code == 2
+    assert "cannot write" in one_line(result)
+    assert not folder.exists()
+
+
+def test_index_is_the_last_to_get_its_name(tmp_path: Path) -> None:
+    path, folder = image_in(tmp_path), tmp_path / "out"
+    result = faulty("replace", "os._exit(7)", 3, "load", path, "-o", folder)
+    assert result.code == 7
+    there = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+    assert there == {"pc.ram.ram", "pc.rom.ram"}
 
 
 # -- signals --------------------------------------------------------------------------------------

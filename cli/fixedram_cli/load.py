@@ -185,7 +185,10 @@ def _into_files(
 
 @contextmanager
 def _prepared(folder: Path, names: Sequence[str], *, force: bool) -> Iterator[None]:
-    """The folder, where names may be written; one that was made for nothing goes again."""
+    """The folder, where names may be written; after an error it is as it was before.
+
+    But for the files that --force has overwritten by then.
+    """
     from fixedram_fmt.build.output import OutputError
 
     made = not folder.exists()
@@ -193,16 +196,21 @@ def _prepared(folder: Path, names: Sequence[str], *, force: bool) -> Iterator[No
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {str(folder)!r}: {error.strerror}") from error
+    fresh = []
     for path in (folder / name for name in names):
         if path.is_symlink():
             raise OutputError(f"{str(path)!r} is a link, which may lead out of the folder")
         if path.exists() and not force:
             raise OutputError(f"{str(path)!r} is there already", hint="--force overwrites it")
+        if not path.exists():
+            fresh.append(path)
     try:
         yield
     except BaseException:
-        if made:
-            with suppress(OSError):
+        with suppress(OSError):
+            for path in fresh:
+                path.unlink(missing_ok=True)
+            if made:
                 folder.rmdir()
         raise
 
