@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
 from fixedram_fmt.bitmap import HostLong, PageBitmap
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import Note, RamBlock, Section
     from fixedram_fmt.records import Record
+    from fixedram_fmt.vmstate.state import MachineState
     from fixedram_fmt.vmstate.vmdesc import VmDescription
 
 __all__ = ["Image", "open_source"]
@@ -188,6 +190,15 @@ class Image(Closing):
     def complete(self) -> bool:
         """Whether the stream was read to its EOF byte and nothing that had begun was cut off."""
         return self.stopped is None and self._walker.eof_offset is not None
+
+    # -- device state -------------------------------------------------------------------------
+
+    @cached_property
+    def state(self) -> MachineState:
+        """The devices' state, read by the image's own description; values are decoded when asked."""
+        from fixedram_fmt.vmstate.machine import machine_state
+
+        return machine_state(self)
 
     # -- memory -------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import msgspec
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.vmstate.model import DEPTH_CEILING, NAME_CEILING, Sized, SizedDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +27,6 @@ __all__ = ["VMDESC_CEILING", "DeviceDescription", "VmDescription", "find_vmdesc"
 
 #: A longer description is not read: 100,000 fields take about 10 MiB.
 VMDESC_CEILING = 1 << 24
-
-#: A name's length is one byte in the stream.
-_NAME_CEILING = 255
-
-#: Structs inside structs deeper than this are not QEMU's.
-_DEPTH_CEILING = 64
 
 #: How much is searched for a description, from the end of the file and from where devices begin.
 _SEARCH_CEILING = 1 << 26
@@ -62,6 +57,11 @@ class VmDescription:
     devices: tuple[DeviceDescription, ...]
     configuration: dict[str, int]
 
+    @property
+    def json_offset(self) -> int:
+        """Where the JSON itself begins."""
+        return self.offset + _HEADER_SIZE
+
     def by_section(self) -> dict[tuple[str, int], deque[DeviceDescription]]:
         """Devices by name and instance_id, in order, for those that share both."""
         table: dict[tuple[str, int], deque[DeviceDescription]] = defaultdict(deque)
@@ -73,7 +73,7 @@ class VmDescription:
     def parse(cls, text: bytes, offset: int) -> VmDescription:
         """Read the JSON whose section begins at offset; FormatError if it is no description."""
         try:
-            document = msgspec.json.decode(text, type=_Document)
+            document = msgspec.json.decode(text, type=SizedDocument)
             devices = tuple(
                 DeviceDescription(entry.name, entry.instance_id, entry.version, _size(entry))
                 for entry in document.devices
@@ -93,52 +93,15 @@ class VmDescription:
         return cls(offset, len(text), document.page_size, devices, configuration)
 
 
-# What sizes need of the JSON: the rest is passed over, and takes no memory.
-
-
-class _Field(msgspec.Struct, gc=False):
-    """size covers everything inside one element, array_len the elements in a row."""
-
-    size: int
-    array_len: int = 1
-
-
-class _Vmstate(msgspec.Struct, kw_only=True):
-    """Fields, then subsections with a header each; or only a size (vmstate_save_old_style)."""
-
-    vmsd_name: str = ""
-    fields: list[_Field] | None = None
-    subsections: list[_Subsection] = []
-    size: int = 0
-
-
-class _Subsection(_Vmstate, kw_only=True):
-    """Its name is in the stream, so it must have one."""
-
-    vmsd_name: str
-
-
-class _Device(_Vmstate, kw_only=True):
-    name: str
-    instance_id: int
-    version: int = 0
-
-
-class _Document(msgspec.Struct):
-    devices: list[_Device]
-    page_size: int | None = None
-    configuration: _Vmstate = msgspec.field(default_factory=_Vmstate)
-
-
-def _size(vmstate: _Vmstate, depth: int = 0) -> int:
+def _size(vmstate: Sized, depth: int = 0) -> int:
     """Bytes of a vmstate in the stream; ValueError for what none can be."""
-    if depth > _DEPTH_CEILING:
+    if depth > DEPTH_CEILING:
         raise ValueError("structures nested without end")
     total = vmstate.size if vmstate.fields is None else 0
     for entry in vmstate.fields or ():
-        if entry.size < 0 or entry.array_len < 0:
+        if entry.size < 0 or entry.count < 0:
             raise ValueError(f"a negative size in {vmstate.vmsd_name[:60]!r}")
-        total += entry.size * entry.array_len
+        total += entry.size * entry.count
     for subsection in vmstate.subsections:
         total += _header_size(subsection.vmsd_name) + _size(subsection, depth + 1)
     if total < 0:
@@ -148,7 +111,7 @@ def _size(vmstate: _Vmstate, depth: int = 0) -> int:
 
 def _header_size(vmsd_name: str) -> int:
     name = vmsd_name.encode()
-    if len(name) > _NAME_CEILING:
+    if len(name) > NAME_CEILING:
         raise ValueError(f"a subsection's name of {len(name)} bytes")
     return len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, name, 0)))
 

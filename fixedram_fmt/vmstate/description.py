@@ -1,0 +1,185 @@
+"""A description (vmdesc) as structures to decode with, compiled device by device when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.vmstate.model import (
+    DEPTH_CEILING,
+    NAME_CEILING,
+    Device,
+    Document,
+    Field,
+    Vmstate,
+)
+from fixedram_fmt.vmstate.structure import Structure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fixedram_fmt.image import Image
+
+__all__ = ["VALUES_CEILING", "Description"]
+
+#: A device with more values than this is not decoded: its memory would be out of proportion.
+VALUES_CEILING = 1 << 20
+
+_UINT32 = 1 << 32
+
+#: What QEMU calls the device when all that is known of it is a size (vmstate_save_old_style).
+_OLD_STYLE = "data"
+
+
+class Description:
+    """The devices of one description, and the structures that read their state.
+
+    name says where it came from, for messages.  Equal structures are compiled once.
+    """
+
+    def __init__(self, text: bytes, *, name: str, offset: int = 0) -> None:
+        self.text = text
+        self.name = name
+        self._offset = offset
+        self._compiled: dict[bytes, Structure] = {}
+        self._of_device: dict[int, Structure] = {}
+        try:
+            self.document = msgspec.json.decode(text, type=Document)
+        except (ValueError, RecursionError) as error:
+            raise self._error(error) from error
+
+    @classmethod
+    def of_image(cls, image: Image) -> Description | None:
+        """The description in an image; None where there is none that can be read."""
+        found = image.vmdesc
+        if found is None:
+            return None
+        text = image.source.read_exact(found.json_offset, found.length, "vmdescription")
+        return cls(text, name=image.source.name, offset=found.offset)
+
+    @property
+    def devices(self) -> list[Device]:
+        """The devices in the description's order, which is that of the stream."""
+        return self.document.devices
+
+    def as_json(self) -> Any:
+        """All of it, as `state --desc` prints it."""
+        return json.loads(self.text)
+
+    def by_section(self) -> dict[tuple[str, int], deque[Device]]:
+        """Devices by name and instance_id, in order, for those that share both."""
+        table: dict[tuple[str, int], deque[Device]] = defaultdict(deque)
+        for device in self.devices:
+            table[device.name, device.instance_id].append(device)
+        return table
+
+    def structure(self, device: Device) -> Structure:
+        """The structure of one of the devices; FormatError for one that cannot be."""
+        found = self._of_device.get(id(device))
+        if found is None:
+            try:
+                found = self._compile(device, 0)
+                if found.values > VALUES_CEILING:
+                    raise ValueError(f"{found.values} values, more than any device has")
+            except (ValueError, RecursionError) as error:
+                raise self._error(error, device.name) from error
+            self._of_device[id(device)] = found
+        return found
+
+    def subsections(self) -> dict[str, list[Structure]]:
+        """Every subsection that any device is described with, by name; what fails is left out."""
+        table: dict[str, list[Structure]] = defaultdict(list)
+        seen: set[int] = set()
+        for device in self.devices:
+            try:
+                _collect(self.structure(device), table, seen)
+            except FormatError:
+                continue
+        return table
+
+    # -- compiling ------------------------------------------------------------------------------
+
+    def _compile(self, vmstate: Vmstate, depth: int) -> Structure:
+        if depth > DEPTH_CEILING:
+            raise ValueError("structures nested without end")
+        fields = vmstate.fields
+        if fields is None:
+            fields = [Field(name=_OLD_STYLE, type="buffer", size=vmstate.size)]
+        for field in fields:
+            if field.size < 0 or field.count < 0:
+                raise ValueError(f"a negative size of {field.name[:60]!r}")
+        nested = [self._nested(field, depth + 1) for field in fields]
+        subsections = [self._parsed(bytes(raw), depth + 1) for raw in vmstate.subsections]
+        for child in subsections:
+            _check_header(child)
+        return Structure(vmstate.vmsd_name, vmstate.version, fields, nested, subsections)
+
+    def _nested(self, field: Field, depth: int) -> Structure | None:
+        """What a field is made of; None where that is not said, or does not add up to its size."""
+        raw = bytes(field.struct)
+        if raw:
+            found = self._parsed(raw, depth)
+        elif bytes(field.fields):
+            found = self._parsed(_as_vmstate(field), depth)
+        else:
+            return None
+        return found if found.size == field.size else None
+
+    def _parsed(self, raw: bytes, depth: int) -> Structure:
+        found = self._compiled.get(raw)
+        if found is None:
+            found = self._compile(msgspec.json.decode(raw, type=Vmstate), depth)
+            self._compiled[raw] = found
+        return found
+
+    def _error(self, error: Exception, device: str = "") -> FormatError:
+        nested = isinstance(error, RecursionError)
+        return FormatError(
+            "the device description cannot be read",
+            offset=self._offset,
+            path=f"vmdescription/{device}" if device else "vmdescription",
+            expected="the JSON object QEMU writes",
+            found="values nested without end" if nested else str(error)[:200],
+        )
+
+
+def _as_vmstate(field: Field) -> bytes:
+    """The text of a `tmp` field (VMSTATE_WITH_TMP), which carries its structure's keys itself."""
+    subsections = bytes(field.subsections) or b"[]"
+    return b'{"vmsd_name":%s,"version":%d,"fields":%s,"subsections":%s}' % (
+        msgspec.json.encode(field.vmsd_name),
+        field.version,
+        bytes(field.fields),
+        subsections,
+    )
+
+
+def _check_header(structure: Structure) -> None:
+    """ValueError for a subsection that has no place in a stream."""
+    try:
+        name = structure.vmsd_name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a subsection's name that is no text") from error
+    if len(name) > NAME_CEILING:
+        raise ValueError(f"a subsection's name of {len(name)} bytes")
+    if not 0 <= structure.version < _UINT32:
+        raise ValueError(f"version {structure.version} of subsection {structure.vmsd_name[:60]!r}")
+
+
+def _collect(
+    structure: Structure, table: dict[str, list[Structure]], seen: set[int]
+) -> None:
+    if id(structure) in seen:
+        return
+    seen.add(id(structure))
+    children: Sequence[Structure | None] = structure.nested
+    for child in children:
+        if child is not None:
+            _collect(child, table, seen)
+    for subsection in structure.subsections:
+        table[subsection.structure.vmsd_name].append(subsection.structure)
+        _collect(subsection.structure, table, seen)

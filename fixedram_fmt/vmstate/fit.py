@@ -1,0 +1,123 @@
+"""Makes a description fit a body that was saved at another time, or by a machine's twin.
+
+Which subsections a device sends depends on its state, and each names itself in the stream; fields
+do not.  So subsections are taken from the body, their structures by name from wherever they are
+described; a body that then does not end where it should is not this description's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.schema import stream
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.vmstate.model import Field
+from fixedram_fmt.vmstate.structure import Structure, subsection_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["fitted", "misfit"]
+
+_SUBSECTION = bytes([SectionType.SUBSECTION])
+
+#: No device is looked at more often than this for its subsections.
+_STEPS_CEILING = 1 << 16
+
+
+def misfit(structure: Structure, body: bytes) -> str:
+    """Why a body is not what structure describes; empty where size and headers agree."""
+    if structure.size != len(body):
+        return f"the description gives it {structure.size} bytes, it has {len(body)}"
+    for offset, child in structure.headers():
+        header = subsection_header(child)
+        if body[offset : offset + len(header)] != header:
+            return f"no subsection {child.vmsd_name!r} (version {child.version}) at {offset:#x} of it"
+    return ""
+
+
+def fitted(
+    structure: Structure, body: bytes, known: Mapping[str, Sequence[Structure]]
+) -> Structure | None:
+    """structure with the subsections that body really has; None where that does not come out even.
+
+    known has the structures of subsections by name, as descriptions give them.
+    """
+    try:
+        fitter = _Fitter(body, known)
+        found, stop = fitter.fit(structure, 0)
+    except (FormatError, RecursionError):
+        return None
+    return found if stop == len(body) else None
+
+
+class _Fitter:
+    def __init__(self, body: bytes, known: Mapping[str, Sequence[Structure]]) -> None:
+        self._body = body
+        self._known = known
+        self._steps = 0
+
+    def fit(self, structure: Structure, at: int) -> tuple[Structure, int]:
+        """The structure as it lies at offset at (itself, if nothing differs), and where it ends."""
+        self._steps += 1
+        if self._steps > _STEPS_CEILING:
+            raise FormatError("structures without end")
+        stop = at
+        fields: list[Field] = []
+        nested: list[Structure | None] = []
+        for field, child in zip(structure.fields, structure.nested, strict=True):
+            if child is None:
+                fields.append(field)
+                nested.append(None)
+                stop += field.size * field.count
+            else:
+                more, children, stop = self._elements(field, child, stop)
+                fields += more
+                nested += children
+        subsections, stop = self._subsections(structure, stop)
+        if fields == [*structure.fields] and subsections == [
+            child.structure for child in structure.subsections
+        ]:
+            return structure, stop
+        found = Structure(structure.vmsd_name, structure.version, fields, nested, subsections)
+        return found, stop
+
+    def _elements(
+        self, field: Field, child: Structure, at: int
+    ) -> tuple[list[Field], list[Structure | None], int]:
+        """A field of structures: as it is, or its elements one by one where they differ now."""
+        found: list[Structure | None] = []
+        fields: list[Field] = []
+        stop = at
+        for number in range(field.count):
+            start = stop
+            element, stop = self.fit(child, start)
+            index = number if field.array_len is not None else field.index
+            fields.append(Field(name=field.name, type=field.type, size=stop - start, index=index))
+            found.append(element)
+        if all(element is child for element in found):
+            return [field], [child], stop
+        return fields, found, stop
+
+    def _subsections(self, structure: Structure, at: int) -> tuple[list[Structure], int]:
+        own = {child.structure.vmsd_name: child.structure for child in structure.subsections}
+        found: list[Structure] = []
+        while self._body[at : at + 1] == _SUBSECTION:
+            try:
+                header, length = stream.SUBSECTION.parse(self._body[at : at + 512], offset=at)
+            except FormatError:
+                break
+            name = text(header.idstr)
+            # vmstate_subsection_load(): one that is not this structure's belongs to the one around.
+            if not name.startswith(structure.vmsd_name):
+                break
+            choices = [own[name]] if name in own else list(self._known.get(name, ()))
+            choices = [child for child in choices if child.version == header.version]
+            if not choices:
+                break
+            child, at = self.fit(choices[0], at + length)
+            found.append(child)
+        return found, at
+

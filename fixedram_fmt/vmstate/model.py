@@ -1,0 +1,124 @@
+"""The JSON of a description (vmdesc), as classes: what QEMU writes about each device's state.
+
+Upstream: QEMU migration/vmstate.c vmsd_desc_field_start() and vmstate_save_dispatch(),
+migration/savevm.c vmstate_save_old_style().  Two depths of the same objects: sizes alone, which is
+all that a walk over the stream needs, and everything.  Nested structures stay text (Raw) until one
+is compiled, so that equal ones are read once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "DEPTH_CEILING",
+    "NAME_CEILING",
+    "Device",
+    "Document",
+    "Field",
+    "Sized",
+    "SizedDevice",
+    "SizedDocument",
+    "SizedField",
+    "Vmstate",
+]
+
+#: A name's length is one byte in the stream.
+NAME_CEILING = 255
+
+#: Structures inside structures deeper than this are not QEMU's.
+DEPTH_CEILING = 32
+
+
+# -- sizes alone --------------------------------------------------------------------------------
+
+
+class SizedField(msgspec.Struct, gc=False, kw_only=True):
+    """size covers everything inside one element, array_len the elements in a row; in bytes."""
+
+    size: int
+    array_len: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Elements in a row."""
+        return 1 if self.array_len is None else self.array_len
+
+
+class Sized(msgspec.Struct, kw_only=True):
+    """Fields, then subsections with a header each; or only a size (vmstate_save_old_style)."""
+
+    vmsd_name: str = ""
+    fields: list[SizedField] | None = None
+    subsections: list[SizedSubsection] = []
+    size: int = 0
+
+
+class SizedSubsection(Sized, kw_only=True):
+    """Its name is in the stream, so it must have one."""
+
+    vmsd_name: str
+
+
+class SizedDevice(Sized, kw_only=True):
+    """One entry of `devices`."""
+
+    name: str
+    instance_id: int
+    version: int = 0
+
+
+class SizedDocument(msgspec.Struct):
+    """The description as a whole, as far as sizes go."""
+
+    devices: list[SizedDevice]
+    page_size: int | None = None
+    configuration: Sized = msgspec.field(default_factory=Sized)
+
+
+# -- everything ---------------------------------------------------------------------------------
+
+
+class Field(SizedField, gc=False, kw_only=True):
+    """A field; index says that it is one element of an array that QEMU wrote apart.
+
+    A `struct` has the nested structure; a `tmp` is one itself (fields, subsections).
+    """
+
+    name: str
+    type: str
+    index: int | None = None
+    struct: msgspec.Raw = msgspec.Raw()
+    vmsd_name: str = ""
+    version: int = 0
+    fields: msgspec.Raw = msgspec.Raw()
+    subsections: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def in_array(self) -> bool:
+        """Whether it is an array, or an element of one."""
+        return self.array_len is not None or self.index is not None
+
+
+class Vmstate(msgspec.Struct, kw_only=True):
+    """A structure, its subsections still as text; a size where there are no fields."""
+
+    vmsd_name: str = ""
+    version: int = 0
+    fields: list[Field] | None = None
+    subsections: list[msgspec.Raw] = []
+    size: int = 0
+
+
+class Device(Vmstate, kw_only=True):
+    """One entry of `devices`."""
+
+    name: str
+    instance_id: int
+
+
+class Document(msgspec.Struct):
+    """The description as a whole."""
+
+    devices: list[Device]
+    page_size: int | None = None

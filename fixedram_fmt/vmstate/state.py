@@ -1,0 +1,152 @@
+"""The state of a machine's devices: decoded when asked for, found by path.
+
+    for value in image.state.find("cpu*/env.eip"):
+        print(value.path, hex(value.value))
+
+A device whose body does not fit its description is kept as bytes, and says why (problem).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.blocks import Note
+from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.vmstate.paths import Pattern
+from fixedram_fmt.vmstate.values import Value, children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fixedram_fmt.source import Source
+    from fixedram_fmt.vmstate.structure import Structure
+
+__all__ = ["BODY_CEILING", "DeviceState", "MachineState"]
+
+#: A longer body is not decoded as a whole; single values of it can still be had.
+BODY_CEILING = 1 << 25
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a body is read: by which structure (None: not at all), whose, and what is odd about it."""
+
+    structure: Structure | None
+    described_by: str = ""
+    problem: str = ""
+
+
+class DeviceState:
+    """The state of one device: [offset, offset + size) of the file, in bytes.
+
+    path is `name`, or `name/instance` where it is not 0 or several devices share the name.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        path: str,
+        name: str,
+        instance_id: int,
+        version_id: int,
+        section_id: int,
+        offset: int,
+        size: int,
+        delimited_by: str,
+        layout: Layout,
+    ) -> None:
+        self.source = source
+        self.path = path
+        self.name = name
+        self.instance_id = instance_id
+        self.version_id = version_id
+        self.section_id = section_id
+        self.offset = offset
+        self.size = size
+        self.delimited_by = delimited_by
+        self.structure = layout.structure
+        self.described_by = layout.described_by
+        self.problem = layout.problem
+
+    def __repr__(self) -> str:
+        return f"<DeviceState {self.path} at {self.offset:#x}, {self.size} bytes>"
+
+    def read(self, start: int, length: int) -> bytes:
+        """Bytes [start, start + length) of the body."""
+        return self.source.read_exact(self.offset + start, length, self.path)
+
+    @cached_property
+    def root(self) -> Value:
+        """The device as one value, all others below it."""
+        return Value(self, self.path, "struct", 0, self.size, structure=self.structure)
+
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """All values by name; None for a device that is not described, or too long to decode."""
+        if self.structure is None or self.size > BODY_CEILING:
+            return None
+        return self.structure.decode(self.read(0, self.size))
+
+    @property
+    def note(self) -> Note | None:
+        """What is odd about it, with where."""
+        return Note(self.offset, self.path, self.problem, "device-state") if self.problem else None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What a path to it may begin with."""
+        return self.name, f"{self.name}/{self.instance_id}"
+
+    def find(self, pattern: Pattern) -> Iterator[Value]:
+        """The values that pattern means, outermost first: what is inside one is not given again."""
+        pending = [(self.root, self.names)]
+        while pending:
+            value, names = pending.pop()
+            if pattern.matches(*names):
+                yield value
+                continue
+            below = children(value, elements=pattern.wants_elements)
+            steps = [(child, tuple(name + child.path[len(value.path) :] for name in names)) for child in below]
+            pending += reversed(steps)
+
+
+class MachineState:
+    """The devices of an image in the order of the stream, `configuration` first."""
+
+    def __init__(self, devices: Sequence[DeviceState], notes: Sequence[Note] = ()) -> None:
+        self.devices = tuple(devices)
+        self.notes = [*notes, *(note for device in devices if (note := device.note))]
+
+    def find(self, pattern: str) -> Iterator[Value]:
+        """Every value a glob means: `cpu*/env.eip`, `**/ioregsel`, `apic`."""
+        compiled = Pattern(pattern)
+        for device in self.devices:
+            yield from device.find(compiled)
+
+    def value(self, pattern: str) -> Value | None:
+        """The first value a glob means, None if there is none."""
+        return next(self.find(pattern), None)
+
+    def get(self, pattern: str) -> Any:
+        """What the first value is that a glob means; None where there is none or it is not to be had."""
+        try:
+            found = self.value(pattern)
+            return None if found is None else found.value
+        except FixedRamError:
+            return None
+
+
+def paths_of(names: Sequence[tuple[str, int]]) -> list[str]:
+    """Paths of devices by name and instance_id; those that share both get a number after `#`."""
+    named = Counter(name for name, _ in names)
+    seen: Counter[str] = Counter()
+    paths = []
+    for name, instance in names:
+        path = f"{name}/{instance}" if instance or named[name] > 1 else name
+        seen[path] += 1
+        paths.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
+    return paths

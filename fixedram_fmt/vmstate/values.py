@@ -1,0 +1,203 @@
+"""One value of a device's state: what it is, where it lies in the file, what is inside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.vmstate.structure import converter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.vmstate.model import Field
+    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.structure import Structure
+
+__all__ = ["Value", "children"]
+
+
+class Value:
+    """A device, a structure, an array or a single value, decoded when its value is asked for.
+
+    type is the description's (`uint32`, `buffer`, `struct`, `array`); start is relative to the
+    device's body, offset absolute in the file, size in bytes.  parts are the elements of an array
+    that QEMU wrote apart.
+    """
+
+    __slots__ = ("device", "field", "parts", "path", "size", "start", "structure", "type")
+
+    def __init__(
+        self,
+        device: DeviceState,
+        path: str,
+        type_: str,
+        start: int,
+        size: int,
+        *,
+        field: Field | None = None,
+        structure: Structure | None = None,
+        parts: list[Value] | None = None,
+    ) -> None:
+        self.device = device
+        self.path = path
+        self.type = type_
+        self.start = start
+        self.size = size
+        self.field = field
+        self.structure = structure
+        self.parts = parts
+
+    def __repr__(self) -> str:
+        return f"<Value {self.path} {self.type} at {self.offset:#x}, {self.size} bytes>"
+
+    @property
+    def offset(self) -> int:
+        """Where it begins in the file."""
+        return self.device.offset + self.start
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes; those of a split array come from all its parts."""
+        if self.parts is not None:
+            return b"".join(part.raw for part in self.parts)
+        return self.device.read(self.start, self.size)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it has elements."""
+        return self.parts is not None or (self.field is not None and self.field.array_len is not None)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether nothing is inside it that has a path of its own, elements aside."""
+        return self.structure is None and self.parts is None
+
+    @property
+    def value(self) -> Any:
+        """int, bool, float, bytes, None (a NULL pointer), a list, or a dict by name.
+
+        Raises FormatError where it is longer than is decoded at once.
+        """
+        from fixedram_fmt.vmstate.state import BODY_CEILING
+
+        if self.size > BODY_CEILING:
+            raise FormatError(
+                "this is too long to be decoded at once",
+                offset=self.offset,
+                path=self.path,
+                expected=f"at most {BODY_CEILING} bytes",
+                found=str(self.size),
+            )
+        if self.parts is not None:
+            return _joined(self.parts)
+        raw = self.raw
+        if self.field is not None:
+            return converter(self.field, self.structure)(raw, 0)
+        return raw if self.structure is None else self.structure.decode(raw)
+
+
+def _joined(parts: list[Value]) -> list[Any]:
+    values: list[Any] = []
+    for part in parts:
+        value = part.value
+        if part.is_array:
+            values += value
+        else:
+            values.append(value)
+    return values
+
+
+def children(value: Value, *, elements: bool = True) -> Iterator[Value]:
+    """What is directly inside a value; elements of plain arrays only where they are asked for."""
+    if value.parts is not None:
+        yield from _elements_of_parts(value, elements=elements)
+    elif value.is_array:
+        if elements or value.structure is not None:
+            yield from _elements(value, value.path, 0)
+    elif value.structure is not None:
+        yield from _members(value, value.structure)
+
+
+def _members(value: Value, structure: Structure) -> Iterator[Value]:
+    members: list[Value] = []
+    split: dict[str, Value] = {}
+    for field, nested, offset in zip(
+        structure.fields, structure.nested, structure.offsets, strict=True
+    ):
+        member = _member(value, field, nested, offset)
+        array = split.get(field.name)
+        if field.name not in structure.lists:
+            members.append(member)
+        elif array is None or array.parts is None:
+            array = Value(value.device, member.path, "array", member.start, member.size, parts=[])
+            split[field.name] = array
+            members.append(array)
+            array.parts = [member]
+        else:
+            array.parts.append(member)
+            array.size += member.size
+    yield from members
+    for _, offset, child in structure.subsections:
+        yield Value(
+            value.device,
+            f"{value.path}/{child.vmsd_name}",
+            "subsection",
+            value.start + offset,
+            child.size,
+            structure=child,
+        )
+
+
+def _member(value: Value, field: Field, nested: Structure | None, offset: int) -> Value:
+    return Value(
+        value.device,
+        f"{value.path}/{field.name}",
+        field.type,
+        value.start + offset,
+        field.size * field.count,
+        field=field,
+        structure=nested,
+    )
+
+
+def _elements(array: Value, path: str, first: int) -> Iterator[Value]:
+    """The elements of an array of equal ones, numbered from first on."""
+    field = array.field
+    assert field is not None
+    one = replace(field, array_len=None)
+    for number in range(field.count):
+        yield Value(
+            array.device,
+            f"{path}[{first + number}]",
+            field.type,
+            array.start + number * field.size,
+            field.size,
+            field=one,
+            structure=array.structure,
+        )
+
+
+def _elements_of_parts(array: Value, *, elements: bool) -> Iterator[Value]:
+    """The elements of a split array; its parts are arrays and single ones in any order."""
+    number = 0
+    for part in array.parts or ():
+        if not elements and part.structure is None:
+            number += part.field.count if part.field else 1
+        elif part.is_array:
+            for element in _elements(part, array.path, number):
+                yield element
+                number += 1
+        else:
+            yield Value(
+                part.device,
+                f"{array.path}[{number}]",
+                part.type,
+                part.start,
+                part.size,
+                field=part.field,
+                structure=part.structure,
+            )
+            number += 1
