@@ -13,6 +13,7 @@ from fixedram_cli.dump import dump
 from fixedram_cli.info import info
 from fixedram_cli.load import load
 from fixedram_cli.rules import rules
+from fixedram_cli.state import state
 from fixedram_cli.sync import sync
 from fixedram_cli.synth import synth
 from fixedram_cli.validate import validate
@@ -67,6 +68,7 @@ app.command()(copy)
 app.command()(synth)
 app.command()(validate)
 app.command("check", hidden=True)(validate)
+app.command()(state)
 app.command()(load)
 app.command()(sync)
 app.command()(rules)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.blocks import Section
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import text
@@ -40,18 +41,18 @@ def configuration_state(image: Image) -> DeviceState | None:
     structure = _structure(records)
     # The section type byte is no part of the state.
     offset = records[0].offset + 1
-    return DeviceState(
-        image.source,
-        path=_NAME,
-        name=_NAME,
+    section = Section(
+        section_id=-1,
+        idstr=_NAME.encode(),
         instance_id=0,
         version_id=structure.version,
-        section_id=-1,
-        offset=offset,
-        size=records[-1].stop - offset,
+        full=True,
+        offset=records[0].offset,
+        body_offset=offset,
+        body_length=records[-1].stop - offset,
         delimited_by="records",
-        layout=Layout(structure),
     )
+    return DeviceState(image.source, _NAME, section, Layout(structure))
 
 
 def _records(image: Image) -> Iterator[Record[Any]]:
@@ -78,7 +79,7 @@ def _structure(records: list[Record[Any]]) -> Structure:
         inner = _fields(records[start + 1 : stop])
         name, version = text(header.idstr), header.version_id
         subsections.append(Structure(name, version, inner, [None] * len(inner)))
-    return Structure(_NAME, 0, fields, [None] * len(fields), subsections)
+    return Structure(_NAME, 1, fields, [None] * len(fields), subsections)
 
 
 def _fields(records: list[Record[Any]]) -> list[Field]:
@@ -89,7 +90,14 @@ def _fields(records: list[Record[Any]]) -> list[Field]:
             fields.append(Field(name="len", type="uint32", size=record.length - 1 - size))
             fields.append(Field(name="name", type="buffer", size=size))
         elif record.kind is Kind.CAPABILITY:
-            fields.append(Field(name="capabilities", type="capability", size=record.length, index=len(fields) - 1))
+            fields.append(
+                Field(
+                    name="capabilities",
+                    type="capability",
+                    size=record.length,
+                    index=len(fields) - 1,
+                )
+            )
         elif record.kind is Kind.UUID:
             fields.append(Field(name="uuid", type="uint8", size=1, array_len=record.length))
         elif record.kind in _NUMBERS:

@@ -170,9 +170,7 @@ def _check_header(structure: Structure) -> None:
         raise ValueError(f"version {structure.version} of subsection {structure.vmsd_name[:60]!r}")
 
 
-def _collect(
-    structure: Structure, table: dict[str, list[Structure]], seen: set[int]
-) -> None:
+def _collect(structure: Structure, table: dict[str, list[Structure]], seen: set[int]) -> None:
     if id(structure) in seen:
         return
     seen.add(id(structure))

@@ -34,7 +34,9 @@ def misfit(structure: Structure, body: bytes) -> str:
     for offset, child in structure.headers():
         header = subsection_header(child)
         if body[offset : offset + len(header)] != header:
-            return f"no subsection {child.vmsd_name!r} (version {child.version}) at {offset:#x} of it"
+            return (
+                f"no subsection {child.vmsd_name!r} (version {child.version}) at {offset:#x} of it"
+            )
     return ""
 
 
@@ -114,10 +116,9 @@ class _Fitter:
             if not name.startswith(structure.vmsd_name):
                 break
             choices = [own[name]] if name in own else list(self._known.get(name, ()))
-            choices = [child for child in choices if child.version == header.version]
+            choices = [child for child in choices if child.version == header.version_id]
             if not choices:
                 break
             child, at = self.fit(choices[0], at + length)
             found.append(child)
         return found, at
-

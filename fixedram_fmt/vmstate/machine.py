@@ -10,8 +10,8 @@ from fixedram_fmt.framing import FRAMINGS
 from fixedram_fmt.vmstate.configuration import configuration_state
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.fit import fitted, misfit
+from fixedram_fmt.vmstate.model import BODY_CEILING
 from fixedram_fmt.vmstate.state import (
-    BODY_CEILING,
     DeviceState,
     Layout,
     MachineState,
@@ -50,18 +50,7 @@ def machine_state(image: Image, *, donor: Description | None = None) -> MachineS
     sections = [section for section in image.sections if section.idstr != _RAM]
     paths = paths_of([(section.name, section.instance_id) for section in sections])
     devices = [
-        DeviceState(
-            image.source,
-            path=path,
-            name=section.name,
-            instance_id=section.instance_id,
-            version_id=section.version_id,
-            section_id=section.section_id,
-            offset=section.body_offset,
-            size=section.body_length or 0,
-            delimited_by=section.delimited_by,
-            layout=describer.layout(section),
-        )
+        DeviceState(image.source, path, section, describer.layout(section))
         for section, path in zip(sections, paths, strict=True)
     ]
     head = configuration_state(image)
@@ -117,7 +106,9 @@ class _Describer:
             )
         if length > BODY_CEILING:
             same = structure.size == length
-            return Layout(structure if same else None, name, "" if same else "too long to be checked")
+            return Layout(
+                structure if same else None, name, "" if same else "too long to be checked"
+            )
         if not structure.has_headers and structure.size == length:
             return Layout(structure, name)
         body = self._image.source.read_exact(section.body_offset, length, section.name)

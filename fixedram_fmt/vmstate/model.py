@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "BODY_CEILING",
     "DEPTH_CEILING",
     "NAME_CEILING",
     "Device",
@@ -28,6 +29,9 @@ NAME_CEILING = 255
 
 #: Structures inside structures deeper than this are not QEMU's.
 DEPTH_CEILING = 32
+
+#: A longer body is not decoded as a whole; single values of it can still be had.
+BODY_CEILING = 1 << 25
 
 
 # -- sizes alone --------------------------------------------------------------------------------

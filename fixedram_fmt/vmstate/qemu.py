@@ -1,8 +1,8 @@
 """Device state in the form QEMU's own analyzer prints: the same keys, order and strings.
 
-The rules were read off `scripts/analyze-migration.py -d state` of QEMU 11 by what it prints: numbers
-are hexadecimal strings as wide as the field, negative ones followed by the decimal value, bytes
-are hexadecimal pairs, a name that occurs again becomes a list.  Where that script gives up (no
+What `scripts/analyze-migration.py -d state` of QEMU 11 prints: numbers are hexadecimal strings as
+wide as the field, negative ones followed by the decimal value, bytes are hexadecimal pairs, a name
+that occurs again becomes a list.  Where that script gives up (no
 description, sections it does not know), a device is its bytes, and `""` what it has no form for.
 """
 
@@ -85,7 +85,11 @@ def _elements(field: Field, nested: Structure | None, body: bytes, at: int) -> l
         return [_structure(nested, body, at + number * size) for number in range(count)]
     if kind == "nullptr":
         return ["nullptr"] * count
-    raw = body[at : at + count * size]
+    return _plain(kind, count, size, body[at : at + count * size])
+
+
+def _plain(kind: str, count: int, size: int, raw: bytes) -> list[Any]:
+    """The elements of an array of numbers, bools or bytes (or the one there is)."""
     if kind in _UNSIGNED and size:
         return ["0x" + digits for digits in raw.hex(" ", size).split()]
     if kind in _SIGNED and size:

@@ -15,24 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Note
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.vmstate.model import BODY_CEILING
 from fixedram_fmt.vmstate.paths import Pattern
 from fixedram_fmt.vmstate.values import Value, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fixedram_fmt.blocks import Section
     from fixedram_fmt.source import Source
     from fixedram_fmt.vmstate.structure import Structure
 
-__all__ = ["BODY_CEILING", "DeviceState", "MachineState"]
-
-#: A longer body is not decoded as a whole; single values of it can still be had.
-BODY_CEILING = 1 << 25
+__all__ = ["DeviceState", "Layout", "MachineState", "paths_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a body is read: by which structure (None: not at all), whose, and what is odd about it."""
+    """How a body is read: by which structure (None: not at all), whose, and what is odd."""
 
     structure: Structure | None
     described_by: str = ""
@@ -45,29 +44,16 @@ class DeviceState:
     path is `name`, or `name/instance` where it is not 0 or several devices share the name.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        path: str,
-        name: str,
-        instance_id: int,
-        version_id: int,
-        section_id: int,
-        offset: int,
-        size: int,
-        delimited_by: str,
-        layout: Layout,
-    ) -> None:
+    def __init__(self, source: Source, path: str, section: Section, layout: Layout) -> None:
         self.source = source
         self.path = path
-        self.name = name
-        self.instance_id = instance_id
-        self.version_id = version_id
-        self.section_id = section_id
-        self.offset = offset
-        self.size = size
-        self.delimited_by = delimited_by
+        self.name = section.name
+        self.instance_id = section.instance_id
+        self.version_id = section.version_id
+        self.section_id = section.section_id
+        self.offset = section.body_offset
+        self.size = section.body_length or 0
+        self.delimited_by = section.delimited_by
         self.structure = layout.structure
         self.described_by = layout.described_by
         self.problem = layout.problem
@@ -103,15 +89,17 @@ class DeviceState:
 
     def find(self, pattern: Pattern) -> Iterator[Value]:
         """The values that pattern means, outermost first: what is inside one is not given again."""
-        pending = [(self.root, self.names)]
+        pending: list[tuple[Value, tuple[str, ...]]] = [(self.root, self.names)]
         while pending:
             value, names = pending.pop()
             if pattern.matches(*names):
                 yield value
                 continue
-            below = children(value, elements=pattern.wants_elements)
-            steps = [(child, tuple(name + child.path[len(value.path) :] for name in names)) for child in below]
-            pending += reversed(steps)
+            below = []
+            for child in children(value, elements=pattern.wants_elements):
+                step = child.path[len(value.path) :]
+                below.append((child, tuple(name + step for name in names)))
+            pending += reversed(below)
 
 
 class MachineState:
@@ -132,7 +120,7 @@ class MachineState:
         return next(self.find(pattern), None)
 
     def get(self, pattern: str) -> Any:
-        """What the first value is that a glob means; None where there is none or it is not to be had."""
+        """The first value that a glob means, decoded; None where there is none to be had."""
         try:
             found = self.value(pattern)
             return None if found is None else found.value

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Body = bytes | memoryview
     Convert = Callable[[Body, int], Any]
 
-__all__ = ["Structure", "Subsection", "integer_of", "subsection_header"]
+__all__ = ["Structure", "Subsection", "integer_of", "subsection_header", "subsection_header_of"]
 
 #: A NULL pointer in an array of pointers: VMS_NULLPTR_MARKER.
 _NULLPTR = b"0"
@@ -101,6 +101,9 @@ class Structure:
         nested: Sequence[Structure | None],
         subsections: Sequence[Structure] = (),
     ) -> None:
+        self.values: int
+        self.size: int
+        self.has_headers: bool
         self.vmsd_name = vmsd_name
         self.version = version
         self.fields = fields
@@ -132,7 +135,9 @@ class Structure:
             values = list(values)
             for position, offset, convert in special:
                 values[position] = convert(body, at + offset)
-        result = _group(names, values, grouped) if grouped else dict(zip(names, values, strict=True))
+        result = (
+            _group(names, values, grouped) if grouped else dict(zip(names, values, strict=True))
+        )
         for _, offset, structure in self.subsections:
             result[structure.vmsd_name] = structure.decode(body, at + offset)
         return result
@@ -189,7 +194,9 @@ def converter(field: Field, nested: Structure | None) -> Convert:
     else:
         code, opaque = _codec(field.type, field.size, _codecs)
         if field.array_len is not None and not opaque:
-            codec = struct.Struct(f">{field.count}{code}" if code[-1] != "p" else ">" + code * field.count)
+            codec = struct.Struct(
+                f">{field.count}{code}" if code[-1] != "p" else ">" + code * field.count
+            )
             return partial(_numbers, codec)
         one = partial(_first, struct.Struct(">" + code))
     if field.array_len is None:
@@ -230,10 +237,11 @@ def _group(names: Sequence[str], values: Sequence[Any], lists: dict[str, bool]) 
 
 def subsection_header(structure: Structure) -> bytes:
     """What introduces a subsection in the stream."""
-    return _header(structure.vmsd_name, structure.version)
+    return subsection_header_of(structure.vmsd_name, structure.version)
 
 
 @lru_cache(maxsize=4096)
-def _header(name: str, version: int) -> bytes:
+def subsection_header_of(name: str, version: int) -> bytes:
+    """What introduces a subsection of that name and version in the stream."""
     header = stream.Subsection(SectionType.SUBSECTION, name.encode(), version)
     return stream.SUBSECTION.build(header)

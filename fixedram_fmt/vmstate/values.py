@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.vmstate.model import BODY_CEILING
 from fixedram_fmt.vmstate.structure import converter
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Value", "children"]
 
+_PIECE = 1 << 20
 
+
+@dataclass(eq=False, repr=False, slots=True)
 class Value:
     """A device, a structure, an array or a single value, decoded when its value is asked for.
 
@@ -27,28 +32,14 @@ class Value:
     that QEMU wrote apart.
     """
 
-    __slots__ = ("device", "field", "parts", "path", "size", "start", "structure", "type")
-
-    def __init__(
-        self,
-        device: DeviceState,
-        path: str,
-        type_: str,
-        start: int,
-        size: int,
-        *,
-        field: Field | None = None,
-        structure: Structure | None = None,
-        parts: list[Value] | None = None,
-    ) -> None:
-        self.device = device
-        self.path = path
-        self.type = type_
-        self.start = start
-        self.size = size
-        self.field = field
-        self.structure = structure
-        self.parts = parts
+    device: DeviceState
+    path: str
+    type: str
+    start: int
+    size: int
+    field: Field | None = None
+    structure: Structure | None = None
+    parts: list[Value] | None = None
 
     def __repr__(self) -> str:
         return f"<Value {self.path} {self.type} at {self.offset:#x}, {self.size} bytes>"
@@ -65,10 +56,17 @@ class Value:
             return b"".join(part.raw for part in self.parts)
         return self.device.read(self.start, self.size)
 
+    def pieces(self) -> Iterator[bytes]:
+        """raw in steps, for values of any length."""
+        for part in self.parts or (self,):
+            for start in range(0, part.size, _PIECE):
+                yield part.device.read(part.start + start, min(_PIECE, part.size - start))
+
     @property
     def is_array(self) -> bool:
         """Whether it has elements."""
-        return self.parts is not None or (self.field is not None and self.field.array_len is not None)
+        one_array = self.field is not None and self.field.array_len is not None
+        return one_array or self.parts is not None
 
     @property
     def is_leaf(self) -> bool:
@@ -81,8 +79,6 @@ class Value:
 
         Raises FormatError where it is longer than is decoded at once.
         """
-        from fixedram_fmt.vmstate.state import BODY_CEILING
-
         if self.size > BODY_CEILING:
             raise FormatError(
                 "this is too long to be decoded at once",

@@ -1,0 +1,248 @@
+"""`fixedram state`: the devices' state, by path."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fixedram_cli.options import ImageArgument, Json, Output, OutputFormat, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.vmstate.description import Description
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import Value
+
+
+_HINTS = {"no-vmdesc": "; --desc-from takes that of another image of the same machine"}
+
+
+class StateFormat(StrEnum):
+    """Forms of the output."""
+
+    TEXT = "text"
+    JSON = "json"
+    QEMU = "qemu"
+
+
+def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, show_default=False, **more)
+
+
+def state(
+    image: ImageArgument,
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="PATH", show_default=False,
+                       help="device[/instance]/field/field[index]; * ? within a step, ** any."),
+    ] = None,
+    summary: Annotated[
+        bool,
+        _option("--summary", "What people look for first: CPUs, run state, clock, PCI, virtio."),
+    ] = False,
+    flat: Annotated[
+        bool, _option("--flat", "One line a value with its whole path: to grep and to diff.")
+    ] = False,
+    offsets: Annotated[bool, _option("--offsets", "Where in the file each value lies.")] = False,
+    raw: Annotated[
+        bool, _option("--raw", "The bytes of the device or value that PATH names.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File for --raw.", show_default=False)
+    ] = None,
+    desc: Annotated[
+        bool, _option("--desc", "The description itself (vmdesc), as JSON.")
+    ] = False,
+    desc_from: Annotated[
+        str | None,
+        _option("--desc-from", "Use the description in another image of the same machine.",
+                "IMAGE"),
+    ] = None,
+    format_: Annotated[
+        StateFormat,
+        typer.Option("--format", metavar="text|json|qemu", show_default=False,
+                     help="qemu: the JSON that analyze-migration.py -d state prints."),
+    ] = StateFormat.TEXT,
+    all_: Annotated[
+        bool, _option("--all", "Long values and like elements in full (text).")
+    ] = False,
+    json_: Json = False,
+    output: Output = OutputFormat.TEXT,
+    search: Search = False,
+) -> None:  # fmt: skip
+    """Show the state of the devices: registers, timers, queues; all that is not RAM.
+
+    Without PATH it lists the devices, with one it shows what the path means.
+
+    Example: fixedram state guest.img 'cpu*/env.eip'
+
+    Example: fixedram state guest.img ioapic --offsets
+
+    Example: fixedram state guest.img '**/config[0]' --raw -o config.bin
+
+    Example: fixedram state no-vmdesc.img --desc-from other.img --flat
+    """
+    from fixedram_fmt.image import Image
+
+    as_json = json_ or output is OutputFormat.JSON or format_ is StateFormat.JSON
+    _check(path, raw=raw, out=out, others=summary or desc or as_json)
+    with Image.open(image, search=search) as opened:
+        donor = _description(desc_from, search=search) if desc_from else None
+        if desc:
+            _print_description(opened, donor)
+            return
+        machine = _machine(opened, donor)
+        if format_ is StateFormat.QEMU:
+            _print_qemu(opened, machine)
+        elif raw:
+            _write_raw(machine, path or "", out)
+        elif summary:
+            _print_summary(opened, machine, as_json=as_json)
+        elif as_json:
+            from fixedram_cli.render.statejson import print_state
+
+            print_state(opened, image, machine, path, offsets=offsets)
+        else:
+            from fixedram_cli.render.statetree import StatePrinter
+
+            StatePrinter(offsets=offsets, everything=all_).print(opened, machine, path, flat=flat)
+        _tell_notes(opened, machine, path)
+
+
+def _check(path: str | None, *, raw: bool, out: Path | None, others: bool) -> None:
+    """Usage errors: options that make no sense together."""
+    import sys
+
+    if out is not None and not raw:
+        raise typer.BadParameter("only --raw writes a file", param_hint="-o")
+    if raw and others:
+        raise typer.BadParameter("--raw prints bytes, and nothing else", param_hint="--raw")
+    if raw and path is None:
+        raise typer.BadParameter("which device or value?  give a PATH", param_hint="--raw")
+    if raw and out is None and sys.stdout.isatty():
+        raise typer.BadParameter(
+            "these are bytes, not for a terminal: give -o FILE or a pipe", param_hint="--raw"
+        )
+
+
+def _description(location: str, *, search: bool) -> Description:
+    """The description in another image."""
+    from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.vmstate.description import Description
+
+    with Image.open(location, search=search) as donor:
+        found = Description.of_image(donor)
+    if found is None:
+        raise FormatError(f"{location!r} has no description of its devices either")
+    return found
+
+
+def _machine(image: Image, donor: Description | None) -> MachineState:
+    if donor is None:
+        return image.state
+    from fixedram_fmt.vmstate.machine import machine_state
+
+    return machine_state(image, donor=donor)
+
+
+def _print_description(image: Image, donor: Description | None) -> None:
+    from fixedram_cli.render.jsonout import print_json
+    from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.vmstate.description import Description
+
+    found = donor or Description.of_image(image)
+    if found is None:
+        raise FormatError(
+            "the image has no description of its devices",
+            hint="it was saved with suppress-vmdesc=on, or its end is missing",
+        )
+    print_json(found.as_json())
+
+
+def _print_qemu(image: Image, machine: MachineState) -> None:
+    import sys
+
+    from fixedram_fmt.vmstate.qemu import as_json, document
+
+    sys.stdout.write(as_json(document(image, machine)) + "\n")
+
+
+def _print_summary(image: Image, machine: MachineState, *, as_json: bool) -> None:
+    from fixedram_fmt.vmstate.overview import overview
+
+    told = overview(image, machine)
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json
+
+        print_json(told.as_dict())
+    else:
+        from fixedram_cli.render.overview import print_overview
+
+        print_overview(told)
+
+
+def _write_raw(machine: MachineState, path: str, out: Path | None) -> None:
+    from itertools import islice
+
+    from fixedram_cli.render.statetree import nothing_found
+
+    found = list(islice(machine.find(path), 2))
+    if not found:
+        raise nothing_found(machine, path)
+    if len(found) > 1:
+        raise typer.BadParameter(
+            f"{path!r} means {found[0].path}, {found[1].path} and perhaps more: name one",
+            param_hint="PATH",
+        )
+    with _target(out) as write:
+        for piece in found[0].pieces():
+            write(piece)
+
+
+@contextmanager
+def _target(out: Path | None) -> Iterator[Any]:
+    """Where --raw goes: standard output, or a file that gets its name when it is complete."""
+    import sys
+
+    if out is None:
+        yield sys.stdout.buffer.write
+        return
+    from fixedram_fmt.build.output import replacing
+
+    with replacing(out) as output:
+        done = 0
+
+        def write(piece: bytes) -> None:
+            nonlocal done
+            output.write(done, piece)
+            done += len(piece)
+
+        yield write
+
+
+def _tell_notes(image: Image, machine: MachineState, path: str | None) -> None:
+    """What is odd, on stderr; about one device only where it is asked for."""
+    from fixedram_cli.render.terminal import warn
+
+    asked = {value.device.path for value in _devices_of(machine, path)} if path else None
+    for note in machine.notes:
+        if asked is None or note.code != "device-state" or note.path in asked:
+            where = f"at {note.offset:#x} {note.path}: " if note.code != "no-vmdesc" else ""
+            warn(where + note.message + _HINTS.get(note.code, ""))
+    if image.stopped:
+        warn(f"the stream stops early: {image.stopped}")
+
+
+def _devices_of(machine: MachineState, path: str) -> Iterator[Value]:
+    seen = None
+    for value in machine.find(path):
+        if value.device is not seen:
+            seen = value.device
+            yield value

@@ -1,0 +1,70 @@
+"""The start of a PCI device's configuration space, which is little-endian as on the bus.
+
+Upstream: QEMU include/hw/pci/pci_regs.h (from Linux); PCI Local Bus Specification 3.0, 6.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import construct as cs
+
+from fixedram_fmt.schema.base import Schema
+
+__all__ = ["CAP_ID_MSIX", "CONFIG_HEADER", "ConfigHeader"]
+
+#: PCI_CAP_ID_MSIX
+CAP_ID_MSIX = 0x11
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigHeader:
+    """Offsets 0 to 0x34, type 0; a bridge (type 1) has other things where bar2 and on are."""
+
+    vendor_id: int
+    device_id: int
+    command: int
+    status: int
+    revision_id: int
+    prog_if: int
+    class_code: int
+    cache_line_size: int
+    latency_timer: int
+    header_type: int
+    bist: int
+    bar0: int
+    bar1: int
+    bar2: int
+    bar3: int
+    bar4: int
+    bar5: int
+    cardbus_cis: int
+    subsystem_vendor_id: int
+    subsystem_id: int
+    rom_address: int
+    capability_list: int
+
+
+CONFIG_HEADER = Schema(
+    cs.Struct(
+        "vendor_id" / cs.Int16ul,
+        "device_id" / cs.Int16ul,
+        "command" / cs.Int16ul,
+        "status" / cs.Int16ul,
+        "revision_id" / cs.Int8ul,
+        "prog_if" / cs.Int8ul,
+        "class_code" / cs.Int16ul,
+        "cache_line_size" / cs.Int8ul,
+        "latency_timer" / cs.Int8ul,
+        "header_type" / cs.Int8ul,
+        "bist" / cs.Int8ul,
+        *(f"bar{number}" / cs.Int32ul for number in range(6)),
+        "cardbus_cis" / cs.Int32ul,
+        "subsystem_vendor_id" / cs.Int16ul,
+        "subsystem_id" / cs.Int16ul,
+        "rom_address" / cs.Int32ul,
+        "capability_list" / cs.Int8ul,
+    ),
+    ConfigHeader,
+    "include/standard-headers/linux/pci_regs.h PCI_VENDOR_ID to PCI_CAPABILITY_LIST",
+)
