@@ -11,7 +11,6 @@ import msgspec
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.vmstate.model import (
     DEPTH_CEILING,
-    NAME_CEILING,
     Device,
     Document,
     Field,
@@ -28,6 +27,16 @@ __all__ = ["VALUES_CEILING", "Description"]
 
 #: A device with more values than this is not decoded: its memory would be out of proportion.
 VALUES_CEILING = 1 << 20
+
+#: Types whose description carries a structure, under `struct` or by itself.
+_NESTED = frozenset({"struct", "tmp"})
+
+#: Nested text is read again at each level: so many times the description's length at most.
+_NESTED_SHARE = 4
+_LEAST_NESTED = 1 << 20
+
+#: Different structures in one description; a large machine has some hundred.
+_STRUCTURES_CEILING = 1 << 15
 
 _UINT32 = 1 << 32
 
@@ -47,6 +56,7 @@ class Description:
         self._offset = offset
         self._compiled: dict[bytes, Structure] = {}
         self._of_device: dict[int, Structure] = {}
+        self._left = _LEAST_NESTED + _NESTED_SHARE * len(text)
         try:
             self.document = msgspec.json.decode(text, type=Document)
         except (ValueError, RecursionError) as error:
@@ -110,12 +120,15 @@ class Description:
         if fields is None:
             fields = [Field(name=_OLD_STYLE, type="buffer", size=vmstate.size)]
         for field in fields:
-            if field.size < 0 or field.count < 0:
+            if field.size < 0 or (field.array_len or 0) < 0:
                 raise ValueError(f"a negative size of {field.name[:60]!r}")
-        nested = [self._nested(field, depth + 1) for field in fields]
+        nested = [
+            self._nested(field, depth + 1) if field.type in _NESTED else None for field in fields
+        ]
         subsections = [self._parsed(bytes(raw), depth + 1) for raw in vmstate.subsections]
         for child in subsections:
-            _check_header(child)
+            if not 0 <= child.version < _UINT32:
+                raise ValueError(f"version {child.version} of {child.vmsd_name[:60]!r}")
         return Structure(vmstate.vmsd_name, vmstate.version, fields, nested, subsections)
 
     def _nested(self, field: Field, depth: int) -> Structure | None:
@@ -132,6 +145,9 @@ class Description:
     def _parsed(self, raw: bytes, depth: int) -> Structure:
         found = self._compiled.get(raw)
         if found is None:
+            self._left -= len(raw)
+            if self._left < 0 or len(self._compiled) >= _STRUCTURES_CEILING:
+                raise ValueError("more structures than any machine has")
             found = self._compile(msgspec.json.decode(raw, type=Vmstate), depth)
             self._compiled[raw] = found
         return found
@@ -156,18 +172,6 @@ def _as_vmstate(field: Field) -> bytes:
         bytes(field.fields),
         subsections,
     )
-
-
-def _check_header(structure: Structure) -> None:
-    """ValueError for a subsection that has no place in a stream."""
-    try:
-        name = structure.vmsd_name.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("a subsection's name that is no text") from error
-    if len(name) > NAME_CEILING:
-        raise ValueError(f"a subsection's name of {len(name)} bytes")
-    if not 0 <= structure.version < _UINT32:
-        raise ValueError(f"version {structure.version} of subsection {structure.vmsd_name[:60]!r}")
 
 
 def _collect(structure: Structure, table: dict[str, list[Structure]], seen: set[int]) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
+from fixedram_fmt.schema import stream
+from fixedram_fmt.schema.stream import SectionType
+
 __all__ = [
     "BODY_CEILING",
     "DEPTH_CEILING",
@@ -22,6 +25,7 @@ __all__ = [
     "SizedDocument",
     "SizedField",
     "Vmstate",
+    "header_size",
 ]
 
 #: A name's length is one byte in the stream.
@@ -32,6 +36,17 @@ DEPTH_CEILING = 32
 
 #: A longer body is not decoded as a whole; single values of it can still be had.
 BODY_CEILING = 1 << 25
+
+#: Bytes of a subsection's header, its name left out.
+_NAMELESS = len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, b"", 0)))
+
+
+def header_size(vmsd_name: str) -> int:
+    """Bytes of the header of a subsection; ValueError for a name that has no place in one."""
+    length = len(vmsd_name.encode())
+    if length > NAME_CEILING:
+        raise ValueError(f"a subsection's name of {length} bytes")
+    return _NAMELESS + length
 
 
 # -- sizes alone --------------------------------------------------------------------------------

@@ -8,16 +8,18 @@ vmstate_save_state_v(), migration/vmstate-types.c for how each type is put into 
 from __future__ import annotations
 
 import struct
-from functools import cached_property, lru_cache, partial
+from collections import Counter
+from functools import lru_cache, partial
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.vmstate.model import header_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from fixedram_fmt.vmstate.model import Field
 
@@ -60,38 +62,46 @@ def integer_of(type_: str) -> bool | None:
 _WIDTHS = frozenset({"8", "16", "32", "64"})
 
 
-class _Codec(NamedTuple):
-    """How one element of a type is read: struct's code, and whether that is only its bytes."""
-
-    code: str
-    opaque: bool
-
-
-def _codec(type_: str, size: int, cache: dict[tuple[str, int], _Codec]) -> _Codec:
-    found = cache.get((type_, size))
-    if found is None:
-        signed = integer_of(type_)
-        code = _OTHERS.get((type_, size), "")
-        if signed is not None and size in _CODES:
-            code = _CODES[size] if signed else _CODES[size].upper()
-        elif type_ == "capability" and 0 < size <= 256:
-            code = f"{size}p"
-        found = cache[type_, size] = _Codec(code or f"{size}s", not code)
-    return found
-
-
-_codecs: dict[tuple[str, int], _Codec] = {}
+@lru_cache(maxsize=1024)
+def _code(type_: str, size: int) -> str:
+    """struct's code for one element of a type; what is no number is that many bytes."""
+    signed = integer_of(type_)
+    if signed is not None and size in _CODES:
+        return _CODES[size] if signed else _CODES[size].upper()
+    if type_ == "capability" and 0 < size <= 256:
+        return f"{size}p"
+    return _OTHERS.get((type_, size)) or f"{size}s"
 
 
 # -- structures -------------------------------------------------------------------------------
 
 
+#: Names, the format of all fields at once, what that can only leave room for (position, offset,
+#: how it is read), and the names that several fields share.
+_Plan = tuple[list[str], struct.Struct, list[tuple[int, int, "Convert"]], frozenset[str]]
+
+
 class Structure:
     """Fields one after the other, then subsections with a header each; sizes in bytes.
 
-    nested has the structure of each field, None where there is none.  values counts what decode()
-    makes at most.  depth is that of structures in it.
+    nested has the structure of each field, None where there is none.  offsets are the fields',
+    relative to the start.  values counts what decode() makes at most.  lists are the names whose
+    value is a list because QEMU wrote the elements apart.
     """
+
+    __slots__ = (
+        "_plan",
+        "fields",
+        "has_headers",
+        "lists",
+        "nested",
+        "offsets",
+        "size",
+        "subsections",
+        "values",
+        "version",
+        "vmsd_name",
+    )
 
     def __init__(
         self,
@@ -101,27 +111,28 @@ class Structure:
         nested: Sequence[Structure | None],
         subsections: Sequence[Structure] = (),
     ) -> None:
-        self.values: int
-        self.size: int
-        self.has_headers: bool
+        self._plan: _Plan | None = None
         self.vmsd_name = vmsd_name
         self.version = version
         self.fields = fields
         self.nested = nested
-        counts = [field.count for field in fields]
-        sizes = list(map(mul, counts, [field.size for field in fields]))
-        self.offsets = list(accumulate(sizes, initial=0))
+        self.lists = _lists(fields)
+        counts = [1 if field.array_len is None else field.array_len for field in fields]
+        sizes = map(mul, counts, [field.size for field in fields])
+        self.offsets: list[int] = list(accumulate(sizes, initial=0))
         at = self.offsets.pop()
-        inner = [1 if child is None else child.values for child in nested]
-        self.values = sum(map(mul, counts, inner)) + 1
+        self.values: int = sum(counts) + 1
+        self.has_headers: bool = bool(subsections)
+        if any(nested):
+            self.values = 1 + sum(map(mul, counts, [x.values if x else 1 for x in nested]))
+            self.has_headers |= any(x.has_headers for x in nested if x)
         self.subsections: list[Subsection] = []
         for child in subsections:
-            body = at + len(subsection_header(child))
+            body = at + header_size(child.vmsd_name)
             self.subsections.append(Subsection(at, body, child))
             at = body + child.size
             self.values += child.values
-        self.size = at
-        self.has_headers = bool(subsections) or any(child and child.has_headers for child in nested)
+        self.size: int = at
 
     def decode(self, body: Body, at: int = 0) -> dict[str, Any]:
         """The values of the structure that lies at offset at of body, by name.
@@ -129,48 +140,40 @@ class Structure:
         Numbers are int, bool or float; what is not known is bytes; arrays are lists, structures
         dicts, NULL pointers None.  body must hold the whole structure.
         """
-        names, codec, special, grouped = self._plan
+        names, codec, special, lists = self._plan or self._planned()
         values: Any = codec.unpack_from(body, at)
         if special:
             values = list(values)
             for position, offset, convert in special:
                 values[position] = convert(body, at + offset)
-        result = (
-            _group(names, values, grouped) if grouped else dict(zip(names, values, strict=True))
-        )
+        pairs = zip(names, values)  # noqa: B905  both have one entry a field
+        result = _group(pairs, lists) if lists else dict(pairs)
         for _, offset, structure in self.subsections:
             result[structure.vmsd_name] = structure.decode(body, at + offset)
         return result
 
-    @cached_property
-    def _plan(
-        self,
-    ) -> tuple[list[str], struct.Struct, list[tuple[int, int, Convert]], dict[str, bool]]:
-        """Names, the format of all fields at once, and what it can only leave room for."""
-        codes, special = [">"], []
-        for position, (field, nested) in enumerate(zip(self.fields, self.nested, strict=True)):
+    def decode_array(self, count: int, body: Body, at: int) -> list[dict[str, Any]]:
+        """The values of count such structures in a row."""
+        names, codec, special, lists = self._plan or self._planned()
+        if special or lists or self.subsections or not self.size:
+            return [self.decode(body, at + number * self.size) for number in range(count)]
+        rows = codec.iter_unpack(memoryview(body)[at : at + count * self.size])
+        return [dict(zip(names, row)) for row in rows]  # noqa: B905  as in decode
+
+    def _planned(self) -> _Plan:
+        codes: list[str] = []
+        special: list[tuple[int, int, Convert]] = []
+        names = []
+        for position, field in enumerate(self.fields):
+            names.append(field.name)
+            nested = self.nested[position]
             if nested is None and field.array_len is None and field.type != "nullptr":
-                codes.append(_codec(field.type, field.size, _codecs).code)
+                codes.append(_code(field.type, field.size))
             else:
                 codes.append(f"0s{field.size * field.count}x")
                 special.append((position, self.offsets[position], converter(field, nested)))
-        names = [field.name for field in self.fields]
-        return names, struct.Struct("".join(codes)), special, self.lists
-
-    @cached_property
-    def lists(self) -> dict[str, bool]:
-        """Names that several fields make up together, as lists; empty where there are none.
-
-        The value tells whether any name occurs more than once; True for each such name.
-        """
-        names = [field.name for field in self.fields]
-        repeated = len(set(names)) < len(names)
-        if not repeated and not any(field.index is not None for field in self.fields):
-            return {}
-        seen: dict[str, bool] = {}
-        for field in self.fields:
-            seen[field.name] = field.name in seen or field.index is not None
-        return {name: True for name, several in seen.items() if several}
+        self._plan = names, struct.Struct(">" + "".join(codes)), special, self.lists
+        return self._plan
 
     def headers(self, at: int = 0) -> Iterator[tuple[int, Structure]]:
         """Offset of each subsection's header in a body, with the subsection's structure."""
@@ -188,20 +191,19 @@ class Structure:
 def converter(field: Field, nested: Structure | None) -> Convert:
     """Reads field at an offset of a body: an array, a structure, a NULL pointer, or one value."""
     if nested is not None:
+        if field.array_len is not None:
+            return partial(nested.decode_array, field.array_len)
         one: Convert = nested.decode
     elif field.type == "nullptr":
         one = partial(_null, size=field.size)
     else:
-        code, opaque = _codec(field.type, field.size, _codecs)
-        if field.array_len is not None and not opaque:
-            codec = struct.Struct(
-                f">{field.count}{code}" if code[-1] != "p" else ">" + code * field.count
-            )
-            return partial(_numbers, codec)
+        code = _code(field.type, field.size)
+        if field.array_len is not None and len(code) == 1:
+            return partial(_numbers, struct.Struct(f">{field.array_len}{code}"))
         one = partial(_first, struct.Struct(">" + code))
     if field.array_len is None:
         return one
-    return partial(_elements, one, field.count, field.size)
+    return partial(_elements, one, field.array_len, field.size)
 
 
 def _numbers(codec: struct.Struct, body: Body, at: int) -> list[Any]:
@@ -222,10 +224,19 @@ def _null(body: Body, at: int, size: int) -> bytes | None:
     return None if raw == _NULLPTR else raw
 
 
-def _group(names: Sequence[str], values: Sequence[Any], lists: dict[str, bool]) -> dict[str, Any]:
+def _lists(fields: Sequence[Field]) -> frozenset[str]:
+    """Names that occur more than once, or for one element of an array alone."""
+    names = {field.name for field in fields}
+    indexed = {field.name for field in fields if field.index is not None}
+    if len(names) < len(fields):
+        indexed.update(name for name, times in Counter(f.name for f in fields).items() if times > 1)
+    return frozenset(indexed)
+
+
+def _group(pairs: Iterable[tuple[str, Any]], lists: frozenset[str]) -> dict[str, Any]:
     """Values by name, those of one name as one list: QEMU splits arrays around NULL pointers."""
     result: dict[str, Any] = {}
-    for name, value in zip(names, values, strict=True):
+    for name, value in pairs:
         if name not in lists:
             result[name] = value
         elif isinstance(value, list):

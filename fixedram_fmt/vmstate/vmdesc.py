@@ -16,7 +16,7 @@ import msgspec
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.vmstate.model import DEPTH_CEILING, NAME_CEILING, Sized, SizedDocument
+from fixedram_fmt.vmstate.model import DEPTH_CEILING, Sized, SizedDocument, header_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,17 +103,10 @@ def _size(vmstate: Sized, depth: int = 0) -> int:
             raise ValueError(f"a negative size in {vmstate.vmsd_name[:60]!r}")
         total += entry.size * entry.count
     for subsection in vmstate.subsections:
-        total += _header_size(subsection.vmsd_name) + _size(subsection, depth + 1)
+        total += header_size(subsection.vmsd_name) + _size(subsection, depth + 1)
     if total < 0:
         raise ValueError(f"a negative size of {vmstate.vmsd_name[:60]!r}")
     return total
-
-
-def _header_size(vmsd_name: str) -> int:
-    name = vmsd_name.encode()
-    if len(name) > NAME_CEILING:
-        raise ValueError(f"a subsection's name of {len(name)} bytes")
-    return len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, name, 0)))
 
 
 def find_vmdesc(source: Source, start: int) -> VmDescription | None:
