@@ -29,12 +29,13 @@ class Interpreter:
         found: dict[str, Any] = {}
         names = [field["name"] for field in description["fields"]]
         for field in description["fields"]:
-            for _ in range(field.get("array_len", 1)):
-                value = self.value(field)
-                if "array_len" in field or "index" in field or names.count(field["name"]) > 1:
-                    found.setdefault(field["name"], []).append(value)
-                else:
-                    found[field["name"]] = value
+            name = field["name"]
+            is_list = "array_len" in field or "index" in field or names.count(name) > 1
+            values = [self.value(field) for _ in range(field.get("array_len", 1))]
+            if is_list:
+                found.setdefault(name, []).extend(values)
+            else:
+                found[name] = values[0]
         for subsection in description.get("subsections", ()):
             assert self.take(1)[0] == _SUBSECTION
             name = self.take(self.take(1)[0]).decode()
@@ -49,19 +50,18 @@ class Interpreter:
             return self.structure(field["struct"])
         if "fields" in field:
             return self.structure(field)
-        raw = self.take(size)
-        if kind == "bool":
-            return raw != b"\0"
-        if kind == "nullptr":
-            assert raw == b"0"
-            return None
-        if kind == "float64":
-            return struct.unpack(">d", raw)[0]
-        if kind.startswith("uint"):
-            return int.from_bytes(raw, "big")
-        if kind == "timer" or (kind.startswith("int") and kind != "int"):
-            return int.from_bytes(raw, "big", signed=True)
-        return raw
+        return _plain(kind, self.take(size))
+
+
+def _plain(kind: str, raw: bytes) -> Any:
+    if kind == "nullptr":
+        assert raw == b"0"
+        return None
+    if kind == "float64":
+        return struct.unpack(">d", raw)[0]
+    if kind.startswith(("int", "uint")) or kind == "timer":
+        return int.from_bytes(raw, "big", signed=not kind.startswith("u"))
+    return raw != b"\0" if kind == "bool" else raw
 
 
 def interpret(text: bytes, bodies: list[bytes]) -> list[dict[str, Any]]:

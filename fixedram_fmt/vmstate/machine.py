@@ -72,11 +72,11 @@ class _Describer:
 
     def layout(self, section: Section) -> Layout:
         """How the body of section is read."""
-        if section.idstr in FRAMINGS or section.body_length is None:
-            return Layout(None)
-        if self._description is None:
+        if self._description is None or section.body_length is None:
             return Layout(None)
         device = self._device(section)
+        if device is None and section.idstr in FRAMINGS:
+            return Layout(None)
         if device is None:
             return Layout(None, problem=f"{self._description.name} does not describe it")
         try:

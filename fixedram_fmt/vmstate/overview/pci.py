@@ -122,7 +122,7 @@ def _configuration_space(device: DeviceState) -> tuple[Value, bytes] | None:
     from fixedram_fmt.vmstate.overview.virtio import blob_of
     from fixedram_fmt.vmstate.paths import Pattern
 
-    for value in device.find(Pattern("**/config[0]")):
+    for value in device.find(Pattern("**/config[?]")):
         if value.type == "pci config":
             return value, value.raw
     blob = blob_of(device)
