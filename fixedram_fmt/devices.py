@@ -60,7 +60,8 @@ def _delimit(
     framing = FRAMINGS.get(section.idstr)
     if framing is not None:
         inner = Cursor(cursor.source, cursor.offset)
-        framing(inner, path)
+        for _ in framing(inner, path):
+            pass
         return inner.offset - cursor.offset, "framing"
     candidates = described.get((section.name, section.instance_id))
     if section.full and candidates:

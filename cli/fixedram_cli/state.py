@@ -98,6 +98,7 @@ def state(
             _print_description(opened, donor)
             return
         machine = _machine(opened, donor)
+        _tell_notes(opened, machine, path)
         if format_ is StateFormat.QEMU:
             _print_qemu(opened, machine)
         elif raw:
@@ -112,7 +113,6 @@ def state(
             from fixedram_cli.render.statetree import StatePrinter
 
             StatePrinter(offsets=offsets, everything=all_).print(opened, machine, path, flat=flat)
-        _tell_notes(opened, machine, path)
 
 
 def _check(path: str | None, *, raw: bool, out: Path | None, others: bool) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "BitmapFlags",
     "BitmapStart",
     "DirtyBitmapFlag",
+    "DirtyBitmapStartFlag",
     "HtabChunk",
     "HtabHeader",
     "S390Count",
@@ -125,6 +126,14 @@ class DirtyBitmapFlag(IntFlag):
     COMPLETE = 0x20
     BITS = 0x40
     EXTRA_FLAGS = 0x80
+
+
+class DirtyBitmapStartFlag(IntFlag):
+    """migration/block-dirty-bitmap.c DIRTY_BITMAP_MIG_START_FLAG_*."""
+
+    ENABLED = 0x01
+    PERSISTENT = 0x02
+    AUTOLOAD = 0x04
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def test_cpus_pci_and_virtio_of_a_pc(tmp_path: Path) -> None:
     behind = [one for one in told.pci if one.address.count(".") > 1]
     assert [one.address for one in behind] == ["0000:00:05.0:00.0"]
     seen = re.findall(
-        r"Bus +0, device +(\d+), function (\d+):\n.*?PCI device ([0-9a-f]{4}):([0-9a-f]{4})",
+        r"Bus +0, device +(\d+), function (\d+):\s+.*?PCI device ([0-9a-f]{4}):([0-9a-f]{4})",
         monitor["info pci"],
     )
     assert {(one.address, one.vendor_id, one.device_id) for one in told.pci} - {

@@ -102,9 +102,12 @@ class StatePrinter:
         table.add_column("device", overflow="fold")
         for name in ("section", "version", "offset", "bytes", "values"):
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("")
+        remarks = []
         for device in machine.devices:
             told = device.problem or summaries.get(device.section_id, "")
+            if told:
+                style = "yellow" if device.problem else "not dim"
+                remarks.append(Text(visible(f"{device.path}: {told}"), style=style))
             table.add_row(
                 Text(visible(device.path)),
                 str(device.section_id) if device.section_id >= 0 else "",
@@ -112,9 +115,10 @@ class StatePrinter:
                 f"{device.offset:#x}",
                 f"{device.size:,}",
                 f"{device.structure.values:,}" if device.structure else "-",
-                Text(visible(told), style="yellow" if device.problem else "dim"),
             )
         self._console.print(table)
+        for remark in remarks:
+            self._console.print(remark, soft_wrap=True)
 
     # -- the tree -------------------------------------------------------------------------------
 
