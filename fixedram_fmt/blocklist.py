@@ -122,9 +122,10 @@ def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any],
     state.blocks.append(block)
     if state.mapped:
         header = cursor.take(ram.MAPPED_RAM_HEADER, Kind.MAPPED_RAM_HEADER, f"{path}/header")
-        if not any(before.has_pages for before in state.blocks):
+        if not state.bias_known:
             state.offset_bias = _offset_bias(cursor, header, block.used_length)
         block = state.blocks[-1] = _with_header(block, header, state.offset_bias)
+        state.bias_known |= block.has_pages
         yield header
     return block
 

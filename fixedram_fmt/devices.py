@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.footers import FooterChain, is_name
 from fixedram_fmt.framing import FRAMINGS
 from fixedram_fmt.records import Cursor, DeviceBody, Kind, Record
 from fixedram_fmt.schema import stream
@@ -16,65 +17,95 @@ from fixedram_fmt.schema.stream import SectionType
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Container
+    from collections.abc import Callable, Container, Mapping
 
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.vmstate.vmdesc import DeviceDescription
 
-__all__ = ["device_body", "section_can_start"]
+    Tell = Callable[[int, str, str, str], None]
 
-#: No device body longer than this is searched for its footer.
-_BODY_CEILING = 1 << 28
-_FIRST_STEP = 1 << 12
-_SEARCH_STEP = 1 << 20
+__all__ = ["DeviceBodies", "section_can_start"]
 
 
-def device_body(
-    cursor: Cursor,
-    section: Section,
-    described: dict[tuple[str, int], deque[DeviceDescription]],
-    known_ids: Container[int],
-    path: str,
-    *,
-    footers: bool,
-) -> Record[DeviceBody]:
-    """A record over the body of section that starts at cursor, which goes behind it.
+class DeviceBodies:
+    """Delimits the bodies of one stream; tell is told what is odd (offset, path, message, code).
 
-    described are the descriptions not used so far; one that fits is taken out.  footers tells that
-    this stream has them.  Raises FormatError when no way leads to an end.
+    described are the descriptions by name and instance_id; one that fits is taken out.
     """
-    length, how = _delimit(cursor, section, described, known_ids, path, footers=footers)
-    body = DeviceBody(section.idstr, section.instance_id, how)
-    return cursor.skip(length, Kind.DEVICE, path, body)
 
+    def __init__(self, tell: Tell) -> None:
+        self.described: dict[tuple[str, int], deque[DeviceDescription]] = {}
+        self._tell = tell
+        self._chain: FooterChain | None = None
 
-def _delimit(
-    cursor: Cursor,
-    section: Section,
-    described: dict[tuple[str, int], deque[DeviceDescription]],
-    known_ids: Container[int],
-    path: str,
-    *,
-    footers: bool,
-) -> tuple[int, str]:
-    framing = FRAMINGS.get(section.idstr)
-    if framing is not None:
-        inner = Cursor(cursor.source, cursor.offset)
-        for _ in framing(inner, path):
-            pass
-        return inner.offset - cursor.offset, "framing"
-    candidates = described.get((section.name, section.instance_id))
-    if section.full and candidates:
+    def body(
+        self,
+        cursor: Cursor,
+        section: Section,
+        known: Mapping[int, Section],
+        path: str,
+        *,
+        footers: bool,
+    ) -> Record[DeviceBody]:
+        """A record over the body of section that starts at cursor, which goes behind it.
+
+        known are the sections so far, footers tells that this stream has them.  Raises FormatError
+        when no way leads to an end.
+        """
+        framing = FRAMINGS.get(section.idstr)
+        if framing is not None:
+            inner = Cursor(cursor.source, cursor.offset)
+            for _ in framing(inner, path):
+                pass
+            length, how = inner.offset - cursor.offset, "framing"
+        elif (size := self._described(cursor, section, known, footers=footers)) is not None:
+            length, how = size, "vmdesc"
+        else:
+            length, how = self._search(cursor, section.section_id, known, path), "footer"
+        body = DeviceBody(section.idstr, section.instance_id, how)
+        return cursor.skip(length, Kind.DEVICE, path, body)
+
+    def _described(
+        self, cursor: Cursor, section: Section, known: Container[int], *, footers: bool
+    ) -> int | None:
+        """The size that the description gives, if it leads to something credible."""
+        candidates = self.described.get((section.name, section.instance_id))
+        if not section.full or not candidates:
+            return None
         size = candidates[0].size
-        if _footer_at(cursor, size, section.section_id) or (
-            not footers and _next_starts_at(cursor, size, known_ids)
+        if (
+            _footer_at(cursor, size, section.section_id)
+            or (not footers and _next_starts_at(cursor, size, known))
+            or _another_footer_at(cursor, size, known)
         ):
-            candidates.popleft()
-            return size, "vmdesc"
-        if _another_footer_at(cursor, size, known_ids):
-            candidates.popleft()
-            return size, "vmdesc"
-    return _search_footer(cursor, section.section_id, known_ids, path), "footer"
+            return candidates.popleft().size
+        return None
+
+    def _search(
+        self, cursor: Cursor, section_id: int, known: Mapping[int, Section], path: str
+    ) -> int:
+        """Bytes to the footer of section_id that the rest of the stream speaks for."""
+        if self._chain is None:
+            self._chain = FooterChain(cursor.source, cursor.offset, known)
+        found = self._chain.end_of(cursor.offset, section_id)
+        if found is None:
+            raise FormatError(
+                "the end of a device's state cannot be found",
+                code="device-end",
+                offset=cursor.offset,
+                path=path,
+                expected="a description of it, or its footer",
+                found="neither",
+            )
+        if not found.verified:
+            self._tell(cursor.offset, path, _UNVERIFIED, "device-end-unverified")
+        elif found.others:
+            text = f"{found.others + 1} ends lead to a consistent rest; the most likely is taken"
+            self._tell(cursor.offset, path, text, "device-end-ambiguous")
+        return found.offset - cursor.offset
+
+
+_UNVERIFIED = "too much here looks like a footer: the first that can be one is taken"
 
 
 # -- what can follow a body -----------------------------------------------------------------------
@@ -112,7 +143,7 @@ def section_can_start(cursor: Cursor, ahead: int, known_ids: Container[int]) -> 
     try:
         if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
             name = cursor.look(stream.SECTION, Kind.SECTION_FULL, "", ahead).value.idstr
-            return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
+            return is_name(name)
         if kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
             part = cursor.look(stream.SECTION_PART, Kind.SECTION_PART, "", ahead).value
             return part.section_id in known_ids
@@ -122,44 +153,6 @@ def section_can_start(cursor: Cursor, ahead: int, known_ids: Container[int]) -> 
     except FormatError:
         return False
     return kind == SectionType.EOF
-
-
-def _search_footer(cursor: Cursor, section_id: int, known_ids: Container[int], path: str) -> int:
-    """Bytes to the first footer of section_id with a credible section behind it.
-
-    The byte behind a footer may be EOF, which any zero looks like: such a footer counts only when
-    no other is found, or when the file or the description begins right behind it.
-    """
-    needle = _footer(section_id)
-    limit = min(cursor.remaining, _BODY_CEILING)
-    fallback = None
-    ahead, step = 0, _FIRST_STEP
-    while ahead < limit:
-        # Most bodies are short, a few hold a whole screen: look further each time.
-        window = cursor.source.read_upto(cursor.offset + ahead, step + len(needle) - 1)
-        at = window.find(needle)
-        while at >= 0:
-            behind = ahead + at + len(needle)
-            if behind == cursor.remaining:
-                # The file ends here: a save that never finished.
-                fallback = ahead + at
-            elif section_can_start(cursor, behind, known_ids):
-                if cursor.peek(1, behind) != b"\0" or _ends_after(cursor, behind + 1):
-                    return ahead + at
-                fallback = ahead + at if fallback is None else fallback
-            at = window.find(needle, at + 1)
-        ahead += step
-        step = min(step * 4, _SEARCH_STEP)
-    if fallback is not None:
-        return fallback
-    raise FormatError(
-        "the end of a device's state cannot be found",
-        code="device-end",
-        offset=cursor.offset,
-        path=path,
-        expected="a description of it, or its footer",
-        found=f"neither in {limit} bytes",
-    )
 
 
 def _ends_after(cursor: Cursor, ahead: int) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fixedram_fmt.blocks import Note, RamBlock, Section
+    from fixedram_fmt.memory.map import MemoryMap
     from fixedram_fmt.records import Record
     from fixedram_fmt.vmstate.state import MachineState
     from fixedram_fmt.vmstate.vmdesc import VmDescription
@@ -195,10 +196,17 @@ class Image(Closing):
 
     @cached_property
     def state(self) -> MachineState:
-        """The devices' state, read by the image's own description; values are decoded when asked."""
+        """The devices' state, read by the image's own description; decoded when asked for."""
         from fixedram_fmt.vmstate.machine import machine_state
 
         return machine_state(self)
+
+    @cached_property
+    def memory_map(self) -> MemoryMap:
+        """Guest-physical ranges and the blocks behind them, each with where that is known from."""
+        from fixedram_fmt.memory.map import memory_map
+
+        return memory_map(self)
 
     # -- memory -------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class RamState:
     last_idstr: bytes | None = None
     #: By how much all offsets in the headers are wrong: the image was cut out of its container.
     offset_bias: int = 0
+    #: Whether a block with pages has told it.
+    bias_known: bool = False
     #: Where entries of block lists were read: none is read twice, or a file could go in circles.
     visited: set[int] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)

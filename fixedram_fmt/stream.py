@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Section
-from fixedram_fmt.devices import device_body, section_can_start
+from fixedram_fmt.devices import DeviceBodies, section_can_start
 from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.ramstate import RamState
@@ -22,12 +22,10 @@ from fixedram_fmt.schema.stream import MigCmd, SectionType
 from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Generator, Iterator
 
     from fixedram_fmt.schema.base import Schema
     from fixedram_fmt.source import Source
-    from fixedram_fmt.vmstate.vmdesc import DeviceDescription
 
 __all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "SECTIONS_CEILING", "StreamWalker"]
 
@@ -68,7 +66,7 @@ class StreamWalker:
         self.eof_offset: int | None = None
         self.vmdesc: VmDescription | None = None
         self._vmdesc_searched_from: int | None = None
-        self._described: dict[tuple[str, int], deque[DeviceDescription]] = {}
+        self._bodies = DeviceBodies(self.ram.note)
         self._elements = 0
         self._commands = 0
         self._footers = False
@@ -303,13 +301,8 @@ class StreamWalker:
             yield from walk_ram(self.cursor, self.ram, f"{path}/ram")
             return "records"
         self._find_vmdesc(self.cursor.offset)
-        body = device_body(
-            self.cursor,
-            section,
-            self._described,
-            self.sections,
-            f"{path}/body",
-            footers=self._footers,
+        body = self._bodies.body(
+            self.cursor, section, self.sections, f"{path}/body", footers=self._footers
         )
         yield body
         return body.value.delimited_by
@@ -379,5 +372,5 @@ class StreamWalker:
             self._vmdesc_searched_from = start
             self.vmdesc = find_vmdesc(self.source, start)
             if self.vmdesc is not None:
-                self._described = self.vmdesc.by_section()
+                self._bodies.described = self.vmdesc.by_section()
         return self.vmdesc

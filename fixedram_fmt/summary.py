@@ -78,6 +78,7 @@ class ImageSummary:
     sections: list[SectionSummary]
     devices: int
     vmdesc: dict[str, Any] | None
+    memory_map: list[dict[str, Any]]
     notes: list[dict[str, Any]]
     page_map: PageMap | None = field(default=None)
 
@@ -122,6 +123,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
         sections=_sections(image),
         devices=sum(section.idstr != b"ram" for section in image.sections),
         vmdesc=_vmdesc(image),
+        memory_map=image.memory_map.as_dicts(),
         notes=[dataclasses.asdict(note) for note in image.notes],
         page_map=page_map,
     )

@@ -12,6 +12,7 @@ from fixedram_cli.destination import destination
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
 from fixedram_cli.load import load
+from fixedram_cli.read import read
 from fixedram_cli.rules import rules
 from fixedram_cli.state import state
 from fixedram_cli.sync import sync
@@ -69,6 +70,7 @@ app.command()(synth)
 app.command()(validate)
 app.command("check", hidden=True)(validate)
 app.command()(state)
+app.command()(read)
 app.command()(load)
 app.command()(sync)
 app.command()(rules)

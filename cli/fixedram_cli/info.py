@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from fixedram_fmt.memory import MemoryMap
     from fixedram_fmt.summary import BlockSummary, ImageSummary
 
 _LABEL_WIDTH = 16
@@ -25,6 +26,7 @@ _MAP_ROWS = 8
 #: More blocks than this do not help a person; --json has them all.
 _BLOCKS_SHOWN = 64
 _NOTES_SHOWN = 8
+_RANGES_SHOWN = 12
 
 
 def info(
@@ -51,17 +53,18 @@ def info(
     host_long = HostLong.from_label(byte_order.value) if byte_order else None
     with Image.open(image, search=search, host_long=host_long) as opened:
         summary = summarize(opened, image, cells=0 if as_json else _MAP_WIDTH * _MAP_ROWS)
+        memory = opened.memory_map
     if as_json:
         from fixedram_cli.render.jsonout import print_json
 
         print_json(summary.as_dict())
     else:
-        _render(summary)
+        _render(summary, memory)
     if summary.stopped:
         warn(f"the stream stops early: {summary.stopped['message']}")
 
 
-def _render(summary: ImageSummary) -> None:
+def _render(summary: ImageSummary, memory: MemoryMap) -> None:
     from textwrap import wrap
 
     from rich.text import Text
@@ -82,6 +85,7 @@ def _render(summary: ImageSummary) -> None:
         if len(summary.blocks) > _BLOCKS_SHOWN:
             out.print(f"  ... and {len(summary.blocks) - _BLOCKS_SHOWN} more blocks (see --json)")
     _print_page_map(out, summary)
+    _print_memory_map(out, memory)
     for note in summary.notes[:_NOTES_SHOWN]:
         out.print(
             Text(
@@ -236,3 +240,24 @@ def _print_page_map(out: Console, summary: ImageSummary) -> None:
         repeated = row == before
         before = row
         page += sum(whole for _, whole in cells)
+
+
+def _print_memory_map(out: Console, memory: MemoryMap) -> None:
+    from textwrap import wrap
+
+    from rich.text import Text
+
+    from fixedram_cli.render.memorymap import memory_map_lines
+
+    if not memory.ranges:
+        return
+    out.print()
+    out.print(Text("  guest-physical memory", style="dim"))
+    for line in memory_map_lines(memory, limit=_RANGES_SHOWN):
+        if line.startswith("note:"):
+            parts = wrap(line, out.width - 4, subsequent_indent="  ")
+        else:
+            # The end of a line is where the fact comes from, which --json has in full.
+            parts = [line if len(line) < out.width - 2 else line[: out.width - 3] + "…"]
+        for part in parts:
+            out.print(Text(f"  {part}"), soft_wrap=True)

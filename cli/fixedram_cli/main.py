@@ -40,13 +40,22 @@ def main() -> NoReturn:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read us has seen enough.  The interpreter flushes stdout once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _seen_enough()
+    except SystemExit as error:
+        # click and rich may meet the broken pipe before we do: they exit with 1.
+        if isinstance(error.__context__, BrokenPipeError):
+            _seen_enough()
+        raise
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except Exception as error:
         _fail(error)
+    sys.exit(0)
+
+
+def _seen_enough() -> NoReturn:
+    """Whoever read us has.  The interpreter flushes stdout once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(0)
 
 

@@ -94,8 +94,9 @@ class StatePrinter:
     # -- the list -------------------------------------------------------------------------------
 
     def _print_devices(self, image: Image, machine: MachineState) -> None:
-        from fixedram_fmt.handcoded import summarize
         from rich.table import Table
+
+        from fixedram_fmt.handcoded import summarize
 
         summaries = {one.section_id: str(one) for one in summarize(image)}
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -1,0 +1,17 @@
+"""Guest memory: where RAM blocks lie in guest-physical addresses, and reading it there."""
+
+from __future__ import annotations
+
+from fixedram_fmt.memory.block import AddressError, BlockMemory, Run
+from fixedram_fmt.memory.map import MemoryMap, MemoryRange, memory_map
+from fixedram_fmt.memory.physical import PhysicalMemory
+
+__all__ = [
+    "AddressError",
+    "BlockMemory",
+    "MemoryMap",
+    "MemoryRange",
+    "PhysicalMemory",
+    "Run",
+    "memory_map",
+]
