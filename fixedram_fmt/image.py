@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fixedram_fmt.blocks import Note, RamBlock, Section
+    from fixedram_fmt.memory.block import BlockMemory
     from fixedram_fmt.memory.map import MemoryMap
+    from fixedram_fmt.memory.physical import PhysicalMemory
     from fixedram_fmt.records import Record
     from fixedram_fmt.vmstate.state import MachineState
     from fixedram_fmt.vmstate.vmdesc import VmDescription
@@ -208,7 +210,18 @@ class Image(Closing):
 
         return memory_map(self)
 
-    # -- memory -------------------------------------------------------------------------------
+    @cached_property
+    def physical_memory(self) -> PhysicalMemory:
+        """Guest-physical memory, to be read at any address without loading anything."""
+        from fixedram_fmt.memory.physical import PhysicalMemory
+
+        return PhysicalMemory(self, self.memory_map)
+
+    def memory(self, block: RamBlock) -> BlockMemory:
+        """The memory of one block, to be read at any offset."""
+        return self.physical_memory.block(block)
+
+    # -- presence ------------------------------------------------------------------------------
 
     @property
     def host_long(self) -> HostLongGuess:

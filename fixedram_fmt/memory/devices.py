@@ -6,11 +6,12 @@ description nor the decoder is needed, so that an image without one has a map to
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.schema.pci import CONFIG_HEADER
+from fixedram_fmt.vmstate.overview.pci import ADDRESS, bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,11 +29,7 @@ _CONFIG_BYTES = 256
 #: More functions than a PCI segment's first bus has are not looked at.
 _PCI_CEILING = 1024
 
-_PCI_NAME = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?:/[0-9a-f]{2}\.[0-7])*/")
-
 _COMMAND_MEMORY = 2
-_BARS = (0x10, 0x14, 0x18, 0x1C, 0x20, 0x24)
-_ROM_ADDRESS = 0x30
 CLASS_VGA = 0x0300
 
 
@@ -58,19 +55,18 @@ class PciDevice:
 
         Upstream: QEMU hw/pci/pci.c pci_bar_address().
         """
-        low = self.word(_BARS[number], 4)
-        if low & 1 or not self.word(4) & _COMMAND_MEMORY:
+        header, _ = CONFIG_HEADER.parse(self.config)
+        if not header.command & _COMMAND_MEMORY:
             return None
-        address = low & ~0xF
-        if low & 6 == 4 and number < 5:
-            address |= self.word(_BARS[number + 1], 4) << 32
-        return address or None
+        memory = {bar.number: bar.address for bar in bars(header) if not bar.is_io}
+        return memory.get(number)
 
     @property
     def rom_bar(self) -> int | None:
         """Address of the expansion ROM, None while it is switched off."""
-        value = self.word(_ROM_ADDRESS, 4)
-        on = value & 1 and self.word(4) & _COMMAND_MEMORY
+        header, _ = CONFIG_HEADER.parse(self.config)
+        value = header.rom_address
+        on = value & 1 and header.command & _COMMAND_MEMORY
         return (value & ~0x7FF or None) if on else None
 
 
@@ -114,7 +110,7 @@ class Machine:
     def _pci_devices(self) -> Iterator[PciDevice]:
         left = _PCI_CEILING
         for section in self.sections:
-            match = _PCI_NAME.match(section.name)
+            match = ADDRESS.fullmatch(section.name)
             if match is None:
                 continue
             left -= 1
@@ -127,7 +123,7 @@ class Machine:
             # Bridges (header type 1) have no blocks, and other things where the BARs are.
             if config[:2] in (b"\0\0", b"\xff\xff") or config[0x0E] & 0x7F:
                 continue
-            yield PciDevice(match[0][:-1], section.name[match.end() :], config)
+            yield PciDevice(match[1], match[2] or "", config)
 
     def host_bridge(self, name: str) -> PciDevice | None:
         """The host bridge that QEMU calls name (`I440FX`, `mch`)."""

@@ -8,6 +8,7 @@ from fixedram_fmt.errors import FixedRamError, UnsupportedError
 from fixedram_fmt.memory.paging.aarch64 import Arm64Registers
 from fixedram_fmt.memory.paging.riscv import RiscvRegisters
 from fixedram_fmt.memory.paging.x86 import X86Registers
+from fixedram_fmt.vmstate.arm64 import system_register, system_registers
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
@@ -16,13 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["registers_of"]
 
-#: KVM register ids, which QEMU uses on the wire (linux asm/kvm.h ARM64_SYS_REG).
-_ARM64 = 0x6030_0000_0013_0000
-
 
 def _sysreg(op1: int, crn: int, crm: int, op2: int) -> int:
     """The id of the system register with op0 = 3."""
-    return _ARM64 | 3 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+    return system_register(3, op1, crn, crm, op2)
 
 
 _HCR_EL2 = _sysreg(4, 1, 1, 0)
@@ -112,11 +110,8 @@ def _x86(cpu: int, fields: _Fields) -> X86Registers:
 
 def _arm64(cpu: int, fields: _Fields) -> Arm64Registers:
     """The regime of the exception level the CPU is in; EL0 has that of EL1."""
-    indexes = fields.values.get("cpreg_vmstate_indexes")
-    values = fields.values.get("cpreg_vmstate_values")
-    if not isinstance(indexes, list) or not isinstance(values, list):
-        raise UnsupportedError("the CPU's system registers are no list", path=fields.device.path)
-    registers = dict(zip(indexes, values, strict=False))
+    found = system_registers(fields.values)
+    registers = {index: value for index, (_, value) in found.items()}
     pstate = fields.number("cpsr", 0)
     if pstate & 0x10 or _sysreg(0, 2, 0, 2) not in registers:
         raise UnsupportedError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.vmstate.arm64 import system_register, system_registers
 from fixedram_fmt.vmstate.overview.fact import Fact, fact
 
 if TYPE_CHECKING:
@@ -230,9 +231,6 @@ _ARCHITECTURES = (
     _Architecture("arm", "env.regs", (("pc", "env.regs[15]"), ("sp", "env.regs[13]")), _plain),
 )
 
-#: KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG, the form of cpreg_vmstate_indexes.
-_ARM64_SYSREG = 0x6030000000130000
-
 #: op0, op1, CRn, CRm, op2 of the system registers.
 _ARM64 = {
     "SCTLR_EL1": (3, 0, 1, 0, 0),
@@ -274,13 +272,9 @@ def _cpu(state: MachineState, device: DeviceState, architecture: _Architecture) 
 
 def _system_registers(device: DeviceState) -> Iterator[Fact]:
     """The system registers of an aarch64 vCPU, which are in two parallel arrays."""
-    lists = device.fields or {}
-    indexes = lists.get("cpreg_vmstate_indexes", ())
-    values = lists.get("cpreg_vmstate_values", ())
-    places = {index: number for number, index in enumerate(indexes)}
-    for name, (op0, op1, crn, crm, op2) in _ARM64.items():
-        register = _ARM64_SYSREG | op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
-        number = places.get(register)
-        if number is not None and number < len(values):
-            path = f"{device.path}/cpreg_vmstate_values[{number}]"
-            yield Fact(name, values[number], path)
+    registers = system_registers(device.fields)
+    for name, coding in _ARM64.items():
+        found = registers.get(system_register(*coding))
+        if found is not None:
+            place, value = found
+            yield Fact(name, value, f"{device.path}/cpreg_vmstate_values[{place}]")

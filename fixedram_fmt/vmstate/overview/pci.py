@@ -55,6 +55,11 @@ class Bar:
     address: int
     kind: str
 
+    @property
+    def is_io(self) -> bool:
+        """Whether it is an address of ports, not of memory."""
+        return self.kind == "I/O"
+
 
 @dataclass(frozen=True, slots=True)
 class PciDevice:
