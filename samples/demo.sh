@@ -22,6 +22,11 @@ step "Every byte has an owner; --deep finds pages that hold old memory." dump "$
 step "The header of one block, byte by byte." dump "$sample" --offset 0x72 --bytes
 step "The same kind of guest in a libvirt save image (virsh save --image-format sparse)." \
     info samples/libvirt-fx-sparse.save.xz
+step "What was the guest doing?  Its devices say it." state samples/q35-dimm.img.xz --summary
+step "One register of each CPU, with its place in the file." \
+    state samples/q35-dimm.img.xz 'cpu*/env.eip' --offsets
+step "The reset vector, at its guest-physical address." \
+    read samples/q35-dimm.img.xz --phys 0xfffffff0 16
 step "A save that failed half way: everything up to there, and where it stopped." \
     info samples/failed-ignore-shared.img.xz
 step "An image of our own, as a sender with multifd_flush_after_each_section on writes it." \

@@ -1,0 +1,119 @@
+"""Start-up, and what reading costs by the size of the guest."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import sys
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.bitmap import PageBitmap
+from fixedram_fmt.schema import ram, stream
+from fixedram_fmt.schema.stream import SectionType
+from measure import FIXEDRAM, PAGE, ROOT, Figure, command, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TAIL = b"".join([
+    ram.RAM_RECORD.build(ram.RamRecord(int(ram.RamSaveFlag.EOS))),
+    stream.SECTION_FOOTER.build(stream.SectionFooter(SectionType.SECTION_FOOTER, 2)),
+    stream.EOF.build(stream.Eof(SectionType.EOF)),
+])  # fmt: skip
+
+
+def write_stream(path: Path, pages: int) -> None:
+    """An ordinary stream of pages PAGE records in a row."""
+    head = b"".join([
+        stream.FILE_HEADER.build(stream.FileHeader(b"QEVM", 3)),
+        stream.CONFIGURATION.build(stream.Configuration(SectionType.CONFIGURATION, b"pc-q35-10.0")),
+        stream.SECTION.build(stream.SectionHeader(SectionType.SECTION_START, 2, b"ram", 0, 4)),
+        ram.RAM_RECORD.build(ram.RamRecord(pages * PAGE | ram.RamSaveFlag.MEM_SIZE)),
+        ram.BLOCK_ENTRY.build(ram.BlockEntry(b"pc.ram", pages * PAGE)),
+    ])  # fmt: skip
+    content = os.urandom(PAGE)
+    with path.open("wb") as file:
+        file.write(head)
+        for page in range(pages):
+            flags = ram.RamSaveFlag.PAGE | (ram.RamSaveFlag.CONTINUE if page else 0)
+            file.write(ram.RAM_RECORD.build(ram.RamRecord(page * PAGE | flags)))
+            if not page:
+                file.write(ram.PAGE_IDSTR.build(ram.PageIdstr(b"pc.ram")))
+            file.write(content)
+        file.write(_TAIL)
+
+
+def naive_runs(bits: bytes, pages: int) -> Iterator[tuple[int, int, int]]:
+    """The runs by looking at one bit after the other."""
+    start, before = 0, bits[0] & 1
+    for page in range(pages):
+        bit = bits[page // 8] >> page % 8 & 1
+        if bit != before:
+            yield start, page, before
+            start, before = page, bit
+    yield start, pages, before
+
+
+def start_up(folder: Path) -> list[Figure]:
+    small = folder / "small.img"
+    small.write_bytes(lzma.decompress((ROOT / "samples" / "pc-once.img.xz").read_bytes()))
+    bare = command(sys.executable, "-c", "pass")
+    what = "python -c pass"
+    return [
+        compare("fixedram --version", command(*FIXEDRAM, "--version"), what, bare, 10),
+        compare("info SMALL", command(*FIXEDRAM, "info", small), what, bare, 25),
+        compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), what, bare, 25),
+        compare("dump SMALL --json", command(*FIXEDRAM, "dump", small, "--json"), what, bare),
+        compare("validate SMALL", command(*FIXEDRAM, "validate", small), what, bare),
+    ]
+
+
+def sizes(folder: Path) -> list[Figure]:
+    huge, stale, old = folder / "huge.img", folder / "stale.img", folder / "old.img"
+    dense = folder / "dense.img"
+    synth = [*FIXEDRAM, "synth", "-o"]
+    command(*synth, huge, "--block", "pc.ram=1T:random:0.00001")()
+    # No page present, every page full of old bytes: --deep has to look at all of them.
+    command(*synth, stale, "--block", "pc.ram=2G", "--fault", "bitmaps-empty")()
+    command(*synth, dense, "--block", "pc.ram=2G")()
+    write_stream(old, 1 << 17)
+    bare = command(sys.executable, "-c", "pass")
+    cat = {path: command("sh", "-c", f"cat {path} > /dev/null") for path in (stale, old, dense)}
+    return [
+        compare("info, 1 TiB guest", command(*FIXEDRAM, "info", huge), "python -c pass", bare),
+        compare("info, 2 GiB of pages", command(*FIXEDRAM, "info", stale), "python -c pass", bare),
+        compare(
+            "dump --deep, 2 GiB of stale pages", command(*FIXEDRAM, "dump", stale, "--deep"),
+            "cat", cat[stale], 3,
+        ),
+        compare(
+            "validate, 1 TiB guest", command(*FIXEDRAM, "validate", huge), "python -c pass", bare
+        ),
+        compare(
+            "validate --deep, dense 2 GiB", command(*FIXEDRAM, "validate", dense, "--deep"),
+            "cat", cat[dense], 3,
+        ),
+        compare("info, ordinary stream 512 MiB", command(*FIXEDRAM, "info", old), "cat", cat[old]),
+    ]  # fmt: skip
+
+
+def bitmaps(_: Path) -> list[Figure]:
+    pages = 1 << 20
+    result = []
+    for name, bits, promise in (
+        ("random bits", os.urandom(pages // 8), None),
+        ("few runs", (b"\xff" * 4096 + bytes(4096)) * (pages // 65536), 0.05),
+    ):
+        bitmap = PageBitmap.from_bytes(bits, pages)
+        if list(bitmap.runs()) != list(naive_runs(bits, pages)):
+            sys.exit("the runs are wrong, so their speed does not matter")
+        naive = partial(lambda b: deque(naive_runs(b, pages), maxlen=0), bits)
+        runs = partial(lambda b: deque(b.runs(), maxlen=0), bitmap)
+        result += [
+            compare(f"runs of 1 Mi pages, {name}", runs, "naive loop", naive, promise),
+            compare(f"count of 1 Mi pages, {name}", bitmap.count, "naive loop", naive, 0.02),
+        ]
+    return result
