@@ -12,6 +12,7 @@ from fixedram_cli.destination import destination
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
 from fixedram_cli.load import load
+from fixedram_cli.mount import mount
 from fixedram_cli.read import read
 from fixedram_cli.rules import rules
 from fixedram_cli.state import state
@@ -72,6 +73,7 @@ app.command("check", hidden=True)(validate)
 app.command()(state)
 app.command()(read)
 app.command()(load)
+app.command()(mount)
 app.command()(sync)
 app.command()(rules)
 app.command()(destination)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from fixedram_cli.render.statetree import nothing_found
+from fixedram_fmt.vmstate.plain import plain
 from fixedram_fmt.vmstate.values import children
 
 if TYPE_CHECKING:
@@ -15,20 +15,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
     from fixedram_fmt.vmstate.values import Value
 
-__all__ = ["plain", "print_state"]
-
-
-def plain(value: Any) -> Any:
-    """value as JSON has it."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+__all__ = ["print_state"]
 
 
 def print_state(

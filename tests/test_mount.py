@@ -1,0 +1,120 @@
+"""`fixedram mount`: through a real FUSE where there is one, and the folder it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import run_cli
+from fixedram_fmt import Image, UnsupportedError
+from fixedram_fmt.mount.files import File, Folder, image_folder
+from fixedram_fmt.mount.fuse import require_fuse
+from real_files import ENTRIES, location_of
+
+_PATIENCE = 20
+
+
+def test_the_folder_has_every_block_under_a_safe_name(unpacked_dir: Path) -> None:
+    with Image.open(location_of("sample/q35-dimm", unpacked_dir)) as image:
+        folder = image_folder(image)
+        blocks = folder.find("blocks")
+        assert isinstance(blocks, Folder)
+        assert "rom@etc_acpi_tables" in blocks.entries
+        listed = folder.find("/blocks.json")
+        assert isinstance(listed, File)
+        files = json.loads(listed.read(0, listed.size))["files"]
+        assert [one["block"] for one in files] == [block.name for block in image.blocks]
+        for one in files:
+            file = folder.find(one["file"])
+            assert isinstance(file, File)
+            assert file.size == one["bytes"]
+        assert folder.find("blocks/../info.json") is None
+
+
+def test_reads_end_where_a_file_ends(unpacked_dir: Path) -> None:
+    with Image.open(location_of("sample/q35-dimm", unpacked_dir)) as image:
+        file = image_folder(image).find("state/ioapic.bin")
+        assert isinstance(file, File)
+        whole = file.read(0, 10_000)
+        assert len(whole) == file.size
+        assert file.read(file.size - 3, 100) == whole[-3:]
+        assert file.read(file.size + 3, 100) == b""
+
+
+@pytest.fixture
+def mounted(unpacked_dir: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """An image and where it is mounted, by the command as a user runs it."""
+    try:
+        require_fuse()
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    location = location_of("sample/pc-live", unpacked_dir)
+    target = tmp_path / "mnt"
+    target.mkdir()
+    command = [sys.executable, "-m", "fixedram_cli", "mount", location, str(target), "-f"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while not target.is_mount():
+                if process.poll() is not None:
+                    pytest.skip(f"FUSE does not work here: {process.stderr.read()!r}")
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield location, target
+        finally:
+            subprocess.run(["umount", str(target)], check=False)
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def test_mounted_files_hold_the_memory_that_qemu_dumped(mounted: tuple[str, Path]) -> None:
+    _, target = mounted
+    with (target / "physical").open("rb") as physical:
+        for part in ENTRIES["sample/pc-live"]["guest_physical_sha256"]:
+            physical.seek(part["start"])
+            memory = physical.read(part["end"] - part["start"])
+            assert hashlib.sha256(memory).hexdigest() == part["sha256"]
+
+
+def test_mounted_files_are_what_the_commands_print(mounted: tuple[str, Path]) -> None:
+    location, target = mounted
+    info = json.loads((target / "info.json").read_text())
+    assert info["blocks"] == run_cli("info", location, "--json").json["blocks"]
+    cpu = json.loads((target / "state" / "cpu.json").read_text())
+    told = run_cli("state", location, "cpu", "--json").json
+    assert cpu == told["devices"]["cpu"]["values"]["cpu"]
+    # As other programs read: whole files, through the page cache.
+    loaded = run_cli("load", location, "--json").json["blocks"]
+    blocks = {one["name"]: one["sha256"] for one in loaded}
+    for one in json.loads((target / "blocks.json").read_text())["files"]:
+        digest = hashlib.sha256((target / one["file"]).read_bytes()).hexdigest()
+        assert digest == blocks[one["block"]]
+
+
+def test_nothing_can_be_written(mounted: tuple[str, Path]) -> None:
+    _, target = mounted
+    for act in (
+        lambda: (target / "new").write_bytes(b"x"),
+        lambda: (target / "info.json").write_bytes(b"x"),
+        (target / "info.json").unlink,
+        (target / "folder").mkdir,
+    ):
+        with pytest.raises(OSError, match=r"Read-only|not permitted|Permission"):
+            act()
+
+
+def test_a_folder_that_is_not_empty_is_refused(unpacked_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("mine")
+    done = run_cli("mount", location_of("sample/pc-live", unpacked_dir), tmp_path)
+    assert done.code == 2
+    assert "not empty" in done.err or "mounting needs" in done.err
+    assert "is no folder" in run_cli("mount", "x", tmp_path / "none").err or done.code == 2
