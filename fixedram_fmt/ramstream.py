@@ -19,7 +19,7 @@ from fixedram_fmt.schema.ram import RamSaveFlag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["walk_ram"]
+__all__ = ["ordinary_page_size", "walk_ram"]
 
 #: Sizes tried where nothing tells: the usual one, the larger ones, then the smaller.
 _LIKELY_SIZES = (4096, 8192, 16384, 32768, 65536, 2048, 1024, 512, 256)
@@ -123,7 +123,7 @@ def _run(cursor: Cursor, state: RamState, kind: Kind, path: str, first: PageRun)
         fill = cursor.take(ram.ZERO_PAGE, kind, path).value.fill
         payload = ram.ZERO_PAGE.size
     else:
-        payload = _ordinary_page_size(cursor, state)
+        payload = ordinary_page_size(cursor, state)
         cursor.skip(payload, kind, path, None)
     stride = ram.RAM_RECORD.size + payload
     flag = RamSaveFlag.ZERO if kind is Kind.ZERO else RamSaveFlag.PAGE
@@ -158,7 +158,7 @@ def _count_followers(
         records = min(records * 4, max(_FIRST_LOOK, _RUN_WINDOW // stride))
 
 
-def _ordinary_page_size(cursor: Cursor, state: RamState) -> int:
+def ordinary_page_size(cursor: Cursor, state: RamState) -> int:
     """Bytes of a PAGE payload; where nothing told them, the size that leads to a next record."""
     if state.target_page_size is None:
         state.target_page_size = next(

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from fixedram_cli.convert import convert
 from fixedram_cli.copy import copy
 from fixedram_cli.destination import destination
+from fixedram_cli.digest import digest
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
 from fixedram_cli.load import load
@@ -67,6 +69,7 @@ def _globals(
 app.command()(info)
 app.command()(dump)
 app.command()(copy)
+app.command()(convert)
 app.command()(synth)
 app.command()(validate)
 app.command("check", hidden=True)(validate)
@@ -75,5 +78,6 @@ app.command()(read)
 app.command()(load)
 app.command()(mount)
 app.command()(sync)
+app.command()(digest)
 app.command()(rules)
 app.command()(destination)

@@ -45,6 +45,14 @@ class Output:
         self._pending_offset = 0
         self._kernel_copies = True
 
+    def read_back(self, offset: int, length: int) -> bytes:
+        """What was written at offset; zeros where nothing was."""
+        self.flush()
+        try:
+            return os.pread(self._fd, length, offset).ljust(length, b"\0")
+        except OSError as error:
+            raise self.failed(error) from error
+
     def write(self, offset: int, data: Buffer) -> None:
         """Put data at offset; small neighbours are gathered."""
         view = memoryview(data)
@@ -145,6 +153,11 @@ class BufferOutput(Output):
     def copy_data(self, source: Source, start: int, stop: int, offset: int) -> None:
         """The same bytes, read."""
         self.write(offset, source.read_exact(start, stop - start))
+
+    def read_back(self, offset: int, length: int) -> bytes:
+        """What was written at offset; zeros where nothing was."""
+        self.flush()
+        return bytes(self.data[offset : offset + length]).ljust(length, b"\0")
 
     def finish(self, size: int) -> None:
         """Make data size bytes long."""

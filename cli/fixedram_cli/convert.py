@@ -1,0 +1,107 @@
+"""`fixedram convert`: an ordinary stream made into a mapped-ram image, or back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fixedram_cli.options import (
+    ByteOrderOption,
+    ImageArgument,
+    Json,
+    Output,
+    OutputFile,
+    OutputFormat,
+    PlanOption,
+    Search,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fixedram_fmt.convert import Conversion
+
+
+class To(StrEnum):
+    """What a file is converted to; fixedram_fmt.convert.MAPPED_RAM and STREAM."""
+
+    MAPPED_RAM = "mapped-ram"
+    STREAM = "stream"
+
+
+class Kept(StrEnum):
+    """What becomes of libvirt's header."""
+
+    NONE = "none"
+
+
+def convert(
+    image: ImageArgument,
+    out: OutputFile = None,
+    to: Annotated[
+        To,
+        typer.Option("--to", metavar="mapped-ram|stream",
+                     help="A mapped-ram image, or the ordinary stream."),
+    ] = To.MAPPED_RAM,
+    container: Annotated[
+        Kept | None,
+        typer.Option("--container", metavar="none", show_default=False,
+                     help="Leave libvirt's header and XML out (default: keep them)."),
+    ] = None,
+    byte_order: ByteOrderOption = None,
+    plan: PlanOption = False,
+    search: Search = False,
+    json_: Json = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:  # fmt: skip
+    """Make a mapped-ram image of an ordinary stream (QEMU's file:, virsh save), or the reverse.
+
+    Device state stays as it is to the byte. Compressed streams are undone, XBZRLE is applied.
+
+    Example: fixedram convert guest.save -o guest.sparse
+
+    Example: fixedram convert guest.img --to stream -o guest.stream
+
+    Example: zcat old.gz | fixedram convert - -o new.img
+    """
+    from fixedram_cli.render.plan import finish, require_target
+    from fixedram_cli.render.terminal import warn
+    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.convert import Conversion, ConvertOptions, Located
+
+    as_json = json_ or output is OutputFormat.JSON
+    require_target(out, plan=plan)
+    options = ConvertOptions(
+        to=to.value,
+        container=container.value if container else None,
+        host_long=HostLong.from_label(byte_order.value) if byte_order else None,
+    )
+    with Located.open(image, search=search) as stream:
+        conversion = Conversion(stream, options)
+        if plan or out is None:
+            finish(conversion.pieces(), None, plan=True, as_json=as_json)
+        else:
+            _write(conversion, out, as_json=as_json)
+        for note in conversion.notes:
+            warn(note)
+
+
+def _write(conversion: Conversion, out: Path, *, as_json: bool) -> None:
+    """Make the file, and say what was made."""
+    from fixedram_cli.render.terminal import visible
+    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.units import human_size
+
+    with replacing(out) as target:
+        size = conversion.write(target)
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json
+        from fixedram_fmt.image import Image
+        from fixedram_fmt.summary import summarize
+
+        with Image.open(str(out), search=True) as made:
+            print_json(summarize(made, str(out)).as_dict())
+    else:
+        print(f"{visible(str(out))}: {human_size(size)}")

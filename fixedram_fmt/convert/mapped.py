@@ -1,0 +1,145 @@
+"""An image with a fixed layout as the elements of an ordinary stream, or of another dialect's.
+
+Upstream for what an ordinary stream holds: QEMU migration/ram.c ram_save_setup(),
+ram_save_iterate(), ram_save_page().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Raw
+from fixedram_fmt.build.rewrite import ConvertedBitmap, PresentPages
+from fixedram_fmt.convert.configuration import adapted
+from fixedram_fmt.convert.ordinary import element_of
+from fixedram_fmt.convert.sent import SentPages
+from fixedram_fmt.dump import leaves
+from fixedram_fmt.errors import FormatError, UnsupportedError
+from fixedram_fmt.records import Kind, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.bitmap import HostLong, PageBitmap
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.image import Image
+
+__all__ = ["as_mapped", "as_stream", "presence", "require_whole"]
+
+#: What the fixed layout has around the records.
+_LAYOUT = frozenset({Kind.BITMAP, Kind.PADDING, Kind.PAGES, Kind.GAP, Kind.MULTIFD_FLUSH})
+
+
+def require_whole(image: Image) -> None:
+    """UnsupportedError for an image that stops early, or whose blocks are not apart.
+
+    Blocks that share a name or bytes of the file are no QEMU's: a small file would become a large
+    one.
+    """
+    if image.stopped is not None:
+        stopped = image.stopped
+        raise UnsupportedError(
+            f"the image is not complete: {stopped.message}",
+            offset=stopped.offset,
+            path=stopped.path,
+            expected=stopped.expected,
+            found=stopped.found,
+        )
+    names = {block.idstr for block in image.blocks}
+    if len(names) < len(image.blocks):
+        raise UnsupportedError("two blocks have the same name", path="ram")
+    stop = -1
+    for block in sorted(image.blocks, key=lambda block: block.pages_offset):
+        if block.has_pages and block.pages_offset < stop:
+            raise UnsupportedError(
+                "the pages of two blocks overlap",
+                offset=block.pages_offset,
+                path=block.path,
+                expected=f"pages behind {stop:#x}",
+                found=f"{block.pages_offset:#x}",
+            )
+        stop = max(stop, block.pages_stop if block.has_pages else stop)
+
+
+def presence(image: Image, block: RamBlock) -> PageBitmap:
+    """The bitmap of a block that has pages; FormatError where it cannot be read."""
+    bitmap = image.bitmap(block)
+    if bitmap is None:
+        raise FormatError(
+            "which pages are present cannot be read",
+            offset=block.bitmap_offset,
+            path=f"{block.path}/bitmap",
+            expected="a bitmap inside the file",
+        )
+    return bitmap
+
+
+def as_stream(image: Image) -> Iterator[Element]:
+    """The ordinary stream: pages come in the first section that QEMU would send them in.
+
+    That is the first PART; where there is none, the section that is last.
+    """
+    carrier = _carrier(image)
+    for item in _adapted(image, None):
+        if not isinstance(item, Record):
+            yield item
+            continue
+        if item.kind is Kind.EOS and item.offset == carrier:
+            yield from _pages(image, item.path)
+        if item.kind is not Kind.MAPPED_RAM_HEADER:
+            yield element_of(image.source, item)
+
+
+def as_mapped(image: Image, host_long: HostLong) -> Iterator[Element]:
+    """The image in the merged dialect; stale pages are left out."""
+    blocks = {f"{block.path}/header": block for block in image.blocks}
+    for item in _adapted(image, b"mapped-ram"):
+        if not isinstance(item, Record):
+            yield item
+        elif item.kind is not Kind.MAPPED_RAM_HEADER:
+            yield element_of(image.source, item)
+        elif blocks[item.path].ignored:
+            block = blocks[item.path]
+            yield FixedBlock(block.path, item.value, Hole(0), Hole(0), ignored=True)
+        else:
+            block = blocks[item.path]
+            bitmap = presence(image, block)
+            pages = PresentPages(image, block, bitmap)
+            yield FixedBlock(block.path, item.value, ConvertedBitmap(bitmap, host_long), pages)
+
+
+def _adapted(image: Image, layout: bytes | None) -> Iterator[Record[Any] | Element]:
+    records = (leaf for leaf in leaves(image, runs=False) if leaf.kind not in _LAYOUT)
+    return adapted(records, image.source, layout)
+
+
+def _carrier(image: Image) -> int:
+    """Offset of the EOS that pages go before."""
+    last = -1
+    part = ram = False
+    ids = {section.section_id for section in image.sections if section.idstr == b"ram"}
+    for record in image.records():
+        if record.kind in (Kind.SECTION_PART, Kind.SECTION_END):
+            part = ram = record.value.section_id in ids
+        elif record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+            ram, part = record.value.idstr == b"ram", False
+        elif record.kind is Kind.EOS and ram:
+            last = record.offset
+            if part:
+                return last
+    return last
+
+
+def _pages(image: Image, path: str) -> Iterator[Element]:
+    for block in image.blocks:
+        if not block.has_pages:
+            continue
+        if block.used_length % block.page_size:
+            raise UnsupportedError(
+                "a block that is not whole pages",
+                offset=block.entry_offset,
+                path=block.path,
+                found=f"{block.used_length} bytes in pages of {block.page_size}",
+            )
+        sent = SentPages(image.source, block, presence(image, block))
+        yield Raw(Kind.PAGE, f"{path.rpartition('/')[0]}/pages[{block.index}]", sent)
