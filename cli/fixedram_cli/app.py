@@ -10,12 +10,15 @@ import typer
 from fixedram_cli.convert import convert
 from fixedram_cli.copy import copy
 from fixedram_cli.destination import destination
+from fixedram_cli.diff import diff
 from fixedram_cli.digest import digest
 from fixedram_cli.dump import dump
 from fixedram_cli.info import info
 from fixedram_cli.load import load
+from fixedram_cli.map import map_
 from fixedram_cli.mount import mount
 from fixedram_cli.read import read
+from fixedram_cli.report import report
 from fixedram_cli.rules import rules
 from fixedram_cli.state import state
 from fixedram_cli.sync import sync
@@ -75,9 +78,13 @@ app.command()(validate)
 app.command("check", hidden=True)(validate)
 app.command()(state)
 app.command()(read)
+app.command("map")(map_)
+app.command()(report)
 app.command()(load)
 app.command()(mount)
 app.command()(sync)
+app.command()(diff)
+app.command("compare", hidden=True)(diff)
 app.command()(digest)
 app.command()(rules)
 app.command()(destination)

@@ -1,0 +1,151 @@
+"""`fixedram map`: which pages of a block are present, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fixedram_cli.options import (
+    ByteOrderOption,
+    Deep,
+    ImageArgument,
+    Json,
+    Output,
+    OutputFormat,
+    Search,
+)
+from fixedram_fmt.picture import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.pagecells import PageCells
+
+_JSON_CELLS, _PICTURE_CELLS = 512, 1 << 16
+_SUFFIXES = (".png", ".svg")
+
+
+def map_(
+    image: ImageArgument,
+    block: Annotated[
+        str | None,
+        typer.Option("--block", metavar="NAME", show_default=False,
+                     help="The block to show (default: the largest; in JSON all)."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", show_default=False,
+                     help="Write a picture: FILE.png or FILE.svg."),
+    ] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option("--cells", min=1, max=1 << 20, metavar="N", show_default=False,
+                     help="In how many parts to show the block."),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option("--width", min=1, max=4096, metavar="N", show_default=False,
+                     help="Cells in a row."),
+    ] = None,
+    order: Annotated[
+        Order,
+        typer.Option("--order", metavar="rows|hilbert", help="How cells lie in a picture."),
+    ] = Order.ROWS,
+    deep: Deep = False,
+    json_: Json = False,
+    output: Output = OutputFormat.TEXT,
+    search: Search = False,
+    byte_order: ByteOrderOption = None,
+) -> None:  # fmt: skip
+    """Show which pages are present, as a picture on the terminal or in a file.
+
+    Reads the bitmap only, unless --deep asks for stale pages and stored zeros.
+
+    Example: fixedram map guest.img
+
+    Example: fixedram map guest.img --block vga.vram --deep
+
+    Example: fixedram map guest.img -o guest.png --order hilbert
+    """
+    from fixedram_cli.render.terminal import warn
+    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.image import Image
+
+    as_json = json_ or output is OutputFormat.JSON
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
+        raise typer.BadParameter("give a file that ends in .png or .svg", param_hint="-o")
+    host_long = HostLong.from_label(byte_order.value) if byte_order else None
+    with Image.open(image, search=search, host_long=host_long) as opened:
+        chosen = _chosen(opened, block)
+        if out is not None:
+            _write(out, opened, chosen, _shape(cells, width, order), deep=deep)
+        if as_json:
+            wanted = [chosen] if block is not None or out is not None else opened.blocks
+            _print_json(opened, image, wanted, cells or _JSON_CELLS, deep=deep)
+        elif out is None:
+            from fixedram_cli.render.pagemap import print_map
+
+            print_map(opened, image, chosen, (cells, width), deep=deep)
+        if opened.stopped:
+            warn(f"the stream stops early: {opened.stopped}")
+
+
+def _chosen(image: Image, name: str | None) -> RamBlock:
+    """The block of that name, or the largest."""
+    from fixedram_fmt.errors import FormatError
+
+    if not image.blocks:
+        raise FormatError("this image has no RAM blocks", hint="fixedram dump shows what it has")
+    if name is None:
+        known = [block for block in image.blocks if image.bitmap(block) is not None]
+        return max(known or image.blocks, key=lambda block: block.used_length)
+    found = next((block for block in image.blocks if block.name == name), None)
+    if found is None:
+        names = [block.name for block in image.blocks]
+        more = " ..." if len(names) > 8 else ""
+        raise FormatError(
+            f"there is no block {name!r}", hint=f"blocks are {', '.join(names[:8])}{more}"
+        )
+    return found
+
+
+def _shape(cells: int | None, width: int | None, order: Order) -> tuple[int, int | None, Order]:
+    """How many cells, how many of them in a row, and in which order."""
+    from fixedram_fmt.picture import square_cells
+
+    if order is Order.HILBERT:
+        number = square_cells(width * width if width and cells is None else cells or _PICTURE_CELLS)
+        return number, None, order
+    return cells or (width * width if width else _PICTURE_CELLS), width, order
+
+
+def _write(
+    out: Path, image: Image, block: RamBlock, shape: tuple[int, int | None, Order], *, deep: bool
+) -> None:
+    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.pagecells import page_cells
+    from fixedram_fmt.picture import draw, png, square_cells, svg
+
+    number, width, order = shape
+    if order is Order.HILBERT:
+        number = square_cells(min(number, max(1, block.pages_total)))
+    picture = draw(page_cells(image, block, number, deep=deep), width=width, order=order)
+    data = png(picture) if out.suffix.lower() == ".png" else svg(picture).encode()
+    with replacing(out) as output:
+        output.write(0, data)
+
+
+def _print_json(image: Image, path: str, blocks: list[RamBlock], cells: int, *, deep: bool) -> None:
+    from fixedram_cli.render.jsonout import print_json_list
+    from fixedram_fmt.pagecells import page_cells
+
+    def entries() -> Iterator[dict[str, Any]]:
+        for block in blocks:
+            counted: PageCells = page_cells(image, block, cells, deep=deep)
+            yield counted.as_dict()
+
+    print_json_list({"path": path, "deep": deep}, "blocks", entries())

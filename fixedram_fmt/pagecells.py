@@ -1,0 +1,155 @@
+"""The pages of a block in equal cells: how many are present, stale, zero; for maps of any size.
+
+Bitmaps are counted in words, a step at a time: a 1 TiB guest costs what its bitmap costs, however
+many cells there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.bitmap import HostLong
+from fixedram_fmt.pages import non_zero_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from fixedram_fmt.bitmap import PageBitmap
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.image import Image
+
+    Counts = npt.NDArray[np.int64]
+
+__all__ = ["CELLS_CEILING", "PageCells", "page_cells"]
+
+#: More cells than this are no picture.
+CELLS_CEILING = 1 << 20
+#: Pages looked at together when they are read.
+_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageCells:
+    """Counts of pages, one number a cell; cell i holds pages [edges[i], edges[i + 1]).
+
+    present is None where the image does not say (ignored: x-ignore-shared left the block out).
+    stale and zero are None where the pages were not read: absent pages that hold bytes, and
+    present ones that hold none.
+    """
+
+    block: str
+    page_size: int
+    pages: int
+    ignored: bool
+    edges: Counts
+    present: Counts | None
+    zero: Counts | None = None
+    stale: Counts | None = None
+
+    @property
+    def totals(self) -> Counts:
+        """Pages of each cell."""
+        import numpy as np
+
+        return np.diff(self.edges)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: a list of cells."""
+        names = ("first_page", "pages", "present", "zero", "stale")
+        columns = (self.edges[:-1], self.totals, self.present, self.zero, self.stale)
+        lists = [[None] * self.totals.size if one is None else one.tolist() for one in columns]
+        return {
+            "name": self.block,
+            "page_size": self.page_size,
+            "pages_total": self.pages,
+            "pages_present": None if self.present is None else int(self.present.sum()),
+            "ignored": self.ignored,
+            "cells": [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)],
+        }
+
+
+def page_cells(image: Image, block: RamBlock, cells: int, *, deep: bool = False) -> PageCells:
+    """Count the pages of block in at most cells parts; deep reads them too.
+
+    Pages of an ordinary stream have no fixed place: deep tells nothing more of them.
+    """
+    import numpy as np
+
+    pages = block.pages_total
+    cells = max(1, min(cells, pages, CELLS_CEILING))
+    numbers = np.arange(cells + 1, dtype=np.int64)
+    whole, rest = divmod(pages, cells)
+    edges = numbers * whole + numbers * rest // cells
+    bitmap = image.bitmap(block)
+    present = zero = stale = None
+    if bitmap is not None:
+        present = _present(bitmap, edges)
+        if deep and block.has_pages:
+            used, stale = _read(image, block, bitmap, edges)
+            zero = present - used
+    return PageCells(block.name, block.page_size, pages, block.ignored, edges, present, zero, stale)
+
+
+def _present(bitmap: PageBitmap, edges: Counts) -> Counts:
+    """Present pages between edges, by counting those before each."""
+    import numpy as np
+
+    before = np.zeros(edges.size, np.int64)
+    done = running = 0
+    for offset, data in bitmap.converted(HostLong.LITTLE_64):
+        words = np.frombuffer(data, "<u8")
+        sums = np.zeros(words.size + 1, np.int64)
+        np.cumsum(np.bitwise_count(words), out=sums[1:], dtype=np.int64)
+        base = offset * 8
+        first, last = np.searchsorted(edges, (base, base + words.size * 64)).tolist()
+        before[done:first] = running
+        inside = edges[first:last] - base
+        which, bit = inside // 64, (inside % 64).astype(np.uint64)
+        low = words[which] & ((np.uint64(1) << bit) - np.uint64(1))
+        before[first:last] = running + sums[which] + np.bitwise_count(low)
+        running += int(sums[-1])
+        done = last
+    before[done:] = running
+    return np.diff(before)
+
+
+def _read(
+    image: Image, block: RamBlock, bitmap: PageBitmap, edges: Counts
+) -> tuple[Counts, Counts]:
+    """Pages that hold a byte, in each cell: those that are present, and those that are not."""
+    import numpy as np
+
+    counts = np.zeros((2, edges.size - 1), np.int64)
+    for start, used in _used(image, block):
+        present = bitmap.flags(start, start + used.size)
+        for which, found in enumerate((used & present, used & ~present)):
+            pages = np.flatnonzero(found) + start
+            cells = np.searchsorted(edges, pages, side="right") - 1
+            if cells.size:
+                first = int(cells[0])
+                number = np.bincount(cells - first)
+                counts[which, first : first + number.size] += number
+    return counts[0], counts[1]
+
+
+def _used(image: Image, block: RamBlock) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    """Which pages hold a byte: flags from some page on, for the parts that have any."""
+    import numpy as np
+
+    start, used = 0, np.zeros(0, np.bool_)
+    runs = non_zero_runs(image.source, block.pages_offset, block.page_size, 0, block.pages_total)
+    for low, high in runs:
+        for first in range(low, high, _STEP):
+            last = min(high, first + _STEP)
+            if not used.size or last > start + used.size:
+                if used.size:
+                    yield start, used
+                size = max(min(_STEP, block.pages_total - first), last - first)
+                start, used = first, np.zeros(size, np.bool_)
+            used[first - start : last - start] = True
+    if used.size:
+        yield start, used
