@@ -13,6 +13,7 @@ from fixedram_cli.destination import destination
 from fixedram_cli.diff import diff
 from fixedram_cli.digest import digest
 from fixedram_cli.dump import dump
+from fixedram_cli.extract import extract
 from fixedram_cli.info import info
 from fixedram_cli.load import load
 from fixedram_cli.map import map_
@@ -78,6 +79,7 @@ app.command()(validate)
 app.command("check", hidden=True)(validate)
 app.command()(state)
 app.command()(read)
+app.command()(extract)
 app.command("map")(map_)
 app.command()(report)
 app.command()(load)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,6 +155,7 @@ def _into_files(
     import json
     from contextlib import ExitStack
 
+    from fixedram_fmt.build.folder import prepared
     from fixedram_fmt.build.output import replacing
     from fixedram_fmt.filenames import safe_names
     from fixedram_fmt.multifd.loader import load as load_image
@@ -166,7 +167,7 @@ def _into_files(
         for name, block in zip(names, image.blocks, strict=True)
     ]
     with ExitStack() as stack:
-        stack.enter_context(_prepared(folder, [*names, "blocks.json"], force=force))
+        stack.enter_context(prepared(folder, [*names, "blocks.json"], force=force))
         source = DirectSource(image.source) if direct else image.source
         if isinstance(source, DirectSource):
             stack.callback(source.close)
@@ -181,38 +182,6 @@ def _into_files(
     if isinstance(source, DirectSource) and source.note:
         loaded.notes.append(source.note)
     return loaded, names
-
-
-@contextmanager
-def _prepared(folder: Path, names: Sequence[str], *, force: bool) -> Iterator[None]:
-    """The folder, where names may be written; after an error it is as it was before.
-
-    But for the files that --force has overwritten by then.
-    """
-    from fixedram_fmt.build.output import OutputError
-
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {str(folder)!r}: {error.strerror}") from error
-    fresh = []
-    for path in (folder / name for name in names):
-        if path.is_symlink():
-            raise OutputError(f"{str(path)!r} is a link, which may lead out of the folder")
-        if path.exists() and not force:
-            raise OutputError(f"{str(path)!r} is there already", hint="--force overwrites it")
-        if not path.exists():
-            fresh.append(path)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            for path in fresh:
-                path.unlink(missing_ok=True)
-            if made:
-                folder.rmdir()
-        raise
 
 
 def _digests_of_files(folder: Path, names: Sequence[str]) -> list[str]:

@@ -102,7 +102,9 @@ def _physical(image: Image) -> Readable:
 
 
 def _core(image: Image) -> Readable:
-    raise NotImplementedError
+    from fixedram_fmt.export import elf_core
+
+    return elf_core(image)
 
 
 def _fields(device: DeviceState) -> bytes:

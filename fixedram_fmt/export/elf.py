@@ -1,0 +1,118 @@
+"""A guest as an ELF core: registers in notes, physical memory in segments.
+
+Segments have p_vaddr = p_paddr: gdb reads memory by the first, and there is no other address that
+would be right for all of a guest.  Absent pages are holes inside p_filesz, since not every reader
+fills up what is missing there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.export.artifact import Artifact, Part, Span
+from fixedram_fmt.export.memory import inside, map_stop, ranges_of
+from fixedram_fmt.export.prstatus import architecture_of, byte_order_of, prstatus
+from fixedram_fmt.export.vmcoreinfo import find_vmcoreinfo
+from fixedram_fmt.schema import elf
+
+if TYPE_CHECKING:
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.vmstate.state import DeviceState
+
+__all__ = ["elf_core"]
+
+_ALIGN = 4096
+_FLAGS_RWX = 7
+#: More segments have no place in e_phnum; maps have some dozen ranges.
+_SEGMENTS_CEILING = 0xFFFE
+#: By the start of machine types, where no CPU's state says it.
+_BY_MACHINE = (("s390", "s390x"), ("pseries", "ppc64"), ("powernv", "ppc64"))
+
+
+def elf_core(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
+    """An ELF64 core of guest-physical memory [start, stop), with every vCPU's registers.
+
+    Raises FormatError where no block's guest-physical address is known.
+    """
+    start, stop = inside(start, stop, map_stop(image), "physical memory")
+    cpus = [device for device in image.state.devices if device.name == "cpu"]
+    architecture, order = _target(image, cpus)
+    ranges = list(ranges_of(image, start, stop))[:_SEGMENTS_CEILING]
+    notes = _notes(image, cpus, order)
+    at = elf.EHDR[order].size
+    notes_at = at + (1 + len(ranges)) * elf.PHDR[order].size
+    headers = [elf.Phdr(elf.PT_NOTE, 0, notes_at, 0, 0, len(notes), len(notes), 4)]
+    place = notes_at + len(notes)
+    parts = []
+    for low, high in ranges:
+        place = -(-place // _ALIGN) * _ALIGN
+        length = high - low
+        headers.append(elf.Phdr(elf.PT_LOAD, _FLAGS_RWX, place, low, low, length, length, _ALIGN))
+        parts.append(Part(place, Span(image.physical_memory, low, high)))
+        place += length
+    head = _ehdr(architecture, order, len(headers))
+    table = b"".join(elf.PHDR[order].build(header) for header in headers)
+    return Artifact(image.source, [Part(0, head + table + notes), *parts], place)
+
+
+def _target(image: Image, cpus: list[DeviceState]) -> tuple[str, str]:
+    """Architecture and byte order, by the CPUs' state, else by the machine's name."""
+    for cpu in cpus:
+        found = architecture_of(cpu)
+        if found is not None:
+            return found, byte_order_of(cpu)
+    machine = image.machine or ""
+    for start, name in _BY_MACHINE:
+        if machine.startswith(start):
+            return name, "big"
+    return "x86", "little"
+
+
+def _ehdr(architecture: str, order: str, segments: int) -> bytes:
+    data = elf.ELFDATA2LSB if order == "little" else elf.ELFDATA2MSB
+    ident = b"\x7fELF" + bytes([elf.ELFCLASS64, data, elf.EV_CURRENT]) + bytes(9)
+    schema = elf.EHDR[order]
+    return schema.build(
+        elf.Ehdr(
+            ident,
+            elf.ET_CORE,
+            elf.EM[architecture],
+            elf.EV_CURRENT,
+            0,
+            schema.size,
+            0,
+            0,
+            schema.size,
+            elf.PHDR[order].size,
+            segments,
+            0,
+            0,
+            0,
+        )
+    )
+
+
+def _notes(image: Image, cpus: list[DeviceState], order: str) -> bytes:
+    """NT_PRSTATUS of each vCPU that has registers, then VMCOREINFO where memory has it."""
+    notes = b""
+    for number, cpu in enumerate(cpus):
+        try:
+            registers = prstatus(cpu, number)
+        except FixedRamError:
+            registers = None
+        if registers is not None and byte_order_of(cpu) == order:
+            notes += _note(b"CORE\0", elf.NT_PRSTATUS, registers, order)
+    info = find_vmcoreinfo(image, order)
+    if info is not None:
+        notes += _note(b"VMCOREINFO\0", 0, info, order)
+    return notes
+
+
+def _note(name: bytes, kind: int, content: bytes, order: str) -> bytes:
+    header = elf.NHDR[order].build(elf.Nhdr(len(name), len(content), kind))
+    return header + _padded(name) + _padded(content)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

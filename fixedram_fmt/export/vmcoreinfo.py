@@ -1,0 +1,78 @@
+"""The kernel's VMCOREINFO: found in guest memory, where Linux keeps it as an ELF note.
+
+Upstream: Linux kernel/vmcore_info.c (vmcoreinfo_note, one page of its own); QEMU
+hw/misc/vmcoreinfo.c, whose device tells where the guest has put it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.schema import elf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.image import Image
+
+__all__ = ["find_vmcoreinfo"]
+
+_NAME = b"VMCOREINFO\0"
+_HEADER = elf.NHDR["little"].size
+_PAGE = 4096
+_STEP = 1 << 20
+_CEILING = 1 << 16
+#: What every kernel writes first.
+_MARK = b"OSRELEASE="
+
+
+def find_vmcoreinfo(image: Image, order: str) -> bytes | None:
+    """The text of VMCOREINFO; None if memory has none that can be read.
+
+    All present memory is looked through, but only at the beginning of pages.
+    """
+    memory = image.physical_memory
+    try:
+        for address in _told(image), *_searched(image):
+            if address is None:
+                continue
+            found = _text(memory.read(address, min(_CEILING, memory.size - address)), order)
+            if found is not None:
+                return found
+    except FixedRamError:
+        return None
+    return None
+
+
+def _told(image: Image) -> int | None:
+    """The address that the guest has told QEMU (fw_cfg etc/vmcoreinfo)."""
+    address = image.state.get("vmcoreinfo/vmcoreinfo.paddr")
+    inside = isinstance(address, int) and 0 < address < image.physical_memory.size
+    return address if inside else None
+
+
+def _searched(image: Image) -> Iterator[int]:
+    """Addresses of pages that begin with a note of that name."""
+    memory = image.physical_memory
+    for run in memory.runs():
+        for start in range(run.address, run.address + run.length, _STEP):
+            length = min(_STEP, run.address + run.length - start)
+            window = memory.read(start, length)
+            at = window.find(_NAME)
+            while at >= 0:
+                address = start + at - _HEADER
+                if address % _PAGE == 0:
+                    yield address
+                at = window.find(_NAME, at + 1)
+
+
+def _text(raw: bytes, order: str) -> bytes | None:
+    """What a note says, if it is one of the kernel's."""
+    header, length = elf.NHDR[order].parse(raw)
+    start = length + -(-len(_NAME) // 4) * 4
+    text = raw[start : start + header.descsz]
+    named = raw[length : length + len(_NAME)] == _NAME
+    if not named or header.type or len(text) < header.descsz or _MARK not in text:
+        return None
+    return text
