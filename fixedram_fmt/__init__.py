@@ -12,7 +12,9 @@ The names below are the supported ones; they are imported when first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.lazy import importer
 
 if TYPE_CHECKING:
     from fixedram_fmt.bitmap import HostLong, PageBitmap
@@ -46,12 +48,11 @@ _HOME = {
     "Source": "source",
     "PageBitmap": "bitmap",
     "HostLong": "bitmap",
+    "FixedRamError": "errors",
+    "FormatError": "errors",
+    "SourceError": "errors",
+    "TruncatedError": "errors",
+    "UnsupportedError": "errors",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
+__getattr__ = importer(__name__, _HOME)

@@ -8,6 +8,8 @@ Bits past the last page mean nothing to a loader; they are ignored here, and rep
 
 from __future__ import annotations
 
+import re
+import sys
 from array import array
 from enum import Enum
 from functools import partial
@@ -83,6 +85,11 @@ def swapped(data: bytes, host_long: HostLong) -> bytes:
     longs.byteswap()
     return longs.tobytes()
 
+
+#: Bytes with an edge, in a chunk, that are looked at one by one.
+_FEW_EDGES, _FEW_BEFORE_NUMPY = 1 << 11, 1 << 15
+_NOT_ZERO = re.compile(rb"[^\0]")
+_BITS_OF = [tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256)]
 
 _new_run = partial(tuple.__new__, Run)
 
@@ -265,31 +272,38 @@ def _edges_of(
 ) -> tuple[list[int], int]:
     """Edges among the pages [base, base + 8 * len(data)) cut to [start, stop), and the last bit.
 
-    Whole words without an edge are dropped before any bit is looked at, so that the cost is that
-    of the edges, not of the pages.
+    Bytes without an edge are never looked at, so that the cost is that of the edges, not of the
+    pages.
     """
+    length = min(len(data) * 8, stop - base)
+    bits = int.from_bytes(data, "little") & (1 << length) - 1
+    skipped = max(0, start - base)
+    bits = bits >> skipped << skipped
+    changes = (bits ^ (bits << 1 | last_bit)) & (1 << length) - 1
+    final = bits >> length - 1 & 1
+    raw = changes.to_bytes((length + 7) // 8, "little")
+    # Where there are few, importing numpy would take longer than the rest.
+    few = _FEW_EDGES if "numpy" in sys.modules else _FEW_BEFORE_NUMPY
+    if len(raw) - raw.count(0) > few:
+        return _positions(raw, base), final
+    edges = []
+    for match in _NOT_ZERO.finditer(raw):
+        first = base + match.start() * 8
+        edges += [first + bit for bit in _BITS_OF[raw[match.start()]]]
+    return edges, final
+
+
+def _positions(raw: bytes, base: int) -> list[int]:
+    """base plus the number of each bit that is set."""
     import numpy as np
 
-    length = min(len(data) * 8, stop - base)
-    words = np.zeros((len(data) + 7) // 8, "<u8")
-    words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    skipped = max(0, start - base)
-    if skipped:
-        words[: skipped // 64] = 0
-        words[skipped // 64] &= np.uint64((1 << 64) - (1 << skipped % 64))
-    if length < words.size * 64:
-        words[length // 64 + 1 :] = 0
-        words[length // 64] &= np.uint64((1 << length % 64) - 1)
-    carries = np.empty_like(words)
-    carries[0] = last_bit
-    carries[1:] = words[:-1] >> np.uint64(63)
-    changes = words ^ (words << np.uint64(1) | carries)
-    hits = np.flatnonzero(changes)
-    bits = np.unpackbits(changes[hits].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    words = np.zeros((len(raw) + 7) // 8, "<u8")
+    words.view(np.uint8)[: len(raw)] = np.frombuffer(raw, np.uint8)
+    hits = np.flatnonzero(words)
+    bits = np.unpackbits(words[hits].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
     rows, columns = np.nonzero(bits)
-    edges = hits[rows] * 64 + columns
-    final = int(words[(length - 1) // 64]) >> (length - 1) % 64 & 1
-    return (edges[edges < length] + base).tolist(), final
+    found: list[int] = (hits[rows] * 64 + columns + base).tolist()
+    return found
 
 
 class PageSet:

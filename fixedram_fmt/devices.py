@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.footers import FooterChain, is_name
+from fixedram_fmt.footers import BodyEnd, FooterChain, is_name
 from fixedram_fmt.framing import FRAMINGS
 from fixedram_fmt.records import Cursor, DeviceBody, Kind, Record
 from fixedram_fmt.schema import stream
@@ -37,6 +37,9 @@ class DeviceBodies:
         self.described: dict[tuple[str, int], deque[DeviceDescription]] = {}
         self._tell = tell
         self._chain: FooterChain | None = None
+        self._chains_left = _CHAINS_CEILING
+        self._tries_left = _TRIES_CEILING
+        self._last_stop = 0
 
     def body(
         self,
@@ -61,9 +64,11 @@ class DeviceBodies:
         elif (size := self._described(cursor, section, known, footers=footers)) is not None:
             length, how = size, "vmdesc"
         else:
-            length, how = self._search(cursor, section.section_id, known, path), "footer"
+            length, how = self._search(cursor, section, known, path), "footer"
         body = DeviceBody(section.idstr, section.instance_id, how)
-        return cursor.skip(length, Kind.DEVICE, path, body)
+        record = cursor.skip(length, Kind.DEVICE, path, body)
+        self._last_stop = record.stop
+        return record
 
     def _described(
         self, cursor: Cursor, section: Section, known: Container[int], *, footers: bool
@@ -82,12 +87,13 @@ class DeviceBodies:
         return None
 
     def _search(
-        self, cursor: Cursor, section_id: int, known: Mapping[int, Section], path: str
+        self, cursor: Cursor, section: Section, known: Mapping[int, Section], path: str
     ) -> int:
-        """Bytes to the footer of section_id that the rest of the stream speaks for."""
-        if self._chain is None:
-            self._chain = FooterChain(cursor.source, cursor.offset, known)
-        found = self._chain.end_of(cursor.offset, section_id)
+        """Bytes to the footer of section that the rest of the stream speaks for."""
+        chain = self._chain_at(cursor, section, known)
+        found = chain.end_of(cursor.offset, section.section_id) if chain else None
+        if found is None:
+            found = self._first_possible(cursor, section.section_id, known)
         if found is None:
             raise FormatError(
                 "the end of a device's state cannot be found",
@@ -99,13 +105,58 @@ class DeviceBodies:
             )
         if not found.verified:
             self._tell(cursor.offset, path, _UNVERIFIED, "device-end-unverified")
-        elif found.others:
+        elif found.others and section.full:
+            # The ends of later parts lead to a consistent rest as well: that is no doubt.
             text = f"{found.others + 1} ends lead to a consistent rest; the most likely is taken"
             self._tell(cursor.offset, path, text, "device-end-ambiguous")
         return found.offset - cursor.offset
 
+    def _chain_at(
+        self, cursor: Cursor, section: Section, known: Mapping[int, Section]
+    ) -> FooterChain | None:
+        """The chain to ask about a body at cursor: a new one where that begins anew."""
+        chain = self._chain
+        fits = chain and chain.covers(cursor.offset) and self._follows(cursor, section)
+        if not fits and self._chains_left:
+            self._chains_left -= 1
+            chain = self._chain = FooterChain(cursor.source, cursor.offset, known)
+        return chain
 
-_UNVERIFIED = "too much here looks like a footer: the first that can be one is taken"
+    def _follows(self, cursor: Cursor, section: Section) -> bool:
+        """Whether nothing but a footer and this body's header lies behind the last body."""
+        header = section.body_offset - section.offset
+        if section.body_offset != cursor.offset:
+            header = stream.SECTION_PART.size
+        return cursor.offset - header - self._last_stop in (0, stream.SECTION_FOOTER.size)
+
+    def _first_possible(
+        self, cursor: Cursor, section_id: int, known: Container[int]
+    ) -> BodyEnd | None:
+        """The first footer of section_id with anything behind it that can follow, unverified."""
+        footer, step, low = _footer(section_id), _FIRST_STEP, cursor.offset
+        stop = min(cursor.source.size, cursor.offset + _SEARCH_CEILING)
+        while low < stop and self._tries_left:
+            window = cursor.source.read_upto(low, step + len(footer) - 1)
+            at = window.find(footer)
+            while at >= 0 and self._tries_left:
+                self._tries_left -= 1
+                behind = Cursor(cursor.source, low + at + len(footer))
+                if section_can_start(behind, 0, known):
+                    return BodyEnd(low + at, verified=False, others=0)
+                at = window.find(footer, at + 1)
+            low, step = low + step, min(step * 2, _STEP)
+        return None
+
+
+_UNVERIFIED = "this end could not be verified: what follows does not add up, or is too much"
+
+#: Stretches without a description in one stream: RAM lies between them, or they are very long.
+_CHAINS_CEILING = 8
+_SEARCH_CEILING = 1 << 28
+_FIRST_STEP = 1 << 14
+_STEP = 1 << 20
+#: Footers that are tried where no chain leads on, in one stream.
+_TRIES_CEILING = 1 << 14
 
 
 # -- what can follow a body -----------------------------------------------------------------------

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAMINGS"]
 
+# As plain numbers: there can be a million of chunks, and the operators of flags are slow.
+_EOS, _ZEROES = int(DirtyBitmapFlag.EOS), int(DirtyBitmapFlag.ZEROES)
+_START, _BITS = int(DirtyBitmapFlag.START), int(DirtyBitmapFlag.BITS)
+_EXTRA_FLAGS = int(DirtyBitmapFlag.EXTRA_FLAGS)
+_NAMED = (int(DirtyBitmapFlag.DEVICE_NAME), int(DirtyBitmapFlag.BITMAP_NAME))
+
 
 def _take(cursor: Cursor, schema: Schema[S], path: str) -> Record[S]:
     return cursor.take(schema, Kind.DEVICE, path)
@@ -74,40 +80,43 @@ def _htab(cursor: Cursor, path: str) -> Iterator[Record[Any]]:
         yield chunk
         if not (chunk.value.index or chunk.value.n_valid or chunk.value.n_invalid):
             return
-        yield _data(cursor, chunk.value.n_valid * device.HASH_PTE_SIZE_64, path)
+        if chunk.value.n_valid:
+            yield _data(cursor, chunk.value.n_valid * device.HASH_PTE_SIZE_64, path)
 
 
 def _dirty_bitmap(cursor: Cursor, path: str) -> Iterator[Record[Any]]:
     """Chunks, each with flags that say what is in it, up to one with EOS."""
     while True:
         record = _take(cursor, device.BITMAP_FLAGS, path)
-        if record.value.flags & DirtyBitmapFlag.EXTRA_FLAGS:
+        if record.value.flags & _EXTRA_FLAGS:
             record = _take(cursor, device.BITMAP_FLAGS, path)
-            if record.value.flags & DirtyBitmapFlag.EXTRA_FLAGS:
+            if record.value.flags & _EXTRA_FLAGS:
                 # QEMU keeps the low eight bits of the last two bytes.
                 yield _data(cursor, 1, path)
                 record = _take(cursor, device.BITMAP_FLAGS, path)
         yield record
         flags = record.value.flags
-        for named in (DirtyBitmapFlag.DEVICE_NAME, DirtyBitmapFlag.BITMAP_NAME):
+        for named in _NAMED:
             if flags & named:
                 yield _take(cursor, device.BITMAP_ALIAS, path)
-        if flags & DirtyBitmapFlag.START:
+        if flags & _START:
             yield _take(cursor, device.BITMAP_START, path)
-        elif flags & DirtyBitmapFlag.BITS:
+        elif flags & _BITS:
             yield _take(cursor, device.BITMAP_BITS, path)
-            if not flags & DirtyBitmapFlag.ZEROES:
+            if not flags & _ZEROES:
                 data = _take(cursor, device.BITMAP_DATA, path)
                 yield data
                 yield _data(cursor, data.value.buf_size, path)
-        if flags & DirtyBitmapFlag.EOS:
+        if flags & _EOS:
             return
 
 
 #: By idstr of the section.
 FRAMINGS: dict[bytes, Walker] = {
-    b"s390-storage_attributes": _s390(StattrFlag.MORE, (StattrFlag.EOS,), (StattrFlag.DONE,)),
-    b"s390-skeys": _s390(SkeysFlag.SKEYS, (SkeysFlag.EOS, SkeysFlag.ERROR)),
+    b"s390-storage_attributes": _s390(
+        int(StattrFlag.MORE), (int(StattrFlag.EOS),), (int(StattrFlag.DONE),)
+    ),
+    b"s390-skeys": _s390(int(SkeysFlag.SKEYS), (int(SkeysFlag.EOS), int(SkeysFlag.ERROR))),
     b"spapr/htab": _htab,
     b"dirty-bitmap": _dirty_bitmap,
 }

@@ -1,14 +1,17 @@
 """What sections that QEMU writes by hand hold, added up over all their parts.
 
 Storage attributes and keys of s390x, the hash table of a pseries machine, dirty bitmaps of block
-devices.  Data is read in bounded steps; nothing is kept per page or entry.
+devices.  Data is read in bounded steps; nothing is kept per page, entry or chunk.
+
+Upstream: hw/s390x/s390-stattrib.c, hw/s390x/s390-skeys.c, hw/ppc/spapr.c htab_save_iterate(),
+migration/block-dirty-bitmap.c.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.framing import FRAMINGS
@@ -30,20 +33,28 @@ __all__ = ["HandCoded", "summarize"]
 _STEP = 1 << 20
 #: htab_save_setup(): there is no hash table, the guest uses radix trees.
 _NO_TABLE = 0xFFFFFFFF
-#: Bitmaps told one by one; a VM has a few.
+#: spapr_hpt_shift_for_ramsize() and the ceiling of the architecture: log2 of the table's bytes.
+_SHIFTS = range(18, 47)
+#: Bitmaps and ranges told one by one.
 _BITMAPS_CEILING = 1024
+_RANGES_CEILING = 256
+#: Counting fewer bytes than this one by one is faster than by numpy.
+_FEW = 512
+
+_HEADERS = (Kind.SECTION_START, Kind.SECTION_FULL, Kind.SECTION_PART, Kind.SECTION_END)
 
 
 @dataclass(slots=True)
 class HandCoded:
     """A section written by hand: facts by name, added up over its parts; problem if it ends early.
 
-    offset is where its first body begins in the file, parts how many there are.
+    offset and path are where its first body begins in the file, parts how many bodies there are.
     """
 
     section_id: int
     name: str
     offset: int
+    path: str
     parts: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -54,7 +65,7 @@ class HandCoded:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        told = {"parts": self.parts, **self.facts}
+        told = {"offset": self.offset, "path": self.path, "parts": self.parts, **self.facts}
         return told | ({"problem": self.problem} if self.problem else {})
 
     def __str__(self) -> str:
@@ -62,50 +73,83 @@ class HandCoded:
         return ", ".join([*filter(None, words), *([self.problem] if self.problem else [])])
 
 
+def _bitmap_words(found: dict[str, Any]) -> str:
+    words = [f"{found['node']}/{found['bitmap']}: {'' if found['complete'] else 'not '}complete"]
+    words += [flag for flag in _START_FLAGS if found.get(flag)]
+    if found["granularity"]:
+        words.append(f"granularity {human_size(found['granularity'])}")
+        words.append(f"{human_size(found['dirty_bytes'])} dirty")
+    return ", ".join(words)
+
+
+_START_FLAGS = {str(flag.name).lower(): int(flag) for flag in DirtyBitmapStartFlag}
+
 _WORDS: dict[str, Callable[[Any], str]] = {
     "pages": lambda number: f"{number:,} pages",
     "non_zero": lambda number: f"{number:,} of them not 0" if number else "",
     "values": lambda values: f"{len(values)} different values" if len(values) > 1 else "",
+    "ranges_total": lambda number: f"{number:,} ranges" if number > 1 else "",
     "table_size": lambda size: f"table of {human_size(size)}" if size else "no table",
+    "chunks": lambda number: f"{number:,} chunks",
     "valid": lambda number: f"{number:,} valid entries",
-    "bitmaps": lambda found: "; ".join(
-        f"{one['node']}/{one['bitmap']}: {'complete' if one['complete'] else 'not complete'}"
-        f"{', granularity ' + human_size(one['granularity']) if one['granularity'] else ''}"
-        for one in found
-    ),
+    "invalid": lambda number: f"{number:,} invalid ones" if number else "",
+    "bitmaps": lambda found: "; ".join(map(_bitmap_words, found)),
 }
 
 
 def summarize(image: Image) -> list[HandCoded]:
-    """Every such section of an image, in the order in which they start."""
-    sections = {one.idstr: one for one in image.sections if one.idstr in _READERS}
-    if not sections:
+    """Every such section of an image, in the order in which they start.
+
+    A body that the image ends in, or that contradicts its framing, counts as far as it goes;
+    `problem` says so then.
+    """
+    if not any(section.idstr in _READERS for section in image.sections):
         return []
-    readers: dict[bytes, _Reader] = {}
-    for idstr, body in _bodies(image):
-        reader = readers.get(idstr)
-        if reader is None:
-            section = sections[idstr]
-            told = HandCoded(section.section_id, section.name, body.offset)
-            reader = readers[idstr] = _READERS[idstr](image.source, told)
+    readers: dict[tuple[int, bytes], _Reader] = {}
+    for body in _bodies(image):
+        key = (body.section_id, body.idstr)
+        if key not in readers:
+            told = HandCoded(body.section_id, text(body.idstr), body.offset, body.path)
+            readers[key] = _READERS[body.idstr](image.source, told)
+        reader = readers[key]
         reader.told.parts += 1
         try:
-            for record in FRAMINGS[idstr](Cursor(image.source, body.offset), body.path):
+            for record in FRAMINGS[body.idstr](Cursor(image.source, body.offset), body.path):
                 reader.take(record)
         except FixedRamError as error:
             reader.told.problem = str(error)
+    for reader in readers.values():
+        reader.finish()
     return [reader.told for reader in readers.values()]
 
 
-def _bodies(image: Image) -> Iterator[tuple[bytes, Record[Any]]]:
-    """The body records of such sections."""
+class _Body(NamedTuple):
+    section_id: int
+    idstr: bytes
+    offset: int
+    path: str
+
+
+def _bodies(image: Image) -> Iterator[_Body]:
+    """The bodies of such sections, and the one that the image ends in."""
+    names: dict[int, bytes] = {}
+    begun: _Body | None = None
     try:
         for record in image.records():
-            if record.kind is Kind.DEVICE and record.value.idstr in _READERS:
-                yield record.value.idstr, record
+            if record.kind in _HEADERS:
+                number = record.value.section_id
+                if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+                    names[number] = record.value.idstr
+                path = record.path.removesuffix("header") + "body"
+                begun = _Body(number, names.get(number, b""), record.stop, path)
+                begun = begun if begun.idstr in _READERS else None
+            elif begun:
+                yield begun
+                begun = None
     except FixedRamError:
         # The image says in `stopped` why it ends there.
-        return
+        if begun:
+            yield begun
 
 
 class _Reader:
@@ -118,6 +162,9 @@ class _Reader:
     def take(self, record: Record[Any]) -> None:
         raise NotImplementedError
 
+    def finish(self) -> None:
+        """Tell what is only known behind the last part."""
+
     def read(self, record: Record[Any]) -> Iterator[bytes]:
         """The data that a record stands for, in steps."""
         for start in range(record.offset, record.stop, _STEP):
@@ -125,21 +172,53 @@ class _Reader:
 
 
 class _PageBytes(_Reader):
-    """s390x: one byte a page, a storage key or attributes."""
+    """s390x: one byte a page, a storage key or attributes; chunks say which pages."""
 
     def __init__(self, source: Source, told: HandCoded) -> None:
         super().__init__(source, told)
         self._values: Counter[int] = Counter()
-        told.facts |= {"pages": 0, "non_zero": 0, "values": {}}
+        self._word = 0
+        self._ranges: list[dict[str, int]] = []
+        self._ranges_total = 0
+        self._range_stop = -1
 
     def take(self, record: Record[Any]) -> None:
-        if record.value is not None:
+        if isinstance(record.value, device.S390Word):
+            self._word = record.value.word
+        elif record.value is None and record.length:
+            for piece in self.read(record):
+                self._count(piece)
+            self._place(self._word & -device.S390_PAGE_SIZE, record.length)
+
+    def _count(self, piece: bytes) -> None:
+        if len(piece) < _FEW:
+            self._values.update(piece)
             return
-        for piece in self.read(record):
-            self._values.update({value: piece.count(value) for value in set(piece)})
-        self.told.add("pages", record.length)
-        self.told.facts["non_zero"] = sum(n for value, n in self._values.items() if value)
-        self.told.facts["values"] = {f"{v:#04x}": self._values[v] for v in sorted(self._values)}
+        import numpy as np
+
+        counts = np.bincount(np.frombuffer(piece, dtype=np.uint8), minlength=256)
+        self._values.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+
+    def _place(self, address: int, pages: int) -> None:
+        """A chunk over pages from a guest address on, merged with the one before if it can be."""
+        follows = address == self._range_stop
+        self._range_stop = address + pages * device.S390_PAGE_SIZE
+        if not follows:
+            self._ranges_total += 1
+            if len(self._ranges) < _RANGES_CEILING:
+                self._ranges.append({"address": address, "pages": 0})
+        if self._ranges_total == len(self._ranges):
+            self._ranges[-1]["pages"] += pages
+
+    def finish(self) -> None:
+        counts = self._values
+        self.told.facts |= {
+            "pages": counts.total(),
+            "non_zero": counts.total() - counts[0],
+            "values": {f"{value:#04x}": counts[value] for value in sorted(counts) if counts[value]},
+            "ranges_total": self._ranges_total,
+            "ranges": self._ranges,
+        }
 
 
 class _Htab(_Reader):
@@ -147,15 +226,18 @@ class _Htab(_Reader):
 
     def take(self, record: Record[Any]) -> None:
         value, told = record.value, self.told
-        if isinstance(value, device.HtabHeader) and value.section_hdr == _NO_TABLE:
-            told.facts["table_size"] = 0
-        elif isinstance(value, device.HtabHeader) and value.section_hdr:
-            told.facts["shift"] = value.section_hdr
-            told.facts["table_size"] = 1 << min(value.section_hdr, 63)
-        elif isinstance(value, device.HtabChunk) and (value.n_valid or value.n_invalid):
+        if isinstance(value, device.HtabChunk) and (value.n_valid or value.n_invalid):
             told.add("chunks", 1)
             told.add("valid", value.n_valid)
             told.add("invalid", value.n_invalid)
+        elif isinstance(value, device.HtabHeader) and value.section_hdr == _NO_TABLE:
+            told.facts["table_size"] = 0
+        elif isinstance(value, device.HtabHeader) and value.section_hdr:
+            told.facts["shift"] = value.section_hdr
+            if value.section_hdr in _SHIFTS:
+                told.facts["table_size"] = 1 << value.section_hdr
+            else:
+                told.problem = f"no table has a size of 2^{value.section_hdr} bytes"
 
 
 class _DirtyBitmaps(_Reader):
@@ -165,47 +247,66 @@ class _DirtyBitmaps(_Reader):
         super().__init__(source, told)
         self._names = ["", ""]
         self._due: list[int] = []
-        self._flags = 0
+        self._completes = False
+        self._in_data = False
         self._bitmaps: dict[tuple[str, str], dict[str, Any]] = {}
         told.facts["bitmaps"] = []
 
     def take(self, record: Record[Any]) -> None:
         value = record.value
-        if isinstance(value, device.BitmapFlags):
-            self._flags = value.flags
-            named = (DirtyBitmapFlag.DEVICE_NAME, DirtyBitmapFlag.BITMAP_NAME)
-            self._due = [place for place, flag in enumerate(named) if value.flags & flag]
+        if value is None:
+            self._read_bits(record)
+        elif isinstance(value, device.BitmapFlags):
+            self._due = [place for place, flag in enumerate(_NAMES) if value.flags & flag]
+            self._completes = bool(value.flags & _COMPLETE)
         elif isinstance(value, device.BitmapAlias):
             self._names[self._due.pop(0)] = text(value.alias)
         elif isinstance(value, device.BitmapStart):
             self._start(value)
         elif isinstance(value, device.BitmapBits):
-            self._bitmap["chunks"] += 1
-            self._bitmap["sectors"] += value.nr_sectors
-        elif value is None and self._flags & DirtyBitmapFlag.BITS:
+            bitmap = self._bitmap()
+            bitmap["chunks"] += 1
+            bitmap["sectors"] += value.nr_sectors
+        self._in_data = isinstance(value, device.BitmapData)
+        if self._completes and not self._due:
+            self._bitmap()["complete"] = True
+            self._completes = False
+
+    def _read_bits(self, record: Record[Any]) -> None:
+        """Count the bits of a chunk: one for each granularity of bytes."""
+        if self._in_data:
             pieces = (int.from_bytes(piece, "little") for piece in self.read(record))
-            self._bitmap["bits_set"] += sum(bits.bit_count() for bits in pieces)
-        if self._flags & DirtyBitmapFlag.COMPLETE and not self._due:
-            self._bitmap["complete"] = True
+            bitmap = self._bitmap()
+            bitmap["bits_set"] += sum(bits.bit_count() for bits in pieces)
+            bitmap["bitmap_bytes"] += record.length
 
     def _start(self, start: device.BitmapStart) -> None:
-        self._bitmap["granularity"] = start.granularity
-        for flag in DirtyBitmapStartFlag:
-            self._bitmap[str(flag.name).lower()] = bool(start.flags & flag)
+        bitmap = self._bitmap()
+        bitmap["granularity"] = start.granularity
+        bitmap |= {name: bool(start.flags & flag) for name, flag in _START_FLAGS.items()}
 
-    @property
     def _bitmap(self) -> dict[str, Any]:
         """The entry of the bitmap that the names mean now, made when it is met."""
         node, bitmap = self._names
         found = self._bitmaps.get((node, bitmap))
         if found is None:
-            found = {"node": node, "bitmap": bitmap, "granularity": 0, "sectors": 0}
-            found |= {"chunks": 0, "bits_set": 0, "complete": False}
+            found = {"node": node, "bitmap": bitmap, "granularity": 0}
+            found |= dict.fromkeys(("sectors", "chunks", "bitmap_bytes", "bits_set"), 0)
+            found |= {"dirty_bytes": 0, "complete": False}
             if len(self._bitmaps) < _BITMAPS_CEILING:
                 self._bitmaps[node, bitmap] = found
                 self.told.facts["bitmaps"].append(found)
+            else:
+                self.told.problem = f"of more bitmaps than {_BITMAPS_CEILING} the rest is left out"
         return found
 
+    def finish(self) -> None:
+        for bitmap in self._bitmaps.values():
+            bitmap["dirty_bytes"] = bitmap["bits_set"] * bitmap["granularity"]
+
+
+_NAMES = (int(DirtyBitmapFlag.DEVICE_NAME), int(DirtyBitmapFlag.BITMAP_NAME))
+_COMPLETE = int(DirtyBitmapFlag.COMPLETE)
 
 #: By idstr; the same sections as FRAMINGS.
 _READERS: dict[bytes, type[_Reader]] = {

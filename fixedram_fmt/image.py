@@ -219,7 +219,10 @@ class Image(Closing):
 
     def memory(self, block: RamBlock) -> BlockMemory:
         """The memory of one block, to be read at any offset."""
-        return self.physical_memory.block(block)
+        from fixedram_fmt.memory.block import BlockMemory
+
+        # The pages of an ordinary stream are found by one walk for all blocks.
+        return BlockMemory(self, block) if block.mapped else self.physical_memory.block(block)
 
     # -- presence ------------------------------------------------------------------------------
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import time
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from builders import StreamBuilder, open_bytes
 from fixedram_fmt import Image
@@ -80,12 +86,124 @@ def test_dirty_bitmaps_are_told_apart_by_node_and_name() -> None:
     assert (second["bitmap"], second["autoload"], second["complete"]) == ("b", True, False)
 
 
-@pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_body_that_is_cut_off_tells_what_it_had(cut: int) -> None:
-    body = be64(2, 100) + bytes(100) + be64(1)
+def test_ranges_of_pages_are_merged_over_chunks_and_parts() -> None:
+    found = summary(
+        b"s390-skeys",
+        be64(2, 4) + bytes(4) + be64(0x4002, 2) + bytes(2) + be64(1),
+        be64(0x6002, 1) + b"\x06" + be64(0x10002, 2) + b"\x06\0" + be64(1),
+    )
+    assert found.facts["ranges"] == [
+        {"address": 0, "pages": 7},
+        {"address": 0x10000, "pages": 2},
+    ]
+    assert found.facts["ranges_total"] == 2
+    assert found.facts["values"] == {"0x00": 7, "0x06": 2}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.binary(max_size=40) | st.just(bytes(range(256)) * 3)),
+        max_size=8,
+    )
+)
+def test_page_counts_are_those_of_a_loop_over_all_pages(chunks: list[tuple[int, bytes]]) -> None:
+    found = summary(
+        b"s390-skeys",
+        b"".join(be64(page << 12 | 2, len(keys)) + keys for page, keys in chunks) + be64(1),
+    )
+    pages = [(page + n, key) for page, keys in chunks for n, key in enumerate(keys)]
+    runs: list[list[int]] = []
+    for number, _ in pages:
+        if runs and runs[-1][0] + runs[-1][1] == number:
+            runs[-1][1] += 1
+        else:
+            runs.append([number, 1])
+    assert found.facts["pages"] == len(pages)
+    assert found.facts["non_zero"] == len([key for _, key in pages if key])
+    assert {int(key, 16): n for key, n in found.facts["values"].items()} == Counter(
+        key for _, key in pages
+    )
+    assert [(one["address"] >> 12, one["pages"]) for one in found.facts["ranges"]] == [
+        tuple(run) for run in runs
+    ]
+
+
+def test_no_more_ranges_and_bitmaps_are_kept_than_anyone_reads() -> None:
+    keys = b"".join(be64(n << 13 | 2, 1) + b"\1" for n in range(3000)) + be64(1)
+    found = summary(b"s390-skeys", keys)
+    assert found.facts["ranges_total"] == found.facts["pages"] == 3000
+    assert found.facts["ranges"] == [{"address": n << 13, "pages": 1} for n in range(256)]
+    names = (b"\x14\x04%04d" % n + struct.pack(">IB", 512, 0) for n in range(2000))
+    found = summary(b"dirty-bitmap", b"".join(names) + b"\1")
+    assert len(found.facts["bitmaps"]) == 1024
+    assert "1024" in found.problem
+
+
+def test_bytes_that_are_no_bits_of_a_bitmap_are_not_counted() -> None:
+    """A chunk with four bytes of flags has one that nobody reads, behind a chunk with bits."""
+    bits = b"\x40" + struct.pack(">QIQ", 0, 16, 1) + b"\x03"
+    found = summary(b"dirty-bitmap", bits + b"\x80\x80\xff\x01")
+    (one,) = found.facts["bitmaps"]
+    assert (one["bits_set"], one["bitmap_bytes"]) == (2, 1)
+
+
+def test_a_body_that_the_file_ends_in_tells_what_it_had() -> None:
+    body = be64(2, 3) + b"\0\1\2" + be64(0x3002, 100) + bytes(100) + be64(1)
+    for cut in range(1, len(body)):
+        for full in (True, False):
+            builder = StreamBuilder().header().configuration(b"pc")
+            builder.start(5, b"s390-skeys", full=full, version=1)
+            at = builder.offset
+            raw = builder.put("device", body[:-cut]).file()
+            (found,) = summarize(open_bytes(raw))
+            left = len(body) - cut
+            assert found.facts["pages"] == 3 * (left >= 19) + 100 * (left >= 135)
+            assert found.problem.startswith("at 0x")
+            assert found.path in found.problem
+            assert (found.offset, found.as_dict()["offset"]) == (at, at)
+
+
+def test_a_part_that_the_file_ends_in_counts_too() -> None:
+    builder = StreamBuilder().header().configuration(b"ppc")
+    builder.start(5, b"spapr/htab", version=1).put("device", struct.pack(">I", 24)).footer(5)
+    builder.part(5).put("device", bytes(4) + struct.pack(">IHH", 0, 1, 2) + bytes(16))
+    (found,) = summarize(open_bytes(builder.file()))
+    assert (found.parts, found.facts["valid"], found.facts["invalid"]) == (2, 1, 2)
+    assert found.path == "section[0]/body"
+    assert "section[1]/body" in found.problem
+
+
+def test_unknown_flags_and_sizes_that_no_table_has_are_told() -> None:
     builder = StreamBuilder().header().configuration(b"pc")
-    builder.start(5, b"s390-skeys", full=True, version=1).put("device", body[:-cut])
-    assert summarize(open_bytes(builder.file())) == []
+    builder.start(5, b"s390-skeys", full=True, version=1).put(
+        "device", be64(2, 1) + b"\1" + be64(3)
+    )
+    (found,) = summarize(open_bytes(builder.file()))
+    assert found.facts["pages"] == 1
+    assert "flags" in found.problem
+    for shift in (1, 17, 47, 0xFFFFFFFE):
+        found = summary(b"spapr/htab", struct.pack(">I", shift))
+        assert str(shift) in found.problem
+        assert "table_size" not in found.facts
+
+
+def test_sections_of_one_name_are_kept_apart() -> None:
+    builder = StreamBuilder().header().configuration(b"pc")
+    for number in (5, 6):
+        body = be64(2, number) + bytes(number) + be64(1)
+        builder.full(number, b"s390-skeys", body, instance_id=number)
+    found = summarize(open_bytes(builder.eof().file()))
+    assert [(one.section_id, one.facts["pages"]) for one in found] == [(5, 5), (6, 6)]
+
+
+def test_control_characters_in_names_stay_for_the_caller_to_show() -> None:
+    """The line for people is escaped where it is printed; JSON escapes by itself."""
+    start = b"\x1c\x03n\x1b[\x02\xff\n" + struct.pack(">IB", 1 << 31, 7)
+    found = summary(b"dirty-bitmap", start + b"\x20\x01")
+    (one,) = found.facts["bitmaps"]
+    assert (one["node"], one["bitmap"]) == ("n\x1b[", "\\xff\n")
+    assert json.loads(json.dumps(found.as_dict())) == found.as_dict()
 
 
 @pytest.mark.parametrize(
@@ -112,19 +230,38 @@ def test_real_dirty_bitmaps_are_there(unpacked_dir: Path) -> None:
     assert all(one["complete"] for one in found.facts["bitmaps"])
 
 
-def test_many_chunks_take_linear_time_and_no_memory() -> None:
-    import time
-    import tracemalloc
+CHUNKS = 30_000
+MANY = {
+    b"spapr/htab": bytes(4) + struct.pack(">IHH", 1, 0, 1) * CHUNKS + bytes(8),
+    b"s390-skeys": b"".join(be64(n << 13 | 2, 1) + bytes([n & 255]) for n in range(CHUNKS))
+    + be64(1),
+    b"dirty-bitmap": (b"\x42" + struct.pack(">QI", 0, 128)) * CHUNKS + b"\1",
+}
 
-    body = bytes(4) + struct.pack(">IHH", 1, 0, 1) * 50_000 + bytes(8)
+
+@pytest.mark.parametrize("idstr", MANY)
+def test_many_chunks_take_linear_time_and_no_memory(idstr: bytes) -> None:
     raw = StreamBuilder().header().configuration(b"pc")
-    raw.start(5, b"spapr/htab", full=True, version=1).put("device", body).footer(5)
+    raw.start(5, idstr, full=True, version=1).put("device", MANY[idstr]).footer(5)
     image = open_bytes(raw.eof().file())
     start = time.process_time()
     (found,) = summarize(image)
-    assert time.process_time() - start < 5
-    assert found.facts["chunks"] == 50_000
-    tracemalloc.start()
+    assert time.process_time() - start < 3
+    assert CHUNKS in (found.facts.get("chunks"), found.facts.get("pages")) or (
+        found.facts["bitmaps"][0]["chunks"] == CHUNKS
+    )
+
+
+def test_a_body_of_many_mebibytes_is_read_in_steps() -> None:
+    size = 24 << 20
+    body = be64(2, size) + b"\0\6\6\1" * (size // 4) + be64(1)
+    builder = StreamBuilder().header().configuration(b"pc")
+    image = open_bytes(builder.full(5, b"s390-skeys", body).eof().file())
     summarize(image)
-    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.start()
+    start = time.process_time()
+    (found,) = summarize(image)
+    assert time.process_time() - start < 2
+    assert tracemalloc.get_traced_memory()[1] < 24 << 20
     tracemalloc.stop()
+    assert found.facts["values"] == {"0x00": size // 4, "0x01": size // 4, "0x06": size // 2}

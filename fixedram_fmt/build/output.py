@@ -27,6 +27,8 @@ __all__ = ["BufferOutput", "Output", "OutputError", "replacing"]
 _STEP = 1 << 20
 #: Small neighbours are collected up to this before they are written.
 _PENDING = 1 << 18
+#: Copies up to this are not worth a call to the kernel's own.
+_FEW_BYTES = 1 << 14
 #: Errors that mean "not between these two files", not "the disk is full".
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
 
@@ -95,7 +97,13 @@ class Output:
     def copy_data(self, source: Source, start: int, stop: int, offset: int) -> None:
         """The same for a range that is known to hold no holes."""
         self.flush()
-        while start < stop and self._kernel_copies and source.fd >= 0:
+        self.copy_through(source, start, stop, offset)
+
+    def copy_through(self, source: Source, start: int, stop: int, offset: int) -> None:
+        """The same at once; any thread may, when nothing is gathered there."""
+        # A few pages are read and written sooner than the kernel has set up a copy.
+        kernel = stop - start > _FEW_BYTES and source.fd >= 0
+        while start < stop and self._kernel_copies and kernel:
             try:
                 done = os.copy_file_range(source.fd, self._fd, stop - start, start, offset)
             except OSError as error:

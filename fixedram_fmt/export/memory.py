@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.export.artifact import Artifact, Part, Span
-from fixedram_fmt.memory.physical import PhysicalMemory
 from fixedram_fmt.schema import lime
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def map_stop(image: Image) -> int:
             found="; ".join(image.memory_map.notes),
             hint="extract blocks instead (--format raw)",
         )
-    return PhysicalMemory(image, image.memory_map).size
+    return image.physical_memory.size
 
 
 def inside(start: int, stop: int | None, size: int, what: str) -> tuple[int, int]:

@@ -24,6 +24,9 @@ __all__ = ["architecture_of", "byte_order_of", "prstatus"]
 _RAX, _RCX, _RDX, _RBX, _RSP, _RBP, _RSI, _RDI = range(8)
 _ES, _CS, _SS, _DS, _FS, _GS = range(6)
 
+#: Bit of an ARM CPU's mode: it runs 32-bit code.
+_AARCH32 = 1 << 4
+
 
 def _number(value: Any) -> int:
     return int.from_bytes(value, "big") if isinstance(value, bytes) else int(value)
@@ -49,7 +52,12 @@ def _x86(fields: Fields) -> list[int]:
 
 
 def _aarch64(fields: Fields) -> list[int]:
-    return [*fields["env.xregs"][:32], fields["env.pc"], _number(fields["cpsr"])]
+    pstate = _number(fields["cpsr"])
+    if pstate & _AARCH32:
+        # Where the architecture shows r0 to r14 to an AArch64 that takes over.
+        *registers, pc = fields["env.regs"]
+        return [*registers, *[0] * (32 - len(registers)), pc, pstate]
+    return [*fields["env.xregs"][:32], fields["env.pc"], pstate]
 
 
 def _riscv(fields: Fields) -> list[int]:

@@ -54,17 +54,22 @@ def _told(image: Image) -> int | None:
 
 def _searched(image: Image) -> Iterator[int]:
     """Addresses of pages that begin with a note of that name."""
-    memory = image.physical_memory
+    import numpy as np
+
+    memory, source = image.physical_memory, image.source
+    mark = np.frombuffer(_NAME[:4], "<u4")[0]
     for run in memory.runs():
-        for start in range(run.address, run.address + run.length, _STEP):
-            length = min(_STEP, run.address + run.length - start)
-            window = memory.read(start, length)
-            at = window.find(_NAME)
-            while at >= 0:
-                address = start + at - _HEADER
-                if address % _PAGE == 0:
-                    yield address
-                at = window.find(_NAME, at + 1)
+        # The kernel's note has a page of its own: nothing else is looked at.
+        first = -run.address % _PAGE
+        for start in range(first, run.length - _PAGE + 1, _STEP):
+            length = min(_STEP, (run.length - start) // _PAGE * _PAGE)
+            if run.file_offset is None:
+                window = memory.read(run.address + start, length)
+            else:
+                window = source.read_exact(run.file_offset + start, length)
+            words = np.frombuffer(window, "<u4")[_HEADER // 4 :: _PAGE // 4]
+            for page in np.flatnonzero(words == mark):
+                yield run.address + start + int(page) * _PAGE
 
 
 def _text(raw: bytes, order: str) -> bytes | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from fixedram_fmt.memory.block import AddressError, BlockMemory, Run
-from fixedram_fmt.memory.map import MemoryMap, MemoryRange, memory_map
-from fixedram_fmt.memory.physical import PhysicalMemory
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.lazy import importer
+
+if TYPE_CHECKING:
+    from fixedram_fmt.memory.block import AddressError, BlockMemory, Run
+    from fixedram_fmt.memory.map import MemoryMap, MemoryRange, memory_map
+    from fixedram_fmt.memory.physical import PhysicalMemory
 
 __all__ = [
     "AddressError",
@@ -15,3 +20,15 @@ __all__ = [
     "Run",
     "memory_map",
 ]
+
+_HOME = {
+    "AddressError": "block",
+    "BlockMemory": "block",
+    "Run": "block",
+    "MemoryMap": "map",
+    "MemoryRange": "map",
+    "memory_map": "map",
+    "PhysicalMemory": "physical",
+}
+
+__getattr__ = importer(__name__, _HOME)

@@ -21,7 +21,8 @@ __all__ = ["Roles", "main_blocks", "roles_of"]
 #: default_ram_id).
 MAIN_NAMES = (
     "pc.ram", "microvm.ram", "mach-virt.ram", "riscv_virt_board.ram", "s390.ram",
-    "ppc_spapr.ram", "m68k_virt.ram", "loongarch.ram",
+    "ppc_spapr.ram", "m68k_virt.ram", "loongarch.ram", "sbsa-ref.ram", "riscv.spike.ram",
+    "riscv.sifive.u.ram",
 )  # fmt: skip
 
 #: Blocks of devices and firmware that have no slash in their names.
@@ -89,14 +90,16 @@ def main_blocks(
         return (), ""
     groups = _numbered_groups(backends)
     if fits:
-        single = [(block,) for block in backends]
-        for group in (*single, *groups, tuple(backends)):
+        single = [block for block in backends if _agrees(block.used_length, fits)]
+        if single:
+            return (single[0],), _choice_guess(single)
+        for group in (*groups, tuple(backends)):
             if _agrees(sum(block.used_length for block in group), fits):
-                return group, _order_guess(group)
+                return _in_order(group)
     for group in groups:
         # What libvirt calls the backends of a guest's NUMA nodes.
         if group[0].name.startswith("ram-node"):
-            return group, _order_guess(group)
+            return _in_order(group)
     largest = max(backends, key=lambda block: block.used_length)
     guess = f"{largest.name} is taken for the machine's RAM: the largest memory backend"
     return (largest,), guess if len(backends) > 1 else ""
@@ -121,8 +124,26 @@ def _numbered_groups(backends: Sequence[RamBlock]) -> list[tuple[RamBlock, ...]]
     ]
 
 
-def _order_guess(group: Sequence[RamBlock]) -> str:
-    if len(group) == 1:
+def _choice_guess(alike: Sequence[RamBlock]) -> str:
+    """A note where a DIMM's backend may be as long as the machine's RAM."""
+    if len(alike) == 1:
         return ""
+    taken, other = alike[0].name, alike[1].name
+    return f"{taken} is taken for the machine's RAM, a guess: {other} is as long"
+
+
+def _in_order(group: Sequence[RamBlock]) -> tuple[tuple[RamBlock, ...], str]:
+    """The backends as they follow one another in the machine's RAM, and how that is known.
+
+    With x-ignore-shared the block list has each one's offset in it, where it is mapped.
+    """
+    at, told = 0, sorted(group, key=lambda block: block.region_address or 0)
+    for block in told:
+        if block.region_address != at:
+            break
+        at += block.used_length
+    else:
+        return tuple(told), ""
     names = ", ".join(block.name for block in group[:4])
-    return f"RAM is put together from {names}{', ...' * (len(group) > 4)} in the order of names"
+    more = ", ..." * (len(group) > 4)
+    return tuple(group), f"RAM is put together from {names}{more} in the order of names"

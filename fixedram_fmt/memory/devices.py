@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.schema.pci import CONFIG_HEADER
-from fixedram_fmt.vmstate.overview.pci import ADDRESS, bars
+from fixedram_fmt.schema.pci import ADDRESS, CONFIG_HEADER, bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

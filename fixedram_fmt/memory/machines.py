@@ -2,7 +2,7 @@
 
 Upstream: QEMU hw/arm/virt.c base_memmap; hw/riscv/virt.c virt_memmap; hw/loongarch/virt.c and
 include/hw/loongarch/virt.h; hw/s390x/s390-virtio-ccw.c; hw/ppc/spapr.c; hw/m68k/virt.c;
-hw/avr/atmega.c.
+hw/arm/sbsa-ref.c; hw/riscv/spike.c; hw/riscv/sifive_u.c; hw/avr/atmega.c.
 """
 
 from __future__ import annotations
@@ -97,6 +97,31 @@ BOARDS = (
     ),
     Board("s390-ccw-virtio", re.compile(r"s390-ccw-virtio.*"), ((0, 0),), "s390.ram", plugs=True),
     Board("pseries", re.compile(r"pseries.*"), ((0, 0),), "ppc_spapr.ram", plugs=True),
+    Board(
+        "sbsa-ref",
+        re.compile(r"sbsa-ref"),
+        ((1 << 40, 0),),
+        "sbsa-ref.ram",
+        fixed={"sbsa.flash1": Fixed(0x1000_0000)},
+    ),
+    Board(
+        "riscv spike",
+        re.compile(r"spike"),
+        ((2 * GIB, 0),),
+        "riscv.spike.ram",
+        fixed={"riscv.spike.mrom": Fixed(0x1000)},
+    ),
+    Board(
+        "sifive_u",
+        re.compile(r"sifive_u"),
+        ((2 * GIB, 0),),
+        "riscv.sifive.u.ram",
+        fixed={
+            "riscv.sifive.u.mrom": Fixed(0x1000),
+            "riscv.sifive.u.l2lim": Fixed(0x0800_0000, "ram"),
+            "riscv.sifive.u.flash0": Fixed(0x2000_0000, "ram"),
+        },
+    ),
     _avr("arduino-uno", 0x800100, 0x800),
     _avr("arduino-duemilanove", 0x800100, 0x400),
     _avr("arduino-mega-2560-v3", 0x800200, 0x2000),

@@ -5,13 +5,21 @@ Upstream: QEMU include/hw/pci/pci_regs.h (from Linux); PCI Local Bus Specificati
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import construct as cs
 
 from fixedram_fmt.schema.base import Schema
 
-__all__ = ["CAP_ID_MSIX", "CONFIG_HEADER", "ConfigHeader"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ADDRESS", "CAP_ID_MSIX", "CONFIG_HEADER", "Bar", "ConfigHeader", "bars"]
+
+#: How qdev names the way to a device: domain, bus of the root, then slot.function of each bridge.
+ADDRESS = re.compile(r"([0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+)(?:/(.*))?")
 
 #: PCI_CAP_ID_MSIX
 CAP_ID_MSIX = 0x11
@@ -68,3 +76,35 @@ CONFIG_HEADER = Schema(
     ConfigHeader,
     "include/standard-headers/linux/pci_regs.h PCI_VENDOR_ID to PCI_CAPABILITY_LIST",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A base address register that is set: where the device's region begins."""
+
+    number: int
+    address: int
+    kind: str
+
+    @property
+    def is_io(self) -> bool:
+        """Whether it is an address of ports, not of memory."""
+        return self.kind == "I/O"
+
+
+def bars(header: ConfigHeader) -> Iterator[Bar]:
+    """The base addresses that are set, by the kind of header."""
+    words = [header.bar0, header.bar1, header.bar2, header.bar3, header.bar4, header.bar5]
+    number = 0
+    count = 2 if header.header_type & 0x7F == 1 else 6
+    while number < count:
+        word = words[number]
+        if word & 1:
+            address, kind, step = word & ~3, "I/O", 1
+        elif word >> 1 & 3 == 2 and number + 1 < count:
+            address, kind, step = word & ~15 | words[number + 1] << 32, "64-bit memory", 2
+        else:
+            address, kind, step = word & ~15, "memory", 1
+        if address:
+            yield Bar(number, address, kind)
+        number += step

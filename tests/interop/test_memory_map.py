@@ -73,6 +73,9 @@ STILL = {
     "riscv64-virt": ("riscv64", "-machine virt -m 3G"),
     "loongarch64-virt": ("loongarch64", "-machine virt -m 1G"),
     "m68k-virt": ("m68k", "-machine virt -m 64"),
+    "aarch64-sbsa-ref": ("aarch64", "-machine sbsa-ref -m 1G"),
+    "riscv64-spike": ("riscv64", "-machine spike -m 256 -bios none"),
+    "riscv64-sifive_u": ("riscv64", "-machine sifive_u -m 256 -bios none"),
     "s390x": ("s390x", "-machine s390-ccw-virtio -m 256"),
     "pseries": ("ppc64", "-machine pseries -m 512"),
     "avr-uno": ("avr", "-machine uno"),
@@ -251,3 +254,19 @@ def test_a_dimm_of_arm_lies_behind_its_ram(tmp_path: Path) -> None:
         save(vm, tmp_path / "image")
     with Image.open(tmp_path / "image") as image:
         assert our_view(image) == truth
+
+
+def test_numa_nodes_lie_where_ignore_shared_says(tmp_path: Path) -> None:
+    arguments = (
+        "-machine pc -m 96 -smp 2"
+        " -object memory-backend-ram,id=z,size=32M -numa node,memdev=z"
+        " -object memory-backend-ram,id=y,size=64M -numa node,memdev=y"
+    )
+    with QemuVM(require_qemu("x86_64"), cwd=tmp_path) as vm:
+        vm.start(("-S", "-accel", "tcg", *arguments.split()))
+        truth = flat_view(vm.hmp("info mtree -f"))
+        vm.set_capabilities("mapped-ram", "x-ignore-shared")
+        assert vm.migrate_to_file(tmp_path / "image") == "completed"
+    with Image.open(tmp_path / "image") as image:
+        assert our_view(image) == truth
+        assert memory_map(image).notes == ()

@@ -274,6 +274,39 @@ def test_aarch64_addresses_lead_where_qemu_says(name: str, tmp_path: Path) -> No
     compare(tmp_path / "image", truth)
 
 
+def arm_blocks(tables: Tables, *blocks: tuple[int, int]) -> int:
+    """Tables for 48 bits with 1 GiB blocks (number, where it leads); their root."""
+    root, below = tables.table(512, 4096), tables.table(512, 4096)
+    tables.set(root, 0, below | 3)
+    for index, out in blocks:
+        # AF, inner shareable, read-only for EL0 too: what EL0 may write EL2 may not run
+        tables.set(below, index, out << 30 | 0x7C1)
+    return root
+
+
+def test_a_program_of_a_host_in_el2_has_the_tables_of_el2(tmp_path: Path) -> None:
+    tables = Tables(ARM_TABLES, 8, random.Random(0))
+    low = arm_blocks(tables, (1, 1), (3, 7), (9, 2))
+    high = arm_blocks(tables, (0, 5), (2, 1))
+    tcr = 16 | 16 << 16 | 2 << 30 | 5 << 32 | 0x3500 | 0x3500 << 16
+    # HCR_EL2: E2H, RW, TGE; from there on what is called EL1 is EL2's, but for TTBR*_EL12.
+    code = msr(4, 1, 1, 0, 1 << 34 | 1 << 31 | 1 << 27) + struct.pack("<I", 0xD5033FDF)
+    code += msr(0, 10, 2, 0, 0xFF) + msr(0, 2, 0, 2, tcr) + msr(0, 2, 0, 0, low)
+    code += msr(0, 2, 0, 1, high) + struct.pack("<I", 0xD5033FDF)
+    code += msr(0, 1, 0, 0, 0x30D0_0801) + struct.pack("<I", 0xD5033FDF)
+    code += msr(0, 4, 0, 0, 0x3C0)
+    # ELR: behind this move and the eret
+    code += msr(0, 4, 0, 1, ARM_CODE + len(code) + 24)
+    code += struct.pack("<3I", 0xD69F03E0, 0xD2824680, 0x14000000)  # eret; mov x0, 0x1234; b .
+    (tmp_path / "code").write_bytes(code)
+    (tmp_path / "tables").write_bytes(tables.data)
+    asked = [gib << 30 | 0x1234567 for gib in range(12)]
+    asked += [address | 0xFFFF << 48 for address in asked]
+    machine = ("-machine", "virt,virtualization=on", "-cpu", "max")
+    where, ready = (ARM_CODE, ARM_TABLES), "X00=0000000000001234"
+    compare(tmp_path / "image", ask(tmp_path, "aarch64", machine, where, ready, asked))
+
+
 def ask(
     tmp_path: Path,
     arch: str,

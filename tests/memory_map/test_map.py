@@ -108,6 +108,13 @@ def test_numa_nodes_follow_one_another_by_number() -> None:
     ]  # fmt: skip
 
 
+def test_two_backends_as_long_as_the_machines_ram_are_a_guess_that_is_told() -> None:
+    guest = Guest().with_blocks(b"pc-q35-9.0", d0=64 * MIB, ram0=64 * MIB).with_cmos(64 * MIB)
+    found = guest.map()
+    assert [r.block.name for r in found.ranges] == ["d0", "ram0"]
+    assert any("d0" in note and "ram0" in note and "guess" in note for note in found.notes)
+
+
 def test_pam_registers_decide_what_is_seen_below_a_mebibyte() -> None:
     lengths = {"pc.ram": 64 * MIB, "pc.rom": 128 << 10, "pc.bios": 256 << 10}
     guest = Guest().with_blocks(b"pc-i440fx-9.0", **lengths).with_cmos(64 * MIB)

@@ -26,7 +26,7 @@ def _sysreg(op1: int, crn: int, crm: int, op2: int) -> int:
 _HCR_EL2 = _sysreg(4, 1, 1, 0)
 #: op1 of SCTLR, TCR, TTBR by exception level.
 _OP1 = {1: 0, 2: 4, 3: 6}
-_E2H, _VM = 1 << 34, 1
+_E2H, _TGE, _VM = 1 << 34, 1 << 27, 1
 #: More CPUs than this are in no error message.
 _CPUS_TOLD = 8
 
@@ -109,7 +109,10 @@ def _x86(cpu: int, fields: _Fields) -> X86Registers:
 
 
 def _arm64(cpu: int, fields: _Fields) -> Arm64Registers:
-    """The regime of the exception level the CPU is in; EL0 has that of EL1."""
+    """The regime of the exception level the CPU is in.
+
+    EL0 has that of EL1, or of EL2 under a host that runs there (E2H and TGE: a Linux with VHE).
+    """
     found = system_registers(fields.values)
     registers = {index: value for index, (_, value) in found.items()}
     pstate = fields.number("cpsr", 0)
@@ -118,8 +121,9 @@ def _arm64(cpu: int, fields: _Fields) -> Arm64Registers:
             "page tables of AArch32 are not known", path=fields.device.path,
             hint="read --phys works",
         )  # fmt: skip
-    el = max(1, pstate >> 2 & 3)
     hcr = registers.get(_HCR_EL2, 0)
+    hosted = hcr & _E2H and hcr & _TGE
+    el = pstate >> 2 & 3 or (2 if hosted else 1)
     if el == 1 and hcr & _VM:
         raise UnsupportedError(
             "this CPU runs a nested guest: stage 2 tables are not known", path=fields.device.path

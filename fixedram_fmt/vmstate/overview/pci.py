@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,10 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import pci
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
     from fixedram_fmt.vmstate.values import Value
 
-__all__ = ["ADDRESS", "Bar", "PciDevice", "bars", "pci_devices"]
-
-#: How qdev names the way to a device: domain, bus of the root, then slot.function of each bridge.
-ADDRESS = re.compile(r"([0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+)(?:/(.*))?")
+__all__ = ["PciDevice", "pci_devices"]
 
 #: Base class and subclass, as the PCI Code and ID Assignment Specification names them.
 _CLASSES = {
@@ -48,20 +42,6 @@ _CLASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A base address register that is set: where the device's region begins."""
-
-    number: int
-    address: int
-    kind: str
-
-    @property
-    def is_io(self) -> bool:
-        """Whether it is an address of ports, not of memory."""
-        return self.kind == "I/O"
-
-
-@dataclass(frozen=True, slots=True)
 class PciDevice:
     """A PCI device; path is that of its configuration space in the state."""
 
@@ -70,7 +50,7 @@ class PciDevice:
     vendor_id: int
     device_id: int
     class_code: int
-    bars: tuple[Bar, ...]
+    bars: tuple[pci.Bar, ...]
     path: str
 
     @property
@@ -102,7 +82,7 @@ def pci_devices(state: MachineState) -> list[PciDevice]:
 
 
 def _device(device: DeviceState) -> PciDevice | None:
-    match = ADDRESS.fullmatch(device.name)
+    match = pci.ADDRESS.fullmatch(device.name)
     space = _configuration_space(device) if match else None
     if match is None or space is None:
         return None
@@ -117,7 +97,7 @@ def _device(device: DeviceState) -> PciDevice | None:
         vendor_id=header.vendor_id,
         device_id=header.device_id,
         class_code=header.class_code,
-        bars=tuple(bars(header)),
+        bars=tuple(pci.bars(header)),
         path=value.path,
     )
 
@@ -134,21 +114,3 @@ def _configuration_space(device: DeviceState) -> tuple[Value, bytes] | None:
     if blob is None or blob.config is None:
         return None
     return blob.value, blob.config
-
-
-def bars(header: pci.ConfigHeader) -> Iterator[Bar]:
-    """The base addresses that are set, by the kind of header."""
-    words = [header.bar0, header.bar1, header.bar2, header.bar3, header.bar4, header.bar5]
-    number = 0
-    count = 2 if header.header_type & 0x7F == 1 else 6
-    while number < count:
-        word = words[number]
-        if word & 1:
-            address, kind, step = word & ~3, "I/O", 1
-        elif word >> 1 & 3 == 2 and number + 1 < count:
-            address, kind, step = word & ~15 | words[number + 1] << 32, "64-bit memory", 2
-        else:
-            address, kind, step = word & ~15, "memory", 1
-        if address:
-            yield Bar(number, address, kind)
-        number += step
