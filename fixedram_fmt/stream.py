@@ -78,6 +78,13 @@ class StreamWalker:
 
     def records(self) -> Iterator[Record[Any]]:
         """Every record of the stream in its order, then VMDESCRIPTION and trailing bytes."""
+        try:
+            yield from self._records()
+        finally:
+            # Nothing is delimited any more: what was learnt about footers may go.
+            self._bodies = DeviceBodies(self.ram.note)
+
+    def _records(self) -> Iterator[Record[Any]]:
         yield self._file_header()
         if self.cursor.peek(1) == bytes([SectionType.CONFIGURATION]):
             yield from self._configuration()
