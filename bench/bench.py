@@ -24,13 +24,15 @@ from rich.table import Table
 from devicestate import device_state
 from loading import loading
 from reading import bitmaps, sizes, start_up
+from taking import taking
 from writing import writing
 
 if TYPE_CHECKING:
     from measure import Figure
 
 GROUPS = {
-    group.__name__: group for group in (start_up, bitmaps, sizes, writing, device_state, loading)
+    group.__name__: group
+    for group in (start_up, bitmaps, sizes, writing, device_state, taking, loading)
 }
 
 
