@@ -35,8 +35,13 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What in spec/ is made from the code.
+# What is made from the code: rules, references, schemas.
 .PHONY: spec
 spec: $(READY)
 	$(BIN)/python -c 'import json; from fixedram_fmt.build.spec import json_schema; print(json.dumps(json_schema(), indent=1))' > spec/synth.schema.json
 	$(BIN)/python -c 'from fixedram_fmt.validate.catalogue import markdown; print(markdown(), end="")' > spec/RULES.md
+	$(BIN)/python spec/api.py > spec/API.md
+	$(BIN)/python -m fixedram_cli.reference markdown > cli/REFERENCE.md
+	$(BIN)/python -m fixedram_cli.reference man > cli/fixedram.1
+	for shell in bash zsh fish; do \
+	    $(BIN)/python -m fixedram_cli.reference completion $$shell > cli/completions/fixedram.$$shell; done

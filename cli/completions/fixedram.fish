@@ -1,0 +1,1 @@
+complete --command fixedram --no-files --arguments "(env _FIXEDRAM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) fixedram)" --condition "env _FIXEDRAM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) fixedram"
