@@ -293,3 +293,19 @@ def test_raw_blocks_of_a_block_that_is_not_saved_are_refused(unpacked_dir: Path)
         block = next(block for block in image.blocks if block.ignored)
         with pytest.raises(Exception, match="not in the image"):
             raw_block(image, block)
+
+
+def test_pyelftools_reads_the_segments(q35: str, tmp_path: Path) -> None:
+    elffile = pytest.importorskip("elftools.elf.elffile")
+    core = tmp_path / "core"
+    run_cli("extract", q35, "--format", "elf", "-o", core)
+    with core.open("rb") as file, Image.open(q35) as image:
+        segments = [
+            one for one in elffile.ELFFile(file).iter_segments() if one["p_type"] == "PT_LOAD"
+        ]
+        assert segments
+        for segment in segments:
+            address = segment["p_paddr"]
+            assert segment["p_vaddr"] == address
+            assert segment["p_filesz"] == segment["p_memsz"]
+            assert segment.data()[:65536] == image.physical_memory.read(address, 65536)

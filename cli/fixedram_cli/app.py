@@ -25,6 +25,7 @@ from fixedram_cli.state import state
 from fixedram_cli.sync import sync
 from fixedram_cli.synth import synth
 from fixedram_cli.validate import validate
+from fixedram_cli.volatility import volatility_path
 
 __all__ = ["app", "settings"]
 
@@ -84,6 +85,7 @@ app.command("map")(map_)
 app.command()(report)
 app.command()(load)
 app.command()(mount)
+app.command("volatility-path")(volatility_path)
 app.command()(sync)
 app.command()(diff)
 app.command("compare", hidden=True)(diff)

@@ -55,7 +55,8 @@ def extract(
     range_: Annotated[
         str | None,
         typer.Option("--range", metavar="START-STOP|START+LENGTH", show_default=False,
-                     help="Only these bytes of the block, or of physical memory."),
+                     help="Only these bytes of the block, or of physical memory "
+                     "(default: all; --format physical: up to the end of RAM)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
     plan: PlanOption = False,
@@ -85,15 +86,24 @@ def extract(
     host_long = HostLong.from_label(byte_order.value) if byte_order else None
     span = _span(range_)
     with Image.open(image, search=search, host_long=host_long) as opened:
+        _warn_of_gaps(opened)
         blocks = _blocks(opened, block or [])
         if format_ is not ExtractFormat.RAW or (block and len(block) == 1):
             name = blocks[0].name if format_ is ExtractFormat.RAW else None
             artifact = _artifact(opened, format_, blocks, span)
+            if out is not None and not plan:
+                _not_the_image(image, out)
             told = _one(artifact, out, name, force=force, plan=plan, as_json=as_json)
         else:
             if span[1] is not None or span[0]:
                 raise typer.BadParameter("of which block?  give one --block", param_hint="--range")
-            told = _several(opened, blocks, out, force=force, plan=plan)
+            saved = _saved(blocks)
+            if plan or out is None:
+                _print_files(saved, as_json=as_json)
+                return
+            for file, _ in saved:
+                _not_the_image(image, out / file)
+            told = _several(opened, saved, out, force=force)
     if told is not None:
         _tell(told, as_json=as_json)
 
@@ -177,17 +187,17 @@ def _to_stdout(artifact: Artifact) -> None:
     artifact.stream(sys.stdout.buffer.write)
 
 
-def _several(
-    image: Image, blocks: list[RamBlock], out: Path | None, *, force: bool, plan: bool
-) -> list[dict[str, Any]] | None:
-    """A file for each block and blocks.json that names them; blocks that are not saved are told."""
-    import json
-    from contextlib import ExitStack
-
+def _warn_of_gaps(image: Image) -> None:
+    """What a person should know of the memory: it may be zero only because it was never saved."""
     from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.build.folder import prepared
-    from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.export import raw_block
+
+    if image.stopped:
+        warn(f"the stream stops early, memory may be missing: {image.stopped}")
+
+
+def _saved(blocks: list[RamBlock]) -> list[tuple[str, RamBlock]]:
+    """Blocks and the names of their files; those that are not in the image are told."""
+    from fixedram_cli.render.terminal import warn
     from fixedram_fmt.filenames import safe_names
 
     for block in blocks:
@@ -195,27 +205,62 @@ def _several(
             warn(f"{block.name} is not in the image (x-ignore-shared)")
     saved = [block for block in blocks if not block.ignored]
     names = safe_names([block.name for block in saved], ".ram")
-    if plan or out is None:
-        for name, block in zip(names, saved, strict=True):
-            print(f"{name}  {block.used_length:,} bytes")
-        return None
+    return list(zip(names, saved, strict=True))
+
+
+def _several(
+    image: Image, saved: list[tuple[str, RamBlock]], out: Path, *, force: bool
+) -> list[dict[str, Any]]:
+    """A file for each block, and blocks.json that names them."""
+    import json
+    from contextlib import ExitStack
+
+    from fixedram_fmt.build.folder import prepared
+    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.export import raw_block
+
     if str(out) == "-":
         raise typer.BadParameter("several blocks need a folder, or --block one", param_hint="-o")
     told = []
     with ExitStack() as stack:
+        names = [name for name, _ in saved]
         stack.enter_context(prepared(out, [*names, "blocks.json"], force=force))
         index = stack.enter_context(replacing(out / "blocks.json"))
-        for name, block in zip(names, saved, strict=True):
+        for name, block in saved:
             artifact = raw_block(image, block)
             with replacing(out / name) as target:
                 copied = artifact.write(target)
             told.append(_file(out / name, block.name, artifact, copied))
         listed = [
-            {"file": name, "block": block.name, "bytes": block.used_length}
-            for name, block in zip(names, saved, strict=True)
+            {"file": name, "block": block.name, "bytes": block.used_length} for name, block in saved
         ]
         index.write(0, json.dumps({"files": listed}, indent=2).encode() + b"\n")
     return told
+
+
+def _print_files(saved: list[tuple[str, RamBlock]], *, as_json: bool) -> None:
+    if as_json:
+        from fixedram_cli.render.jsonout import print_json
+
+        print_json({
+            "files": [
+                {"path": name, "block": block.name, "bytes": block.used_length}
+                for name, block in saved
+            ]
+        })  # fmt: skip
+        return
+    for name, block in saved:
+        print(f"{name}  {block.used_length:,} bytes")
+
+
+def _not_the_image(location: str, path: Path) -> None:
+    """OutputError where writing path would replace what is being read."""
+    from fixedram_fmt.build.output import OutputError
+    from fixedram_fmt.container import split_location
+
+    image = Path(split_location(location)[0])
+    if image.exists() and path.exists() and path.samefile(image):
+        raise OutputError(f"{str(path)!r} is the image itself", hint="give another name")
 
 
 def _file(path: Path, block: str | None, artifact: Artifact, copied: int) -> dict[str, Any]:

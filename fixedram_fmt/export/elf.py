@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.export.architecture import target_of
 from fixedram_fmt.export.artifact import Artifact, Part, Span
 from fixedram_fmt.export.memory import inside, map_stop, ranges_of
-from fixedram_fmt.export.prstatus import architecture_of, byte_order_of, prstatus
+from fixedram_fmt.export.prstatus import byte_order_of, prstatus
+from fixedram_fmt.export.qemunote import qemu_note
 from fixedram_fmt.export.vmcoreinfo import find_vmcoreinfo
 from fixedram_fmt.schema import elf
 
@@ -26,8 +28,8 @@ _ALIGN = 4096
 _FLAGS_RWX = 7
 #: More segments have no place in e_phnum; maps have some dozen ranges.
 _SEGMENTS_CEILING = 0xFFFE
-#: By the start of machine types, where no CPU's state says it.
-_BY_MACHINE = (("s390", "s390x"), ("pseries", "ppc64"), ("powernv", "ppc64"))
+#: More vCPUs than any machine of QEMU's has.
+_CPUS_CEILING = 4096
 
 
 def elf_core(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
@@ -37,7 +39,7 @@ def elf_core(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
     """
     start, stop = inside(start, stop, map_stop(image), "physical memory")
     cpus = [device for device in image.state.devices if device.name == "cpu"]
-    architecture, order = _target(image, cpus)
+    architecture, order = target_of(image, cpus)
     ranges = list(ranges_of(image, start, stop))[:_SEGMENTS_CEILING]
     notes = _notes(image, cpus, order)
     at = elf.EHDR[order].size
@@ -54,19 +56,6 @@ def elf_core(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
     head = _ehdr(architecture, order, len(headers))
     table = b"".join(elf.PHDR[order].build(header) for header in headers)
     return Artifact(image.source, [Part(0, head + table + notes), *parts], place)
-
-
-def _target(image: Image, cpus: list[DeviceState]) -> tuple[str, str]:
-    """Architecture and byte order, by the CPUs' state, else by the machine's name."""
-    for cpu in cpus:
-        found = architecture_of(cpu)
-        if found is not None:
-            return found, byte_order_of(cpu)
-    machine = image.machine or ""
-    for start, name in _BY_MACHINE:
-        if machine.startswith(start):
-            return name, "big"
-    return "x86", "little"
 
 
 def _ehdr(architecture: str, order: str, segments: int) -> bytes:
@@ -94,19 +83,24 @@ def _ehdr(architecture: str, order: str, segments: int) -> bytes:
 
 
 def _notes(image: Image, cpus: list[DeviceState], order: str) -> bytes:
-    """NT_PRSTATUS of each vCPU that has registers, then VMCOREINFO where memory has it."""
-    notes = b""
-    for number, cpu in enumerate(cpus):
+    """NT_PRSTATUS of each vCPU that has registers; QEMU's notes and VMCOREINFO for a Linux guest.
+
+    Without VMCOREINFO there are none of QEMU's: drgn refuses a core that has only those.
+    """
+    notes = own = b""
+    for number, cpu in enumerate(cpus[:_CPUS_CEILING]):
         try:
-            registers = prstatus(cpu, number)
+            registers, state = prstatus(cpu, number), qemu_note(cpu)
         except FixedRamError:
-            registers = None
+            continue
         if registers is not None and byte_order_of(cpu) == order:
             notes += _note(b"CORE\0", elf.NT_PRSTATUS, registers, order)
+        if state is not None:
+            own += _note(b"QEMU\0", 0, state, order)
     info = find_vmcoreinfo(image, order)
-    if info is not None:
-        notes += _note(b"VMCOREINFO\0", 0, info, order)
-    return notes
+    if info is None:
+        return notes
+    return notes + own + _note(b"VMCOREINFO\0", 0, info, order)
 
 
 def _note(name: bytes, kind: int, content: bytes, order: str) -> bytes:

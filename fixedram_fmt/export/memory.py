@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
 
-__all__ = ["inside", "lime_image", "map_stop", "physical_image", "ranges_of", "raw_block"]
+__all__ = [
+    "inside",
+    "lime_image",
+    "map_stop",
+    "physical_image",
+    "ram_stop",
+    "ranges_of",
+    "raw_block",
+]
 
 
 def raw_block(image: Image, block: RamBlock, start: int = 0, stop: int | None = None) -> Artifact:
@@ -27,9 +35,11 @@ def raw_block(image: Image, block: RamBlock, start: int = 0, stop: int | None = 
 def physical_image(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
     """Guest-physical memory [start, stop) where its addresses say; holes are zero.
 
-    The default ends where the last range does.  Raises FormatError where no address is known.
+    The default ends where RAM does: the firmware of a PC lies below 4 GiB, which makes a large
+    file of a small guest.  Raises FormatError where no address is known.
     """
-    start, stop = inside(start, stop, map_stop(image), "physical memory")
+    size = map_stop(image)
+    start, stop = inside(start, ram_stop(image) if stop is None else stop, size, "physical memory")
     memory = image.physical_memory
     parts = [
         Part(low - start, Span(memory, low, high)) for low, high in ranges_of(image, start, stop)
@@ -79,6 +89,12 @@ def map_stop(image: Image) -> int:
             hint="extract blocks instead (--format raw)",
         )
     return image.physical_memory.size
+
+
+def ram_stop(image: Image) -> int:
+    """Where the last range of RAM ends; of all memory, where there is none but ROM."""
+    stops = [piece.stop for piece in image.memory_map.ranges if piece.kind == "ram"]
+    return max(stops, default=map_stop(image))
 
 
 def inside(start: int, stop: int | None, size: int, what: str) -> tuple[int, int]:

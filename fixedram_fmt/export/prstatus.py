@@ -24,6 +24,9 @@ __all__ = ["architecture_of", "byte_order_of", "prstatus"]
 _RAX, _RCX, _RDX, _RBX, _RSP, _RBP, _RSI, _RDI = range(8)
 _ES, _CS, _SS, _DS, _FS, _GS = range(6)
 
+_SPR_LPCR, _LPCR_ILE = 318, 1 << 25
+#: What comes of a description that has other fields than QEMU's.
+_OTHER_FIELDS = (KeyError, IndexError, TypeError, ValueError)
 #: Bit of an ARM CPU's mode: it runs 32-bit code.
 _AARCH32 = 1 << 4
 
@@ -111,9 +114,21 @@ def architecture_of(device: DeviceState) -> str | None:
 
 
 def byte_order_of(device: DeviceState) -> str:
-    """`little` or `big`: that of the architecture, and of its ELF files."""
+    """`little` or `big`: that of its ELF files; a POWER guest decides it for itself."""
     known = _known(device)
-    return known[1] if known else "little"
+    if known is None:
+        return "little"
+    if known[0] == "ppc64" and _interrupts_little_endian(device.fields or {}):
+        return "little"
+    return known[1]
+
+
+def _interrupts_little_endian(fields: Fields) -> bool:
+    """Upstream: QEMU target/ppc/cpu.h ppc_interrupts_little_endian(), for a guest's own mode."""
+    try:
+        return bool(fields["env.spr"][_SPR_LPCR] & _LPCR_ILE)
+    except _OTHER_FIELDS:
+        return False
 
 
 def prstatus(device: DeviceState, number: int) -> bytes | None:
@@ -121,11 +136,12 @@ def prstatus(device: DeviceState, number: int) -> bytes | None:
     known, fields = _known(device), device.fields
     if known is None or fields is None:
         return None
-    _, order, registers = known
+    registers, order = known[2], byte_order_of(device)
     try:
         values = [value & (1 << 64) - 1 for value in registers(fields)]
-    except (KeyError, IndexError, TypeError):
-        # Its description has other fields than QEMU's.
+    except _OTHER_FIELDS:
+        return None
+    if len(values) != elf.USER_REGS[known[0]]:
         return None
     head = elf.PrstatusHead(bytes(32), number + 1, bytes(76))
     packed = struct.pack(f"{'<' if order == 'little' else '>'}{len(values)}Q", *values)

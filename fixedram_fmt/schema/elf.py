@@ -27,10 +27,16 @@ __all__ = [
     "PRSTATUS_HEAD",
     "PT_LOAD",
     "PT_NOTE",
+    "QEMU_CPU_STATE",
+    "QEMU_CPU_STATE_BYTES",
+    "QEMU_SEGMENT",
+    "USER_REGS",
     "Ehdr",
     "Nhdr",
     "Phdr",
     "PrstatusHead",
+    "QemuCpuState",
+    "QemuSegment",
 ]
 
 ELFCLASS64 = 2
@@ -40,8 +46,29 @@ ET_CORE = 4
 PT_LOAD, PT_NOTE = 1, 4
 NT_PRSTATUS = 1
 
-#: e_machine by the architectures that vmstate.overview knows.
-EM = {"x86": 62, "aarch64": 183, "riscv": 243, "s390x": 22, "ppc64": 21, "loongarch": 258}
+#: e_machine by the architectures that vmstate.overview knows; EM_NONE where it is none of them.
+EM = {
+    "none": 0,
+    "m68k": 4,
+    "ppc64": 21,
+    "s390x": 22,
+    "x86": 62,
+    "avr": 83,
+    "aarch64": 183,
+    "riscv": 243,
+    "loongarch": 258,
+}
+
+
+#: u64 registers of each one's user_regs_struct.
+USER_REGS = {
+    "x86": 27,
+    "aarch64": 34,
+    "riscv": 32,
+    "s390x": 27,
+    "ppc64": 48,
+    "loongarch": 45,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +123,29 @@ class PrstatusHead:
     others: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class QemuSegment:
+    """QEMUCPUSegment."""
+
+    selector: int
+    limit: int
+    flags: int
+    pad: int
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class QemuCpuState:
+    """QEMUCPUState: 18 registers, ten QemuSegments, cr0 to cr4, little-endian u64 all."""
+
+    version: int
+    size: int
+    registers: bytes
+    segments: bytes
+    control: bytes
+    kernel_gs_base: int
+
+
 def _ehdr(half: Any, word: Any, xword: Any) -> cs.Struct:
     return cs.Struct(
         "ident" / cs.Bytes(16),
@@ -144,3 +194,26 @@ PRSTATUS_HEAD = {
     "little": Schema(_prstatus(cs.Int32ul), PrstatusHead, _ELFCORE),
     "big": Schema(_prstatus(cs.Int32ub), PrstatusHead, _ELFCORE),
 }
+
+_ARCH_DUMP = "QEMU target/i386/arch_dump.c"
+QEMU_SEGMENT = Schema(
+    cs.Struct(
+        *(name / cs.Int32ul for name in ("selector", "limit", "flags", "pad")),
+        "base" / cs.Int64ul,
+    ),
+    QemuSegment,
+    f"{_ARCH_DUMP} QEMUCPUSegment",
+)
+QEMU_CPU_STATE = Schema(
+    cs.Struct(
+        "version" / cs.Int32ul,
+        "size" / cs.Int32ul,
+        "registers" / cs.Bytes(18 * 8),
+        "segments" / cs.Bytes(10 * QEMU_SEGMENT.size),
+        "control" / cs.Bytes(5 * 8),
+        "kernel_gs_base" / cs.Int64ul,
+    ),
+    QemuCpuState,
+    f"{_ARCH_DUMP} QEMUCPUState",
+)
+QEMU_CPU_STATE_BYTES = QEMU_CPU_STATE.size
