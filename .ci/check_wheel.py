@@ -6,7 +6,7 @@ from pathlib import Path
 
 (wheel,) = Path(sys.argv[1]).glob("*.whl")
 names = zipfile.ZipFile(wheel).namelist()
-tops = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
+tops = {name.split("/")[0] for name in names if not name.split("/")[0].endswith((".dist-info", ".data"))}
 if tops != {"fixedram_fmt", "fixedram_cli"}:
     sys.exit(f"{wheel.name} holds {sorted(tops)}")
 for needed in ("fixedram_fmt/py.typed", "fixedram_cli/py.typed"):
