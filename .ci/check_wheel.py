@@ -6,7 +6,8 @@ from pathlib import Path
 
 (wheel,) = Path(sys.argv[1]).glob("*.whl")
 names = zipfile.ZipFile(wheel).namelist()
-tops = {name.split("/")[0] for name in names if not name.split("/")[0].endswith((".dist-info", ".data"))}
+tops = {name.split("/")[0] for name in names}
+tops = {name for name in tops if not name.endswith((".dist-info", ".data"))}
 if tops != {"fixedram_fmt", "fixedram_cli"}:
     sys.exit(f"{wheel.name} holds {sorted(tops)}")
 for needed in ("fixedram_fmt/py.typed", "fixedram_cli/py.typed"):
