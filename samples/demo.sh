@@ -27,6 +27,10 @@ step "One register of each CPU, with its place in the file." \
     state samples/q35-dimm.img.xz 'cpu*/env.eip' --offsets
 step "The reset vector, at its guest-physical address." \
     read samples/q35-dimm.img.xz --phys 0xfffffff0 16
+step "What changed between two saves?" diff samples/pc-once.img.xz samples/pc-live.img.xz \
+    --ignore-clocks --limit 5 || test $? -eq 1
+step "An ELF core for gdb, drgn, crash: what would be in it." \
+    extract samples/q35-dimm.img.xz --format elf --plan
 step "A save that failed half way: everything up to there, and where it stopped." \
     info samples/failed-ignore-shared.img.xz
 step "An image of our own, as a sender with multifd_flush_after_each_section on writes it." \
