@@ -40,6 +40,7 @@ clean:
 spec: $(READY)
 	$(BIN)/python -c 'import json; from fixedram_fmt.build.spec import json_schema; print(json.dumps(json_schema(), indent=1))' > spec/synth.schema.json
 	$(BIN)/python -c 'from fixedram_fmt.validate.catalogue import markdown; print(markdown(), end="")' > spec/RULES.md
+	$(BIN)/python -m fixedram_fmt.specification spec
 	$(BIN)/python spec/api.py > spec/API.md
 	$(BIN)/python -m fixedram_cli.reference markdown > cli/REFERENCE.md
 	$(BIN)/python -m fixedram_cli.reference man > cli/fixedram.1

@@ -79,7 +79,9 @@ STRUCTURES = {
     "capability": Structure(
         stream.CAPABILITY, {"len": _NAME_LENGTH, "capability": "name of a migration capability"}
     ),
-    "uuid": Structure(stream.UUID, {"uuid": "the guest's UUID, in the order in which it is printed"}),
+    "uuid": Structure(
+        stream.UUID, {"uuid": "the guest's UUID, in the order in which it is printed"}
+    ),
     "section": Structure(
         stream.SECTION,
         {

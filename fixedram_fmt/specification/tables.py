@@ -78,9 +78,16 @@ def values(key: str) -> str:
     """An enumeration of VALUES as a table; flags with a width in hex digits."""
     entry = VALUES[key]
     rows = [
-        (f"{member:#0{entry.width + 2}x}" if entry.width else str(int(member)),)
-        + (f"`{member.name}`", entry.meanings[member.name])
+        (
+            f"{member:#0{entry.width + 2}x}" if entry.width else str(int(member)),
+            f"`{member.name}`",
+            entry.meanings[member.name],
+        )
         for member in entry.members
     ]
     head = f"**{entry.members.__name__}**\n\n"
     return head + table(("value", "name", "meaning"), rows)
+
+
+def _number(value: int, width: int) -> str:
+    return f"{value:#0{width + 2}x}" if width else str(int(value))
