@@ -11,6 +11,7 @@ from fixedram_fmt.specification.jsonschema import (
     TEXT,
     UNSIGNED,
     array,
+    either,
     mapping,
     nullable,
     object_,
@@ -55,7 +56,9 @@ STATE = object_(
     "Devices by path; fields are what the image's own description names.",
 )  # fmt: skip
 
-_FACT = object_({"name": TEXT, "value": INTEGER, "path": TEXT, "text": optional(TEXT)})
+_FACT = object_(
+    {"name": TEXT, "value": either(INTEGER, TEXT, BOOLEAN), "path": TEXT, "text": optional(TEXT)}
+)
 
 SUMMARY = object_(
     {
