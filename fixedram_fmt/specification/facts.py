@@ -21,10 +21,11 @@ _POINTS = {
 
 #: (what is untrusted, what a reader checks, ids of the rules that look at it)
 CHECKS = (
-    ("libvirt's data_len", "header and XML lie inside the file before the stream is looked for",
-     "C03 C04 C09 C10"),
+    ("libvirt's header", "the save is finished, `format` is that of the stream, header and XML lie "
+     "inside the file before the stream is looked for", "C01 C02 C03 C04 C09 C10"),
     ("compressed input", "unpack with a bound; a bomb is data too", "C06 C07 C08"),
     ("magic and version", "exact", "S01 S02"),
+    ("configuration", "present, unless the machine is one of before QEMU 2.4", "G01"),
     ("every structure", "it ends inside the file before it is read", "S03 S04"),
     ("lengths of names and arguments", "at most what their count can say, and a ceiling below the "
      "machine name's 4 GiB", "G04 G16 S07"),

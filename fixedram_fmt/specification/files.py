@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.specification.document import parts, render
 from fixedram_fmt.specification.outputs import schemas
+from fixedram_fmt.specification.vectors import documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,3 +26,5 @@ def made_files(folder: Path) -> Iterator[tuple[Path, str]]:
     yield document, render(document.read_text("utf-8"), parts(sample))
     for name, schema in schemas().items():
         yield folder / "schemas" / f"{name}.schema.json", json.dumps(schema, indent=1) + "\n"
+    for name, vectors in documents():
+        yield folder / "vectors" / f"{name}.json", json.dumps(vectors, indent=1) + "\n"

@@ -306,12 +306,47 @@ _OUTPUTS: dict[str, Schema] = {
     "volatility-path": object_({"path": TEXT}),
 }
 
+_VECTOR = object_({
+    "name": TEXT,
+    "about": TEXT,
+    "image": object_({"size": UNSIGNED, "data": array(object_({"offset": UNSIGNED, "hex": HEX}))},
+                     "The bytes that are not zero."),
+    "stream_offset": nullable(UNSIGNED),
+    "destination": BOOLEAN,
+    "expected": object_({
+        "opens": BOOLEAN,
+        "findings": array(_RULE_ID),
+        "verdicts": mapping(_VERDICT),
+        **{name: optional(schema) for name, schema in {
+            "stream_offset": UNSIGNED, "complete": BOOLEAN, "machine": MAYBE_TEXT,
+            "capabilities": array(TEXT), "dialect": TEXT, "target_page_size": UNSIGNED,
+            "byte_order": TEXT,
+            "blocks": array(object_({
+                "name": TEXT, "used_length": UNSIGNED, "page_size": MAYBE_INTEGER,
+                "bitmap_offset": INTEGER, "pages_offset": INTEGER, "ignored": BOOLEAN,
+                "pages": nullable(mapping(SHA256)),
+            })),
+            "sections": array(object_({
+                "id": UNSIGNED, "name": TEXT, "instance_id": UNSIGNED, "version": UNSIGNED,
+            })),
+        }.items()},
+    }),
+})  # fmt: skip
+
+#: Files that no command prints, by name: their titles and schemas.
+_FILES: dict[str, tuple[str, Schema]] = {
+    "vectors": (
+        "spec/vectors/*.json",
+        object_({"destination": _DESTINATION, "vectors": array(_VECTOR)}),
+    ),
+}
+
 #: Those that hold records.
 _WITH_RECORDS = frozenset({"dump", "copy", "convert", "synth"})
 
 
 def schemas() -> dict[str, Schema]:
-    """The schema of each command's output, by the command; `destination` is that file's as well."""
+    """By name: each command's output (`destination` is that file's as well), and other files."""
     made = {}
     for name, schema in _OUTPUTS.items():
         title = f"fixedram {name} --json"
@@ -319,4 +354,6 @@ def schemas() -> dict[str, Schema]:
         if name in _WITH_RECORDS:
             document["$defs"] = {"record": RECORD, **record_defs()}
         made[name] = document
+    for name, (title, schema) in _FILES.items():
+        made[name] = {"$schema": _DRAFT, "title": title, **schema}
     return made
