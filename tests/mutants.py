@@ -147,7 +147,7 @@ def _of(name: str, items: Iterable[Element]) -> Mutant:
 
 def _inserted(name: str, kind: Kind, number: int, *items: Element) -> Mutant:
     """A mutant with items in front of the number-th element of kind."""
-    found = Elements(_elements())
+    found = Elements(_elements(), _PAGE)
     found.insert(found.index(kind, number), *items)
     return _of(name, found.items)
 
@@ -293,7 +293,7 @@ def _ram_word(word: int) -> Structure:
 def _block_lists() -> Iterator[Mutant]:
     """Lists of blocks where no writer has them; with other sums, lengths and names."""
     items = _elements()
-    start, stop = Elements(items).index(Kind.MEM_SIZE), Elements(items).index(Kind.EOS)
+    start, stop = (Elements(items, _PAGE).index(kind) for kind in (Kind.MEM_SIZE, Kind.EOS))
     before, blocks, after = items[:start], items[start:stop], items[stop:]
     first = [_ram_word(16 << 20 | RamSaveFlag.MEM_SIZE), *blocks[1:3]]
     second = [_ram_word(8 << 20 | RamSaveFlag.MEM_SIZE), *blocks[3:5]]
@@ -308,7 +308,7 @@ def _block_lists() -> Iterator[Mutant]:
     yield _of("block[1] alone", [*before, *second, *after])
     yield _of("the blocks in section[1]", [*before, *after[:3], *blocks, *after[3:]])
     for number, name in ((0, "mem1"), (1, "pc.ram"), (1, "pc.bios"), (1, "MEM1"), (1, "mem")):
-        found = Elements(_elements())
+        found = Elements(_elements(), _PAGE)
         found.change(Kind.BLOCK, number, idstr=name.encode())
         yield _of(f"block[{number}] is called {name}", found.items)
 
@@ -334,7 +334,7 @@ _SUBSECTIONS = [
 def _configurations() -> Iterator[Mutant]:
     """Other capabilities and subsections, before and behind those that have to be there."""
     for number, name in enumerate(_CAPABILITIES):
-        found = Elements(_elements())
+        found = Elements(_elements(), _PAGE)
         found.change(Kind.CAPABILITIES, caps_count=2)
         new = Structure(Kind.CAPABILITY, "new", stream.Capability(name.encode()))
         found.insert(found.index(Kind.CAPABILITY) + number % 2, new)

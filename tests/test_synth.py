@@ -219,6 +219,22 @@ def test_fault_that_needs_two_blocks_says_so() -> None:
         made(blocks=[{"name": "a", "size": PAGE}], faults=[fault_named("missing-block")])
 
 
+@pytest.mark.parametrize("page_size", [256, 65536])
+def test_every_fault_is_made_in_an_image_of_other_pages(page_size: int) -> None:
+    blocks = [{"name": one, "size": page_size, "pattern": "text"} for one in ("pc.ram", "vga.vram")]
+    spec: dict[str, Any] = {"page_size": page_size, "align": page_size, "blocks": blocks}
+    sound = made(**spec)
+    assert [
+        name for name, fault in catalogue().items() if made(faults=[fault], **spec) == sound
+    ] == []
+
+
+def test_faults_that_lead_below_zero_together_are_refused() -> None:
+    fault = fault_named("mem-size-too-small")
+    with pytest.raises(FixedRamError, match="does not fit"):
+        made(blocks=[{"name": "a", "size": PAGE}], faults=[fault, fault])
+
+
 def test_list_of_faults_has_a_line_each() -> None:
     result = run_cli("synth", "--list-faults")
     assert result.code == 0

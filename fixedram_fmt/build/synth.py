@@ -80,11 +80,11 @@ def synthesize(
     for fault in faults:
         if len(spec.blocks) < fault.blocks:
             raise SpecError(f"fault {fault.name} needs {fault.blocks} blocks", path="blocks")
-        items = fault.break_elements(items)
+        items = fault.break_elements(items, page_size)
     pieces = [*head, *lay_out(items, start=start, align=align)]
     size = None
     for fault in faults:
-        pieces, cut = fault.break_pieces(pieces)
+        pieces, cut = fault.break_pieces(pieces, page_size)
         size = cut if size is None else size
     return Plan(pieces, size)
 

@@ -110,9 +110,19 @@ class Schema(Generic[T]):
         return self.record(*(values[name] for name in self.names)), stream.tell()
 
     def build(self, record: T) -> bytes:
-        """The bytes of record; derived fields (counts) are worked out here."""
+        """The bytes of record; derived fields (counts) are worked out here.
+
+        Raises FormatError when a value does not fit its field.
+        """
         values = {name: getattr(record, name) for name in self.names}
-        return bytes(self.layout.build(values))
+        try:
+            return bytes(self.layout.build(values))
+        except cs.ConstructError as error:
+            raise FormatError(
+                "a value does not fit its field",
+                path=_field_path(self.record.__name__, error),
+                found=str(error).splitlines()[-1],
+            ) from error
 
     def spans(self, data: bytes) -> Iterator[FieldSpan]:
         """Every field of the structure at the start of data, with where it lies in it.

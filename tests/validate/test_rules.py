@@ -307,6 +307,14 @@ def ignored_block(**more: Any) -> dict[str, Any]:
     return {"capabilities": ["x-ignore-shared", "mapped-ram"], **more}
 
 
+#: What ends the timer (section 2) and begins the rtc (section 3).
+SECTION_IN_A_BODY = bytes.fromhex("7e00000002 0400000003 03727463 00000000 00000001")
+
+
+def devices(**bodies: bytes) -> list[dict[str, Any]]:
+    return [{"name": name, "data": body.hex()} for name, body in {**bodies, "rtc": b"r"}.items()]
+
+
 RECIPES: dict[str, Recipe] = {
     "C01": Recipe(Made({"container": {"kind": "libvirt", "partial": True}}), Made(LIBVIRT)),
     "C02": raw(header(format=0), **LIBVIRT),
@@ -424,6 +432,10 @@ RECIPES: dict[str, Recipe] = {
     "D08": elements(longer_device),
     "D09": elements(lambda e: e.change(Kind.SECTION_FULL, 1, version_id=13)),
     "D10": Recipe(Made({"devices": []})),
+    "D11": Recipe(
+        Made({"devices": devices(timer=b"a" + SECTION_IN_A_BODY + b"z"), "vmdesc": False}),
+        Made({"devices": devices(timer=b"az"), "vmdesc": False}),
+    ),
     "Y01": fault("flag-multifd-flush"),
     "Y02": Recipe(Made({**V4, "multifd": False}), Made(V4)),
     "Y03": elements(flush_in(Kind.SECTION_END), **V4),

@@ -55,9 +55,10 @@ def _nth(kinds: list[Kind], kind: Kind, number: int) -> int:
 
 @dataclass(slots=True)
 class Elements:
-    """The elements of an image while a fault changes them."""
+    """The elements of an image while a fault changes them; page_size is the target's, in bytes."""
 
     items: list[Element]
+    page_size: int
 
     def index(self, kind: Kind, number: int = 0) -> int:
         """Where the number-th element of kind is, negative from the end; FaultError if nowhere."""
@@ -103,6 +104,7 @@ class Pieces:
     """The pieces of an image, in their places; size is what the file is cut to, if it is."""
 
     items: list[Piece]
+    page_size: int
     size: int | None = field(default=None)
 
     def index(self, kind: Kind, number: int = 0) -> int:
@@ -141,19 +143,19 @@ class Fault:
     #: How many RAM blocks the image must have.
     blocks: int = 1
 
-    def break_elements(self, items: list[Element]) -> list[Element]:
+    def break_elements(self, items: list[Element], page_size: int) -> list[Element]:
         """The elements with the fault in them, if it works on elements."""
         if self.on_elements is None:
             return items
-        elements = Elements(list(items))
+        elements = Elements(list(items), page_size)
         self.on_elements(elements)
         return elements.items
 
-    def break_pieces(self, items: list[Piece]) -> tuple[list[Piece], int | None]:
+    def break_pieces(self, items: list[Piece], page_size: int) -> tuple[list[Piece], int | None]:
         """The pieces with the fault in them, and the size to cut the file to, if any."""
         if self.on_pieces is None:
             return items, None
-        pieces = Pieces(list(items))
+        pieces = Pieces(list(items), page_size)
         self.on_pieces(pieces)
         return pieces.items, pieces.size
 

@@ -8,7 +8,6 @@ from fixedram_fmt.records import Kind
 LOADS, REFUSES, WRONG = Outcome.LOADS, Outcome.REFUSES, Outcome.WRONG_MEMORY
 CRASHES = Outcome.CRASHES
 
-_PAGE = 4096
 _HEADER = Kind.MAPPED_RAM_HEADER
 
 
@@ -27,19 +26,21 @@ def _(e: Elements) -> None:
     e.change(_HEADER, page_size=0)
 
 
-@on_elements("page-size-double", "a page size of 8 KiB in the header, 4 KiB in the bitmap", WRONG)
+@on_elements("page-size-double", "twice the page size in the header, not in the bitmap", WRONG)
 def _(e: Elements) -> None:
-    e.change(_HEADER, page_size=2 * _PAGE)
+    e.change(_HEADER, page_size=2 * e.page_size)
 
 
-@on_elements("page-size-quarter", "a page size of 1 KiB in the header, 4 KiB in the bitmap", LOADS)
+@on_elements(
+    "page-size-quarter", "a quarter of the page size in the header, not in the bitmap", LOADS
+)
 def _(e: Elements) -> None:
-    e.change(_HEADER, page_size=_PAGE // 4)
+    e.change(_HEADER, page_size=e.page_size // 4)
 
 
 @on_elements("page-size-odd", "a page size that is no power of two", WRONG)
 def _(e: Elements) -> None:
-    e.change(_HEADER, page_size=_PAGE + 1)
+    e.change(_HEADER, page_size=e.page_size + 1)
 
 
 @on_elements("page-size-huge", "a page size of 2^63", WRONG)
@@ -49,7 +50,7 @@ def _(e: Elements) -> None:
 
 @on_pieces("bitmap-past-end", "bitmap_offset lies behind the end of the file", REFUSES)
 def _(p: Pieces) -> None:
-    p.change(_HEADER, bitmap_offset=p.items[-1].stop + _PAGE)
+    p.change(_HEADER, bitmap_offset=p.items[-1].stop + p.page_size)
 
 
 @on_pieces("bitmap-half-past-end", "the file ends inside the bitmap", REFUSES)
@@ -69,23 +70,23 @@ def _(p: Pieces) -> None:
 
 @on_pieces("pages-unaligned", "pages_offset is no multiple of the page size", REFUSES)
 def _(p: Pieces) -> None:
-    p.change(_HEADER, pages_offset=p.piece(_HEADER).value.pages_offset + 512)
+    p.change(_HEADER, pages_offset=p.piece(_HEADER).value.pages_offset + min(512, p.page_size // 2))
 
 
 @on_pieces("pages-past-end", "pages_offset lies behind the end of the file", REFUSES, CRASHES)
 def _(p: Pieces) -> None:
-    beyond = -(-p.items[-1].stop // _PAGE) * _PAGE + (1 << 20)
+    beyond = -(-p.items[-1].stop // p.page_size) * p.page_size + (1 << 20)
     p.change(_HEADER, pages_offset=beyond)
 
 
 @on_pieces("pages-offset-wraps", "pages_offset is almost 2^64", REFUSES)
 def _(p: Pieces) -> None:
-    p.change(_HEADER, pages_offset=(1 << 64) - _PAGE)
+    p.change(_HEADER, pages_offset=(1 << 64) - p.page_size)
 
 
 @on_pieces("pages-a-page-late", "pages_offset is a page too large", REFUSES)
 def _(p: Pieces) -> None:
-    p.change(_HEADER, pages_offset=p.piece(_HEADER).value.pages_offset + _PAGE)
+    p.change(_HEADER, pages_offset=p.piece(_HEADER).value.pages_offset + p.page_size)
 
 
 @on_pieces("pages-over-stream", "pages_offset is 0: the pages begin with the stream", REFUSES)

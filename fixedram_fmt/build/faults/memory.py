@@ -16,8 +16,6 @@ from fixedram_fmt.records import Kind
 LOADS, REFUSES, WRONG = Outcome.LOADS, Outcome.REFUSES, Outcome.WRONG_MEMORY
 CRASHES = Outcome.CRASHES
 
-_PAGE = 4096
-
 
 def _block(e: Elements, number: int = 0) -> tuple[int, FixedBlock]:
     index = e.index(Kind.MAPPED_RAM_HEADER, number)
@@ -63,13 +61,13 @@ def _(p: Pieces) -> None:
 @on_pieces("stale-page", "an absent page that still holds old memory", LOADS)
 def _(p: Pieces) -> None:
     p.overwrite(Kind.BITMAP, 0, b"\0")
-    p.overwrite(Kind.PAGES, 0, b"secret of another time ".ljust(_PAGE, b"."), at=_PAGE)
+    p.overwrite(Kind.PAGES, 0, b"secret of another time ".ljust(p.page_size, b"."), at=p.page_size)
 
 
 @on_pieces("stored-zero-page", "a page that is present, and zero", LOADS)
 def _(p: Pieces) -> None:
     p.overwrite(Kind.BITMAP, 0, b"\xff")
-    p.overwrite(Kind.PAGES, 0, bytes(_PAGE), at=_PAGE)
+    p.overwrite(Kind.PAGES, 0, bytes(p.page_size), at=p.page_size)
 
 
 @on_pieces("padding-not-zero", "bytes in the padding before the pages", LOADS)

@@ -10,8 +10,6 @@ from fixedram_fmt.schema.ram import RamRecord, RamSaveFlag
 LOADS, REFUSES, WRONG = Outcome.LOADS, Outcome.REFUSES, Outcome.WRONG_MEMORY
 CRASHES = Outcome.CRASHES
 
-_PAGE = 4096
-
 
 def _record(e: Elements, word: int) -> None:
     """A RAM record of its own in the first PART."""
@@ -44,17 +42,17 @@ def _(e: Elements) -> None:
 
 @on_elements("mem-size-too-large", "MEM_SIZE announces a page more than the blocks have", REFUSES)
 def _(e: Elements) -> None:
-    e.change(Kind.MEM_SIZE, word=e.value(Kind.MEM_SIZE).word + _PAGE)
+    e.change(Kind.MEM_SIZE, word=e.value(Kind.MEM_SIZE).word + e.page_size)
 
 
 @on_elements("mem-size-too-small", "MEM_SIZE announces a page less than the blocks have", REFUSES)
 def _(e: Elements) -> None:
-    e.change(Kind.MEM_SIZE, word=e.value(Kind.MEM_SIZE).word - _PAGE)
+    e.change(Kind.MEM_SIZE, word=e.value(Kind.MEM_SIZE).word - e.page_size)
 
 
 @on_elements("mem-size-huge", "MEM_SIZE announces almost 2^64 bytes", REFUSES)
 def _(e: Elements) -> None:
-    e.change(Kind.MEM_SIZE, word=((1 << 64) - _PAGE) | RamSaveFlag.MEM_SIZE)
+    e.change(Kind.MEM_SIZE, word=((1 << 64) - e.page_size) | RamSaveFlag.MEM_SIZE)
 
 
 @on_elements("mem-size-continued", "MEM_SIZE with CONTINUE set, which means nothing there", LOADS)
@@ -133,7 +131,7 @@ def _(e: Elements) -> None:
 @on_elements("used-length-short", "the last block is shorter than the receiver's", WRONG)
 def _(e: Elements) -> None:
     length = e.value(Kind.BLOCK, -1).used_length
-    half = length // 2 // _PAGE * _PAGE
+    half = length // 2 // e.page_size * e.page_size
     e.change(Kind.BLOCK, -1, used_length=half)
     e.change(Kind.MEM_SIZE, word=e.value(Kind.MEM_SIZE).word - length + half)
     _cut_pages(e, half)
@@ -161,14 +159,14 @@ def _cut_pages(e: Elements, length: int) -> None:
 @on_pieces("used-length-long", "the last block is a page longer than the receiver's", REFUSES)
 def _(p: Pieces) -> None:
     value = p.piece(Kind.BLOCK, -1).value
-    p.change(Kind.BLOCK, -1, used_length=value.used_length + _PAGE)
-    p.change(Kind.MEM_SIZE, word=p.piece(Kind.MEM_SIZE).value.word + _PAGE)
+    p.change(Kind.BLOCK, -1, used_length=value.used_length + p.page_size)
+    p.change(Kind.MEM_SIZE, word=p.piece(Kind.MEM_SIZE).value.word + p.page_size)
 
 
 @on_pieces("used-length-unaligned", "a block of half a page more", REFUSES)
 def _(p: Pieces) -> None:
     value = p.piece(Kind.BLOCK).value
-    p.change(Kind.BLOCK, used_length=value.used_length + _PAGE // 2)
+    p.change(Kind.BLOCK, used_length=value.used_length + p.page_size // 2)
 
 
 @on_pieces("used-length-zero", "a block of no bytes", REFUSES)

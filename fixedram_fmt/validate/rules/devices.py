@@ -252,3 +252,18 @@ def no_devices(survey: Survey) -> Iterator[Found]:
             "CPUs and devices",
             order=survey.order,
         )
+
+
+@over_image("D11", Severity.NOTE, _VMDESC)
+def device_end_uncertain(survey: Survey) -> Iterator[Found]:
+    """Where a device's bytes end is a guess.
+
+    No description says it, and its footer stands in more than one place that fits, or in none that
+    the rest of the stream bears out. QEMU knows the device and does not search; tools that read
+    device state may take bytes of this one for the next.
+
+    Fix: read it with the description of another image of the same machine (--desc-from).
+    """
+    for note in survey.image.notes:
+        if note.code in ("device-end-ambiguous", "device-end-unverified"):
+            yield Found(note.message, note.offset, note.path, "", "one end", order=survey.order)
