@@ -12,12 +12,13 @@ $(READY): pyproject.toml requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
 	touch $@
 
-# A real image taken apart. PAUSE=1 waits for Enter between the steps.
+# Real images taken apart. PAUSE=1 waits for Enter between the looks, FULL=1 shows more in each.
 demo: $(READY)
 	@sh samples/demo.sh $(BIN)
 
+# FIXEDRAM_COVERAGE=1 measures on the way, and fails where too few branches were taken.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python $(if $(FIXEDRAM_COVERAGE),.ci/check_coverage.py,-m pytest -n auto)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,6 +43,7 @@ spec: $(READY)
 	$(BIN)/python -c 'from fixedram_fmt.validate.catalogue import markdown; print(markdown(), end="")' > spec/RULES.md
 	$(BIN)/python -m fixedram_fmt.specification spec
 	$(BIN)/python spec/api.py > spec/API.md
+	$(BIN)/python cli/picture.py
 	$(BIN)/python -m fixedram_cli.reference markdown > cli/REFERENCE.md
 	$(BIN)/python -m fixedram_cli.reference man > cli/fixedram.1
 	for shell in bash zsh fish; do \

@@ -70,6 +70,16 @@ def test_pyelftools_reads_every_segment(name: str, unpacked_dir: Path) -> None:
         assert loads[-1]["p_offset"] + loads[-1]["p_filesz"] == core.size
 
 
+def test_segments_claim_no_alignment(unpacked_dir: Path) -> None:
+    """crash takes aligned ones for a netdump and dies of a segmentation fault."""
+    with Image.open(location_of("sample/pc-once", unpacked_dir)) as image:
+        core = elf_core(image)
+    (at,) = struct.unpack("<Q", core.read(32, 8))
+    (count,) = struct.unpack("<H", core.read(56, 2))
+    headers = [struct.unpack("<IIQQQQQQ", core.read(at + 56 * n, 56)) for n in range(count)]
+    assert {one[7] for one in headers if one[0] == 1} == {0}
+
+
 def vcpu(fields: dict[str, object]) -> DeviceState:
     """As much of a vCPU's state as the registers need."""
     structure = SimpleNamespace(fields=[SimpleNamespace(name=name) for name in fields])

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["elf_core"]
 
 _ALIGN = 4096
+#: p_align of memory: zero, as in QEMU's own cores. crash takes a core whose segments are aligned
+#: for a netdump, whose notes mean something else, and dies (crash, netdump.c, is_netdump()).
+_ANY = 0
 _FLAGS_RWX = 7
 #: More segments have no place in e_phnum; maps have some dozen ranges.
 _SEGMENTS_CEILING = 0xFFFE
@@ -50,7 +53,7 @@ def elf_core(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
     for low, high in ranges:
         place = -(-place // _ALIGN) * _ALIGN
         length = high - low
-        headers.append(elf.Phdr(elf.PT_LOAD, _FLAGS_RWX, place, low, low, length, length, _ALIGN))
+        headers.append(elf.Phdr(elf.PT_LOAD, _FLAGS_RWX, place, low, low, length, length, _ANY))
         parts.append(Part(place, Span(image.physical_memory, low, high)))
         place += length
     head = _ehdr(architecture, order, len(headers))
