@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.source import Source
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "FixedRamError",

@@ -12,10 +12,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 pytest_plugins = ["pytester"]
 
@@ -34,11 +38,18 @@ def absent(what: str) -> None:
     pytest.skip(f"{what} is absent")
 
 
+def zstd_module() -> Any:
+    """Zstandard: Python's own from 3.14 on, before that the extra's."""
+    if sys.version_info >= (3, 14):
+        return import_module("compression.zstd")
+    return pytest.importorskip("backports.zstd")
+
+
 def unpack(packed: Path, target: Path) -> Path:
     """Decompress an .xz or .zst file, zeros as holes; done once for all workers of a session."""
     if target.exists():
         return target
-    opener = pytest.importorskip("backports.zstd").open if packed.suffix == ".zst" else lzma.open
+    opener = zstd_module().open if packed.suffix == ".zst" else lzma.open
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
     with opener(packed) as stream, unfinished.open("wb") as file:
         while chunk := stream.read(_STEP):
@@ -72,6 +83,22 @@ def unpacked_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = base / "unpacked"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Coverage looks away where time or memory is held to a limit: tracing costs both."""
+    tracer = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
+    if tracer is None or item.get_closest_marker("limit") is None:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+            patch.delenv(name, raising=False)
+        tracer.stop()
+        try:
+            return (yield)
+        finally:
+            tracer.start()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builders import open_bytes, tiny_image
+from conftest import zstd_module
 from fixedram_fmt import (
     FixedRamError,
     FormatError,
@@ -53,8 +54,7 @@ def libvirt(
 
 
 def zstd(data: bytes) -> bytes:
-    backport = pytest.importorskip("backports.zstd")
-    packed: bytes = backport.compress(data)
+    packed: bytes = zstd_module().compress(data)
     return packed
 
 

@@ -24,7 +24,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import SAMPLES, SHARED, absent, run_cli, sample_entries, shared_entries, unpack
+from conftest import (
+    SAMPLES,
+    SHARED,
+    absent,
+    run_cli,
+    sample_entries,
+    shared_entries,
+    unpack,
+    zstd_module,
+)
 from fixedram_fmt import Image, Source
 from fixedram_fmt.build.output import BufferOutput, Output, OutputError, replacing
 from fixedram_fmt.container import locate_stream
@@ -212,10 +221,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 def test_compressed_stream_is_undone_bare_and_in_libvirts_header(
     packing: str, unpacked_dir: Path, tmp_path: Path
 ) -> None:
-    if packing == "zstd":
-        pack = pytest.importorskip("backports.zstd").compress
-    else:
-        pack = COMPRESSIONS[packing]
+    pack = zstd_module().compress if packing == "zstd" else COMPRESSIONS[packing]
     path, _ = sample("libvirt-fx-raw", unpacked_dir)
     raw = path.read_bytes()
     header, length = LIBVIRT_HEADER["little"].parse(raw)
@@ -702,6 +708,7 @@ def peak(*words: str | Path) -> int:
     return int(done.stdout.split()[-1])
 
 
+@pytest.mark.limit
 def test_memory_does_not_grow_with_the_guest(tmp_path: Path) -> None:
     mapped, raw, back = tmp_path / "mapped", tmp_path / "raw", tmp_path / "back"
     made_now = run_cli("synth", "-o", mapped, "--block", "pc.ram=200M:random",
@@ -713,6 +720,7 @@ def test_memory_does_not_grow_with_the_guest(tmp_path: Path) -> None:
     assert back.stat().st_blocks <= mapped.stat().st_blocks + 256
 
 
+@pytest.mark.limit
 def test_alternating_records_are_read_at_speed(tmp_path: Path) -> None:
     """60,000 runs of one page each; looked at one object a record they take many seconds."""
     page = b"\5" * PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import re
 from enum import StrEnum
@@ -193,4 +194,7 @@ def parse_block(text: str) -> BlockSpec:
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the spec."""
     schema = msgspec.json.schema(ImageSpec)
+    for definition in schema["$defs"].values():
+        # Python takes the indentation out of docstrings by itself since 3.13.
+        definition["description"] = inspect.cleandoc(definition["description"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

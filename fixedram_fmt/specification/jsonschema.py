@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ _OPTIONAL = "optional"
 
 def object_(properties: Mapping[str, Schema], description: str = "") -> Schema:
     """An object with exactly these keys; those that are optional() may be absent."""
-    made: Schema = {"description": description} if description else {}
+    # Docstrings of classes are indented before Python 3.13.
+    made: Schema = {"description": inspect.cleandoc(description)} if description else {}
     made |= {
         "type": "object",
         "properties": {

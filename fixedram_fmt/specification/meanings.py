@@ -257,7 +257,7 @@ VALUES = {
             "EOS": "the part ends here",
             "MORE": "S390Count and that many bytes follow",
             "ERROR": "the sender failed",
-            "DONE": "all attributes have been sent; nothing follows this word",
+            "DONE": "all attributes have been sent; a word with EOS follows",
         },
     ),
     "skeys-flags": Values(
