@@ -39,8 +39,6 @@ clean:
 # What is made from the code: rules, references, schemas.
 .PHONY: spec
 spec: $(READY)
-	$(BIN)/python -c 'import json; from fixedram_fmt.build.spec import json_schema; print(json.dumps(json_schema(), indent=1))' > spec/synth.schema.json
-	$(BIN)/python -c 'from fixedram_fmt.validate.catalogue import markdown; print(markdown(), end="")' > spec/RULES.md
 	$(BIN)/python -m fixedram_fmt.specification spec
 	$(BIN)/python spec/api.py > spec/API.md
 	$(BIN)/python cli/picture.py

@@ -27,7 +27,7 @@ NEEDED = [
     "{data}/share/fixedram/FORMAT.md",
     "{data}/share/fixedram/fixedram.ksy",
     "{data}/share/fixedram/fixedram.hexpat",
-    "{data}/share/fixedram/synth.schema.json",
+    "{data}/share/fixedram/schemas/synth-spec.schema.json",
     "{data}/share/fixedram/schemas/info.schema.json",
     "{data}/share/fixedram/vectors/sound.json",
 ]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import ROOT, run_cli
+from conftest import run_cli
 from fixedram_fmt import FixedRamError, Image, PageBitmap
 from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.build.faults import catalogue, fault_named
-from fixedram_fmt.build.spec import SpecError, json_schema, load_spec, parse_block, spec_from
+from fixedram_fmt.build.spec import SpecError, load_spec, parse_block, spec_from
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
 from memory import block_memory
@@ -187,11 +187,6 @@ def test_toml_and_json_mean_the_same(tmp_path: Path) -> None:
     document = {"machine": "q35", "blocks": [{"name": "pc.ram", "size": "1M"}]}
     (tmp_path / "a.json").write_text(json.dumps(document))
     assert load_spec(tmp_path / "a.toml") == load_spec(tmp_path / "a.json") == spec_from(document)
-
-
-def test_json_schema_in_spec_is_the_one_of_the_code() -> None:
-    written = json.loads((ROOT / "spec" / "synth.schema.json").read_text())
-    assert written == json_schema(), "make spec writes it anew"
 
 
 # -- faults ---------------------------------------------------------------------------------------

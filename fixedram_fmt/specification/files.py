@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.build.spec import json_schema
 from fixedram_fmt.specification.document import parts, render
 from fixedram_fmt.specification.outputs import schemas
 from fixedram_fmt.specification.vectors import documents
+from fixedram_fmt.validate.catalogue import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,8 @@ def made_files(folder: Path) -> Iterator[tuple[Path, str]]:
     document = folder / "FORMAT.md"
     sample = folder.parent / "samples" / EXAMPLE
     yield document, render(document.read_text("utf-8"), parts(sample))
-    for name, schema in schemas().items():
+    yield folder / "RULES.md", markdown()
+    for name, schema in {**schemas(), "synth-spec": json_schema()}.items():
         yield folder / "schemas" / f"{name}.schema.json", json.dumps(schema, indent=1) + "\n"
     for name, vectors in documents():
         yield folder / "vectors" / f"{name}.json", json.dumps(vectors, indent=1) + "\n"

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import ROOT
 from fixedram_fmt.validate import AREAS, all_rules
-from fixedram_fmt.validate.catalogue import markdown
 from fixedram_fmt.validate.effects import EFFECTS
-
-
-def test_catalogue_in_spec_is_made_from_the_rules() -> None:
-    assert (ROOT / "spec" / "RULES.md").read_text() == markdown(), "make spec writes it anew"
 
 
 def test_every_rule_explains_itself() -> None:
