@@ -109,9 +109,14 @@ def locate_stream(
 ) -> tuple[Source, Container]:
     """The Source that holds the stream (source itself, or it unpacked), and where it starts there.
 
-    Raises FormatError when there is no stream, UnsupportedError for a compression that cannot be
-    undone here.
+    Of a compressed file the offset counts in the unpacked bytes, as all offsets that are told,
+    unless there is a stream at it as it is.  Raises FormatError when there is no stream,
+    UnsupportedError for a compression that cannot be undone here.
     """
+    head = source.read_upto(0, 16)
+    compression = compression_of(head)
+    if compression and not (offset and _stream_at(source, offset)):
+        return _packed(source, compression, offset=offset, search=search)
     if offset is not None:
         if offset >= source.size:
             raise FormatError(
@@ -122,14 +127,10 @@ def locate_stream(
                 found=f"{offset:#x}",
             )
         return source, Container("offset" if offset else "bare", offset)
-    head = source.read_upto(0, 16)
     if head in (QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL):
         return _libvirt(source)
     if head.startswith(QEMU_VM_FILE_MAGIC):
         return source, Container("bare", 0)
-    compression = compression_of(head)
-    if compression:
-        return _packed(source, compression, search=search)
     if search:
         found = _search(source)
         if found is not None:
@@ -147,7 +148,13 @@ def locate_stream(
     )
 
 
-def _packed(source: Source, compression: str, *, search: bool) -> tuple[Source, Container]:
+def _stream_at(source: Source, offset: int) -> bool:
+    return source.read_upto(offset, len(QEMU_VM_FILE_MAGIC)) == QEMU_VM_FILE_MAGIC
+
+
+def _packed(
+    source: Source, compression: str, *, offset: int | None, search: bool
+) -> tuple[Source, Container]:
     """A whole file that is compressed; what is in it may be a save, but not packed once more."""
     unpacked, why = spool_compressed(source, 0, compression)
     try:
@@ -157,7 +164,7 @@ def _packed(source: Source, compression: str, *, search: bool) -> tuple[Source, 
                 path=compression,
                 hint="unpack it first",
             )
-        inner, container = locate_stream(unpacked, search=search)
+        inner, container = locate_stream(unpacked, offset=offset, search=search)
     except FormatError as error:
         unpacked.close()
         if not why:

@@ -91,6 +91,26 @@ def test_stream_at_an_offset_that_is_told(base: int, tmp_path: Path) -> None:
             assert image.complete
 
 
+def test_offset_of_a_packed_file_counts_in_what_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.img.xz"
+    path.write_bytes(lzma.compress(bytes(70001) + STREAM))
+    with Image.open(f"{path}@70001") as image:
+        assert (image.container.kind, image.container.stream_offset) == ("offset", 70001)
+        assert image.container.compression == "xz"
+        assert image.complete
+    with pytest.raises(FormatError, match="outside the file"):
+        Image.open(f"{path}@{70001 + len(STREAM)}")
+
+
+def test_offset_of_a_stream_behind_something_packed_counts_in_the_file(tmp_path: Path) -> None:
+    packed = lzma.compress(b"notes")
+    path = tmp_path / "a.img"
+    path.write_bytes(packed + STREAM)
+    with Image.open(f"{path}@{len(packed)}") as image:
+        assert image.container.compression is None
+        assert image.complete
+
+
 @pytest.mark.parametrize("offset", [len(STREAM), len(STREAM) + 1, 1 << 63, 1 << 64])
 def test_offset_outside_the_file_is_refused(offset: int) -> None:
     with pytest.raises(FormatError) as caught:
