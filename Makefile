@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench samples clean
+.PHONY: demo test lint bench fuzz samples clean
 
 $(READY): pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fixedram needs Python 3.11 or later; set PYTHON=")'
@@ -27,6 +27,12 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python bench/bench.py
+
+# Every command on mutated images: make fuzz TIME=3600. What it finds is kept in build/fuzz.
+TIME ?= 600
+fuzz: $(READY)
+	mkdir -p build
+	$(BIN)/python tests/fuzz/campaign.py --seconds $(TIME) --keep build/fuzz
 
 # Makes the samples anew with the QEMU on this machine (samples/README.md).
 samples: $(READY)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["configuration_state"]
 
 _NAME = "configuration"
+_VERSION = 1
+_STRANGE = "the name of a subsection is no text"
 
 #: Fields that are one number, by the record that holds it.
 _NUMBERS = {
@@ -38,21 +40,24 @@ def configuration_state(image: Image) -> DeviceState | None:
     records = list(_records(image))
     if not records:
         return None
-    structure = _structure(records)
     # The section type byte is no part of the state.
     offset = records[0].offset + 1
+    names = [record.value.idstr for record in records if record.kind is Kind.SUBSECTION]
+    # Others are told escaped, and are longer then than they are.
+    as_text = all(text(name).encode() == name for name in names)
     section = Section(
         section_id=-1,
         idstr=_NAME.encode(),
         instance_id=0,
-        version_id=structure.version,
+        version_id=_VERSION,
         full=True,
         offset=records[0].offset,
         body_offset=offset,
         body_length=records[-1].stop - offset,
         delimited_by="records",
     )
-    return DeviceState(image.source, _NAME, section, Layout(structure))
+    layout = Layout(_structure(records)) if as_text else Layout(None, problem=_STRANGE)
+    return DeviceState(image.source, _NAME, section, layout)
 
 
 def _records(image: Image) -> Iterator[Record[Any]]:
@@ -79,7 +84,7 @@ def _structure(records: list[Record[Any]]) -> Structure:
         inner = _fields(records[start + 1 : stop])
         name, version = text(header.idstr), header.version_id
         subsections.append(Structure(name, version, inner, [None] * len(inner)))
-    return Structure(_NAME, 1, fields, [None] * len(fields), subsections)
+    return Structure(_NAME, _VERSION, fields, [None] * len(fields), subsections)
 
 
 def _fields(records: list[Record[Any]]) -> list[Field]:

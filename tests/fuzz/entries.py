@@ -1,0 +1,301 @@
+"""The commands as a campaign runs them: in this process, with what must hold for each."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.errors import FixedRamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["COMMANDS", "ON_DOCUMENTS", "FuzzError", "Ran", "run"]
+
+ROOT = Path(__file__).parent.parent.parent
+#: Words of commands; {image} is the mutant, {other} its seed, {out} a path that is not there yet.
+COMMANDS = [
+    line.split()
+    for line in """
+info {image}
+info --json {image}
+info --search {image}
+dump --json {image}
+dump --bytes --deep --all {image}
+copy {image} -o {out}
+copy {image} -o {out} --drop-stale --json
+copy {image} -o {out} --align 64K --drop-devices
+copy {image} -o {out} --rebase auto
+copy {image} -o {out} --container none
+copy {image} -o {out} --byte-order big-64
+convert {image} -o {out}
+convert {image} -o {out} --to stream
+validate {image} --deep
+validate {image} --json
+validate {image} --output sarif --multifd
+validate {image} --output junit --loader qemu-11.1
+validate {image} --output github --like {other}
+destination {image} --json
+state {image}
+state {image} --json
+state {image} --flat --offsets
+state {image} --summary
+state {image} --format qemu
+state {image} --desc-from {other} --json
+read {image}
+read {image} --json
+read {image} --phys 0xffff0 32
+read {image} --phys 0 64K --json
+read {image} --block pc.ram 64
+read {image} --virt 0xffffffff81000000 16 --explain
+extract {image} -o {out}
+extract {image} -o {out} --format physical
+extract {image} -o {out} --format elf
+extract {image} -o {out} --format lime
+map {image}
+map {image} --deep -o {out}.png
+map {image} -o {out}.svg
+report {image} -o {out}.html
+load {image} --json
+load {image} -o {out}
+sync {image} --json
+sync {image} --compare
+sync {image} --loader fixed-ram-v4
+diff {image} {other}
+diff {image} {other} --json
+digest {image} --json
+digest {image} --blocks
+""".strip().splitlines()
+]
+#: With a document that is mutated, by what it is.
+ON_DOCUMENTS = {
+    "spec": [
+        ["synth", "{document}", "-o", "{out}"],
+        ["synth", "{document}", "-o", "{out}", "--plan"],
+    ],
+    "destination": [["validate", "{image}", "--destination", "{document}", "--json"]],
+    "desc": [["state", "{image}", "--desc-from", "{document}", "--json"]],
+    "baseline": [["validate", "{image}", "--baseline", "{document}", "--json"]],
+}
+#: CPU seconds that one run may take, and MiB it may add to what the process had.
+SECONDS = 10.0
+MEBIBYTES = 150
+
+
+class FuzzError(Exception):
+    """What must hold did not."""
+
+
+class _TooSlow(BaseException):
+    """Not an Exception: nothing may take it for an error of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run: exit code, what it said, CPU seconds, and KiB at its peak beyond the start."""
+
+    code: int
+    output: bytes
+    errors: bytes
+    seconds: float
+    kib: int
+
+
+def run(words: list[str], places: dict[str, str]) -> Ran:
+    """Run a command; FuzzError when it does what no input may make it do."""
+    out = Path(places["out"])
+    folder = out.parent
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    done = _run([word.format(**places) for word in words])
+    _check(words, done, folder)
+    _check_meaning(words, done, places)
+    return done
+
+
+def _run(arguments: list[str]) -> Ran:
+    output, errors = io.BytesIO(), io.BytesIO()
+    before = _peak(reset=True)
+    begun = time.process_time()
+    with _streams(output, errors), _limit():
+        try:
+            code = _called(arguments)
+        except _TooSlow:
+            raise FuzzError(f"still running after {SECONDS:.0f} s of CPU") from None
+    seconds = time.process_time() - begun
+    return Ran(code, output.getvalue(), errors.getvalue(), seconds, _peak(reset=False) - before)
+
+
+def _called(arguments: list[str]) -> int:
+    from fixedram_cli.app import application
+
+    try:
+        application(arguments[0])(arguments, prog_name="fixedram")
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except FixedRamError as error:
+        print(str(error).encode("unicode_escape").decode(), file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno is None:
+            raise FuzzError(f"{type(error).__name__}: {error}") from error
+        return 2
+    except Exception as error:
+        raise FuzzError(f"{type(error).__name__}: {str(error)[:100]} {_where(error)}") from error
+    return 0
+
+
+def _where(error: BaseException) -> str:
+    """The innermost lines of the package that the error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [
+        f"{Path(one.filename).name}:{one.lineno}" for one in frames if "fixedram" in one.filename
+    ]
+    return " < ".join(reversed(ours[-3:]))
+
+
+@contextmanager
+def _streams(output: io.BytesIO, errors: io.BytesIO) -> Iterator[None]:
+    kept = sys.stdout, sys.stderr
+    sys.stdout = io.TextIOWrapper(output, "utf-8", "backslashreplace", write_through=True)
+    sys.stderr = io.TextIOWrapper(errors, "utf-8", "backslashreplace", write_through=True)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            stream.detach()
+        sys.stdout, sys.stderr = kept
+
+
+@contextmanager
+def _limit() -> Iterator[None]:
+    def ring(_number: int, _frame: object) -> None:
+        raise _TooSlow
+
+    signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _peak(*, reset: bool) -> int:
+    """Peak of resident memory in KiB, since it was last reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+# -- what must hold -------------------------------------------------------------------------------
+
+
+def _check(words: list[str], done: Ran, folder: Path) -> None:
+    if done.code not in {0, 1, 2}:
+        raise FuzzError(f"exit code {done.code}")
+    if done.kib > MEBIBYTES << 10:
+        raise FuzzError(f"{done.kib >> 10} MiB")
+    for stream in (done.output, done.errors):
+        text = stream.decode("utf-8", "backslashreplace")
+        bad = next((char for char in text if not char.isprintable() and char != "\n"), None)
+        if bad is not None and "github" not in words:
+            raise FuzzError(f"{bad!r} in the output")
+    if b"Traceback" in done.errors:
+        raise FuzzError("a traceback")
+    if done.code == 2:
+        if not done.errors.strip():
+            raise FuzzError("exit code 2 without a word")
+        if left := sorted(path.name for path in folder.rglob("*")):
+            raise FuzzError(f"left after an error: {left[:3]}")
+    outside = [path for path in folder.rglob("*") if path.is_symlink()]
+    if outside:
+        raise FuzzError(f"a link: {outside[0].name}")
+
+
+def _check_meaning(words: list[str], done: Ran, places: dict[str, str]) -> None:
+    if "--json" in words and done.code != 2 and not _may_be_silent(words, done):
+        _check_json(words[0], done.output)
+    if words[:1] == ["dump"] and "--json" in words and done.code == 0:
+        _check_tiling(json.loads(done.output), places)
+    whole = words == ["copy", "{image}", "-o", "{out}"]
+    if whole and done.code == 0 and not _is_same(places):
+        raise FuzzError("the copy is not the same")
+    if words == ["load", "{image}", "--json"] and done.code == 0:
+        _check_load(json.loads(done.output), places)
+
+
+def _may_be_silent(words: list[str], done: Ran) -> bool:
+    """A load that a loader would refuse is told in words alone."""
+    return words[0] == "load" and done.code == 1 and not done.output
+
+
+def _check_json(command: str, output: bytes) -> None:
+    import jsonschema  # type: ignore[import-untyped]
+
+    def constant(name: str) -> None:
+        raise FuzzError(f"{name} in JSON")
+
+    try:
+        document = json.loads(output, parse_constant=constant)
+    except json.JSONDecodeError as error:
+        raise FuzzError(f"no JSON: {output[:40]!r}") from error
+    try:
+        jsonschema.validate(document, _schema(command))
+    except jsonschema.ValidationError as error:
+        raise FuzzError(f"JSON: {error.json_path}: {error.message[:100]}") from error
+
+
+@cache
+def _schema(command: str) -> Any:
+    return json.loads((ROOT / "spec" / "schemas" / f"{command}.schema.json").read_text())
+
+
+def _check_tiling(document: Any, places: dict[str, str]) -> None:
+    """Leaves lie one behind the other; a file that is not packed ends with the last."""
+    at = None
+    for record in document["records"]:
+        if at is not None and record["offset"] != at:
+            raise FuzzError(f"dump: a gap or overlap at {at:#x}")
+        at = record["offset"] + record["length"]
+    raw = Path(places["image"]).read_bytes()
+    if at is not None and at != len(raw) and raw[:4] in (b"QEVM", b"Libv"):
+        raise FuzzError(f"dump ends at {at:#x}, the file at {len(raw):#x}")
+
+
+def _is_same(places: dict[str, str]) -> bool:
+    raw, copy = Path(places["image"]).read_bytes(), Path(places["out"]).read_bytes()
+    packed = raw[:4] not in (b"QEVM", b"Libv")
+    return copy == raw or packed
+
+
+def _check_load(document: Any, places: dict[str, str]) -> None:
+    """What the channels loaded is what is extracted block by block."""
+    import hashlib
+
+    out = Path(places["out"])
+    names = [block["name"] for block in document["blocks"]]
+    if len(set(names)) != len(names) or sum(b["length"] for b in document["blocks"]) > 1 << 26:
+        return
+    done = _run(["extract", places["image"], "-o", str(out), "--json"])
+    if done.code != 0:
+        return
+    files = {one["block"]: one["path"] for one in json.loads(done.output)["files"] if one["block"]}
+    for block in document["blocks"]:
+        if block["name"] in files:
+            path = Path(files[block["name"]])
+            if path.stat().st_size != block["length"]:
+                raise FuzzError(f"load and extract differ in the length of {block['name']!r}")
+            if hashlib.sha256(path.read_bytes()).hexdigest() != block["sha256"]:
+                raise FuzzError(f"load and extract differ in {block['name']!r}")
