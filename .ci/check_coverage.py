@@ -1,8 +1,9 @@
 """Run the tests and ask which branches of fixedram_fmt they took; fails below the gate.
 
-`FIXEDRAM_COVERAGE=1 make test` is `make test` with this; arguments go to pytest.  The commands are
-run in processes of their own, which are measured too.  Tests marked `limit` are not: they hold time
-or memory to a limit, and measuring costs both.
+`FIXEDRAM_COVERAGE=1 make test` is `make test` with this; arguments go to pytest.  What runs in the
+tests' own processes is measured.  What they start is not, which would take minutes and 2 % more of
+the branches: a library is tested by its own calls.  Nor are tests marked `untraced`: they hold time
+or memory to a limit, or do the same thing hundreds of times (tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "coverage"
 PACKAGE = "fixedram_fmt"
-#: Branches taken, in percent: of the whole package, and of each module with more than a few.
+#: Branches taken, in percent.
 GATE = 90.0
-MODULE_GATE = 75.0
-FEW = 8
-LISTED = 12
+LISTED = 25
 
 
 def tests(arguments: list[str]) -> int:
@@ -71,15 +70,6 @@ def judge(told: dict[str, Any]) -> int:
     print("Branches of", PACKAGE, "not taken, by module and line:")
     for module in modules[:LISTED]:
         print(shown(*module))
-    low = [
-        module
-        for module in modules
-        if module[1]["num_branches"] > FEW and module[1]["percent_branches_covered"] < MODULE_GATE
-    ]
-    if low:
-        print(f"Modules below {MODULE_GATE:.0f} %:")
-    for module in low:
-        print(shown(*module))
     totals = told["totals"]
     branches, statements = totals["percent_branches_covered"], totals["percent_statements_covered"]
     print(
@@ -87,7 +77,7 @@ def judge(told: dict[str, Any]) -> int:
     )
     if branches < GATE:
         print(f"That is less than {GATE:.0f} % of the branches.")
-    return int(branches < GATE or bool(low))
+    return int(branches < GATE)
 
 
 def main() -> int:

@@ -37,6 +37,7 @@ GROUPS = {
 
 
 def main() -> int:
+    """Run the groups that are asked for, show and keep what they measured."""
     parser = argparse.ArgumentParser(description="Figures beside their yardsticks.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
@@ -55,6 +56,7 @@ def main() -> int:
 
 
 def show(figures: list[Figure]) -> None:
+    """A table; what breaks its promise is red."""
     table = Table("what", "ratio", "promise", "yardstick", box=None, header_style="bold")
     for figure in figures:
         promise = "" if figure.promise is None else f"<= {figure.promise:g}"

@@ -75,6 +75,8 @@ def compare(
 
 
 def command(*words: str | Path) -> Callable[[], object]:
+    """What runs a command, and gives up where it fails."""
+
     def run() -> None:
         subprocess.run(
             [str(word) for word in words], check=True, stdout=subprocess.DEVNULL,
@@ -82,6 +84,10 @@ def command(*words: str | Path) -> Callable[[], object]:
         )  # fmt: skip
 
     return run
+
+
+#: What starting anything costs: the yardstick of commands that read little.
+bare = command(sys.executable, "-c", "pass")
 
 
 def told(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.bitmap import PageBitmap
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.stream import SectionType
-from measure import FIXEDRAM, PAGE, ROOT, Figure, command, compare
+from measure import BARE, FIXEDRAM, PAGE, ROOT, Figure, bare, command, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,20 +58,21 @@ def naive_runs(bits: bytes, pages: int) -> Iterator[tuple[int, int, int]]:
 
 
 def start_up(folder: Path) -> list[Figure]:
+    """What commands cost that read little, in starts of a bare interpreter."""
     small = folder / "small.img"
     small.write_bytes(lzma.decompress((ROOT / "samples" / "pc-once.img.xz").read_bytes()))
-    bare = command(sys.executable, "-c", "pass")
-    what = "python -c pass"
     return [
-        compare("fixedram --version", command(*FIXEDRAM, "--version"), what, bare, 10),
-        compare("info SMALL", command(*FIXEDRAM, "info", small), what, bare, 25),
-        compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), what, bare, 25),
-        compare("dump SMALL --json", command(*FIXEDRAM, "dump", small, "--json"), what, bare),
-        compare("validate SMALL", command(*FIXEDRAM, "validate", small), what, bare),
+        compare("fixedram --version", command(*FIXEDRAM, "--version"), BARE, bare, 10),
+        compare("info --help", command(*FIXEDRAM, "info", "--help"), BARE, bare, 15),
+        compare("info SMALL", command(*FIXEDRAM, "info", small), BARE, bare, 25),
+        compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), BARE, bare, 25),
+        compare("dump SMALL --json", command(*FIXEDRAM, "dump", small, "--json"), BARE, bare),
+        compare("validate SMALL", command(*FIXEDRAM, "validate", small), BARE, bare),
     ]
 
 
 def sizes(folder: Path) -> list[Figure]:
+    """What a look costs: by the bitmaps, by the file where --deep asks for that."""
     huge, stale, old = folder / "huge.img", folder / "stale.img", folder / "old.img"
     dense = folder / "dense.img"
     synth = [*FIXEDRAM, "synth", "-o"]
@@ -80,17 +81,16 @@ def sizes(folder: Path) -> list[Figure]:
     command(*synth, stale, "--block", "pc.ram=2G", "--fault", "bitmaps-empty")()
     command(*synth, dense, "--block", "pc.ram=2G")()
     write_stream(old, 1 << 17)
-    bare = command(sys.executable, "-c", "pass")
     cat = {path: command("sh", "-c", f"cat {path} > /dev/null") for path in (stale, old, dense)}
     return [
-        compare("info, 1 TiB guest", command(*FIXEDRAM, "info", huge), "python -c pass", bare),
-        compare("info, 2 GiB of pages", command(*FIXEDRAM, "info", stale), "python -c pass", bare),
+        compare("info, 1 TiB guest", command(*FIXEDRAM, "info", huge), BARE, bare),
+        compare("info, 2 GiB of pages", command(*FIXEDRAM, "info", stale), BARE, bare),
         compare(
             "dump --deep, 2 GiB of stale pages", command(*FIXEDRAM, "dump", stale, "--deep"),
             "cat", cat[stale], 3,
         ),
         compare(
-            "validate, 1 TiB guest", command(*FIXEDRAM, "validate", huge), "python -c pass", bare
+            "validate, 1 TiB guest", command(*FIXEDRAM, "validate", huge), BARE, bare
         ),
         compare(
             "validate --deep, dense 2 GiB", command(*FIXEDRAM, "validate", dense, "--deep"),
@@ -101,6 +101,7 @@ def sizes(folder: Path) -> list[Figure]:
 
 
 def bitmaps(_: Path) -> list[Figure]:
+    """Runs and counts of a bitmap, against a loop over its bits."""
     pages = 1 << 20
     result = []
     for name, bits, promise in (

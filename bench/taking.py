@@ -13,6 +13,7 @@ _ROOM = 5
 
 
 def taking(_: Path) -> list[Figure]:
+    """Whole commands on files of gibibytes, against the plain tool that reads or writes as much."""
     with tempfile.TemporaryDirectory(prefix="fixedram-bench-", dir=in_memory(_ROOM)) as name:
         folder = Path(name)
         return [*_extract(folder), *_diff(folder), *_convert(folder)]

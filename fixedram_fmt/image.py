@@ -16,7 +16,7 @@ from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.source import Source
 from fixedram_fmt.spool import spool_pipe
-from fixedram_fmt.stream import StreamWalker
+from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
     import os

@@ -30,7 +30,7 @@ MODULES = (
     "fixedram_fmt.vmstate.description",
     "fixedram_fmt.vmstate.machine",
     "fixedram_fmt.vmstate.overview",
-    "fixedram_fmt.handcoded",
+    "fixedram_fmt.stream.handcoded",
     "fixedram_fmt.memory",
     "fixedram_fmt.memory.paging",
     "fixedram_fmt.validate",

@@ -18,14 +18,22 @@ if _SHARED:
 ENTRIES: dict[str, dict[str, Any]] = {**_SAMPLES, **_SHARED}
 
 
+#: Whole images with a fixed layout.
+MAPPED = [
+    name
+    for name, entry in ENTRIES.items()
+    if "mapped-ram" in entry.get("capabilities", ()) and entry["migration"] == "completed"
+]
+
+
 def location_of(name: str, folder: Path) -> str:
-    """PATH or PATH@OFFSET of an image; folder is the fixture unpacked_dir."""
+    """PATH, or PATH@OFFSET where nothing else tells; folder is the fixture unpacked_dir."""
     entry = ENTRIES[name]
     packed = (SHARED if name in _SHARED else SAMPLES) / entry["file"]
     # Shared ones lie there under the name that other tests give them too.
     prefix, _, plain = name.partition("/")
     path = unpack(packed, folder / f"{prefix}-{plain}")
-    offset = entry.get("stream_offset", 0)
+    offset = 0 if plain.startswith("libvirt") else entry.get("stream_offset", 0)
     return f"{path}@{offset}" if offset else str(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,16 +187,87 @@ def test_reader_that_leaves_early_is_no_error(live: Path, command: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [["info"], ["dump", "--json"], ["dump"]])
+@pytest.mark.parametrize("arguments", [["info"], ["dump", "--json"], ["dump"], ["--version"]])
 def test_full_disk_is_told(live: Path, arguments: list[str]) -> None:
+    location = [] if arguments == ["--version"] else [str(live)]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "fixedram_cli", *arguments, str(live)],
+            [sys.executable, "-m", "fixedram_cli", *arguments, *location],
             stdout=full, stderr=subprocess.PIPE, check=False, timeout=60,
         )  # fmt: skip
     assert done.returncode == 2
     assert b"No space left" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--version", "--help", "info {live}", "digest {live}"])
+def test_stdout_that_the_caller_closed_is_an_error_in_one_line(live: Path, arguments: str) -> None:
+    run = f"{sys.executable} -m fixedram_cli {arguments.format(live=live)}"
+    done = subprocess.run(
+        ["bash", "-c", f"{run} >&-"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (2, "fixedram: error: Bad file descriptor\n")
+
+
+def test_other_streams_may_be_closed(live: Path, tmp_path: Path) -> None:
+    """And what is opened meanwhile does not take their place."""
+    out = tmp_path / "out"
+    run = f"{sys.executable} -m fixedram_cli copy {live} -o {out}"
+    for closed in ("<&-", "2>&-", "<&- 2>&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{run} {closed}"], capture_output=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert out.read_bytes() == live.read_bytes()
+
+
+OUTPUTS = [
+    ("map", "-o", "{image}.png"), ("report", "-o", "{image}"),
+    ("read", "--phys", "0", "-o", "{image}"), ("state", "ioapic", "--raw", "-o", "{image}"),
+    ("destination", "-o", "{image}"), ("validate", "-o", "{image}"),
+    ("validate", "--write-baseline", "{image}"), ("extract", "--format", "elf", "-o", "{image}"),
+    ("extract", "--block", "pc.ram", "--force", "-o", "{image}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OUTPUTS, ids=" ".join)
+def test_nothing_is_written_over_the_image_that_is_read(
+    options: tuple[str, ...], live: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    shutil.copy(live, image)
+    (tmp_path / "image.png").symlink_to(image)
+    command, *rest = options
+    result = run_cli(command, image, *(word.format(image=image) for word in rest))
+    assert (result.code, result.out) == (2, "")
+    assert "is an image, and is kept" in result.err
+    assert image.read_bytes() == live.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (("read", "--phys", "0xzz"), "'--phys': '0xzz' is no size or offset"),
+        (("extract", "--range", "1Z", "--block", "a", "-o", "x"), "'--range': '1Z' is no size"),
+        (("copy", "--align", "many", "-o", "x"), "'--align': 'many' is no size or offset"),
+        (("dump", "--offset", f"{1 << 70}"), "'--offset': 1180591620717411303424 has more than 64"),
+        (("load", "--loader", "nobody"), "'--loader': 'nobody' is not one of 'qemu-10.0', "),
+        (("sync", "--loader", "nobody"), "'--loader': 'nobody' is not one of 'qemu-10.0', "),
+        (("validate", "--loader", "nobody"), "'--loader': 'nobody' is not one of 'qemu-10.0', "),
+    ],
+)
+def test_usage_errors_name_the_option(options: tuple[str, ...], hint: str, live: Path) -> None:
+    command, *rest = options
+    result = run_cli(command, live, *rest)
+    assert (result.code, result.out) == (2, "")
+    assert f"Error: Invalid value for {hint}" in result.err
+
+
+@pytest.mark.parametrize("command", [("read",), ("map",), ("extract", "-o", "x")])
+def test_unknown_block_is_told_with_those_there_are(command: tuple[str, ...], live: Path) -> None:
+    result = run_cli(*command, live, "--block", "nope")
+    assert result.code == 2
+    assert "there is no block 'nope'; blocks are pc.ram, " in result.err
 
 
 def test_names_from_the_file_cannot_act_on_the_terminal(live: Path, tmp_path: Path) -> None:

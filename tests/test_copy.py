@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import filecmp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conftest import SAMPLES, SHARED, absent, run_cli, sample_entries, shared_entries, unpack
-from fixedram_fmt import HostLong, Image
+from fixedram_fmt import FixedRamError, HostLong, Image
+from fixedram_fmt.build.faults import fault_named
+from fixedram_fmt.build.layout import write_pieces
+from fixedram_fmt.build.output import BufferOutput, replacing
+from fixedram_fmt.build.rewrite import RewriteOptions, rewrite, stale_bytes
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
 from memory import block_memory
-from synthetic import PAGE, made
+from synthetic import PAGE, image_of, made
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
 ENTRIES = {entry["name"]: entry for entry in sample_entries()}
 REAL = [f"sample-{name}" for name in ENTRIES] + [
@@ -52,41 +55,56 @@ def test_copy_of_a_real_image_is_the_same_to_the_byte_with_its_holes(
     assert again.stat().st_blocks <= path.stat().st_blocks * 1.05 + 64
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--rebase", "1234567"],
-        ["--container", "libvirt"],
-        ["--align", "64K"],
-        ["--drop-stale"],
-        ["--byte-order", "big"],
-        ["--byte-order", "little-32"],
-        ["--rebase", "0", "--drop-stale", "--byte-order", "big-32", "--align", "2M"],
-    ],
-    ids=" ".join,
-)
+#: What the options of the command say to the library.
+WAYS: dict[str, dict[str, Any]] = {
+    "--rebase 1234567": {"start": 1234567},
+    "--container libvirt": {"container": "libvirt"},
+    "--align 64K": {"align": 64 << 10},
+    "--drop-stale": {"drop_stale": True},
+    "--byte-order big": {"host_long": HostLong.BIG_64},
+    "--byte-order little-32": {"host_long": HostLong.LITTLE_32},
+    "--rebase 0 --drop-stale --byte-order big-32 --align 2M": {
+        "start": 0, "drop_stale": True, "host_long": HostLong.BIG_32, "align": 2 << 20,
+    },
+}  # fmt: skip
+
+
+def rewritten(location: str, out: Path, **options: Any) -> None:
+    with Image.open(location) as image, replacing(out) as output:
+        write_pieces(rewrite(image, RewriteOptions(**options)), output)
+
+
+@pytest.mark.parametrize("words", WAYS)
 @pytest.mark.parametrize("name", ["sample-pc-live", "sample-libvirt-fx-sparse", "sample-avr-uno"])
 def test_memory_devices_and_rest_survive_every_rewrite(
-    name: str, options: list[str], unpacked_dir: Path, tmp_path: Path
+    name: str, words: str, unpacked_dir: Path, tmp_path: Path
 ) -> None:
-    if "libvirt" in name and "--rebase" in options:
-        options = [*options, "--container", "none"]
+    options = dict(WAYS[words])
+    if "libvirt" in name and "start" in options:
+        options["container"] = "none"
     _, location = located(name, unpacked_dir)
     out = tmp_path / "out"
-    result = run_cli("copy", location, "-o", out, *options)
-    assert result.code == 0, result.err
-    order = None
-    if "--byte-order" in options:
-        order = HostLong.from_label(options[options.index("--byte-order") + 1])
+    rewritten(location, out, **options)
     with (
         Image.open(location) as before,
-        Image.open(out, search=True, host_long=order) as after,
+        Image.open(out, search=True, host_long=options.get("host_long")) as after,
     ):
         assert after.complete
         assert meaning(before) == meaning(after)
-        if "--drop-stale" in options:
+        if options.get("drop_stale"):
             states = [leaf.value.state for leaf in leaves(after, deep=True) if leaf.kind == "pages"]
             assert "stale" not in states
+
+
+@pytest.mark.parametrize("words", WAYS)
+def test_the_command_writes_what_the_library_does(
+    words: str, unpacked_dir: Path, tmp_path: Path
+) -> None:
+    _, location = located("sample-avr-uno", unpacked_dir)
+    rewritten(location, tmp_path / "library", **WAYS[words])
+    result = run_cli("copy", location, "-o", tmp_path / "command", *words.split())
+    assert result.code == 0, result.err
+    assert filecmp.cmp(tmp_path / "library", tmp_path / "command", shallow=False)
 
 
 def meaning(image: Image) -> dict[str, Any]:
@@ -154,6 +172,42 @@ def test_devices_can_be_left_out(unpacked_dir: Path, tmp_path: Path) -> None:
             assert [section.name for section in image.sections] == ["ram"]
             assert image.complete
             assert block_memory(image, image.blocks[0]) == block_memory(before, before.blocks[0])
+
+
+def test_what_cannot_be_laid_out_is_refused() -> None:
+    whole, early = image_of(made()), image_of(made()[: 5 * PAGE])
+    for image, options, why in (
+        (whole, RewriteOptions(align=100), "aligned to their size"),
+        (whole, RewriteOptions(start=5, container="libvirt"), "right behind the XML"),
+        (early, RewriteOptions(drop_devices=True), "stops early"),
+    ):
+        with pytest.raises(FixedRamError, match=why):
+            list(rewrite(image, options))
+
+
+def test_leaving_devices_out_leaves_their_description_out_too() -> None:
+    image = image_of(made())
+    output = BufferOutput()
+    write_pieces(rewrite(image, RewriteOptions(drop_devices=True)), output)
+    bare = image_of(bytes(output.data))
+    assert [section.name for section in bare.sections] == ["ram"]
+    assert bare.vmdesc is None
+    for before, after in zip(image.blocks, bare.blocks, strict=True):
+        assert block_memory(bare, after) == block_memory(image, before)
+    assert stale_bytes(image) == stale_bytes(bare) == 0
+
+
+def test_stale_bytes_are_those_of_absent_pages_that_are_not_zero() -> None:
+    image = image_of(made(faults=[fault_named("stale-page")]))
+    naive = 0
+    for block in image.blocks:
+        bitmap = image.bitmap(block)
+        assert bitmap is not None
+        for run in bitmap.runs():
+            for page in range(run.start, run.stop) if not run.present else ():
+                at = block.pages_offset + page * block.page_size
+                naive += PAGE * any(image.source.read_exact(at, PAGE))
+    assert stale_bytes(image) == naive > 0
 
 
 @pytest.mark.parametrize("moved", [4096, 66765, -70001])

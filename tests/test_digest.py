@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import run_cli, sample_entries
+from converting import Guest, peak, sample, whole_stream
 from fixedram_fmt import HostLong, Image
 from fixedram_fmt.digest import digest_file, digest_image
 from fixedram_fmt.records import Kind
 from memory import block_memory
 from synthetic import PAGE, image_of, made, ordinary, ram_word
-from test_convert import Guest, peak, sample, whole_stream
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -67,6 +67,7 @@ def test_same_names_get_the_same_files_each_time() -> None:
     assert safe_names(["a", "b", "a"]) == ["a", "b", "a-2"]
 
 
+@pytest.mark.untraced
 def test_a_hundred_thousand_names_that_are_the_same_take_no_minutes() -> None:
     start = time.monotonic()
     assert len(set(safe_names(["x"] * 100_000))) == 100_000

@@ -11,30 +11,17 @@ import pytest
 
 from builders import Block, StreamBuilder, page
 from conftest import (
-    SAMPLES,
-    SHARED,
-    Result,
     absent,
     run_cli,
-    sample_entries,
     shared_entries,
-    unpack,
 )
 from fixedram_fmt import Image
 from fixedram_fmt.build.faults import fault_named
 from memory import block_memory
+from real_files import ENTRIES, MAPPED, location_of
 from synthetic import PAGE, made
 
 MIB = 1 << 20
-
-ENTRIES = {f"sample-{entry['name']}": (SAMPLES, entry) for entry in sample_entries()} | {
-    f"shared-{entry['name']}": (SHARED, entry) for entry in shared_entries()
-}
-MAPPED = [
-    name
-    for name, (_, entry) in ENTRIES.items()
-    if "mapped-ram" in entry["capabilities"] and entry["migration"] == "completed"
-]
 
 
 def test_shared_images_are_part_of_this() -> None:
@@ -45,11 +32,8 @@ def test_shared_images_are_part_of_this() -> None:
 @pytest.fixture
 def real(request: pytest.FixtureRequest, unpacked_dir: Path) -> tuple[str, str]:
     """Location of a real image, and a loader that takes it."""
-    folder, entry = ENTRIES[request.param]
-    path = unpack(folder / entry["file"], unpacked_dir / request.param)
-    bare = entry["stream_offset"] and not entry["name"].startswith("libvirt")
-    loader = "qemu-11.1" if "x-ignore-shared" in entry["capabilities"] else "mapped-ram"
-    return (f"{path}@{entry['stream_offset']}" if bare else str(path)), loader
+    shared = "x-ignore-shared" in ENTRIES[request.param]["capabilities"]
+    return location_of(request.param, unpacked_dir), "qemu-11.1" if shared else "mapped-ram"
 
 
 def oracle(location: str | Path) -> dict[str, bytes]:
@@ -70,14 +54,6 @@ def present_bytes(location: str) -> int:
             set_bits = sum(bits[n // 8] >> n % 8 & 1 for n in range(length and block.pages_total))
             total += set_bits * block.page_size
     return total
-
-
-def one_line(result: Result) -> str:
-    """What stderr says, which is a single line."""
-    lines = result.err.splitlines()
-    assert len(lines) == 1, result.err
-    assert lines[0].startswith("fixedram: ")
-    return lines[0]
 
 
 def image_in(folder: Path, **spec: Any) -> Path:
@@ -136,7 +112,7 @@ def test_image_of_a_big_endian_host_is_refused_here_and_loads_all_the_same(tmp_p
     for options in ([], ["--byte-order", "big"]):
         refused = run_cli("load", big, "--json", *options)
         assert (refused.code, refused.out) == (1, "")
-        assert "big-endian host" in one_line(refused)
+        assert "big-endian host" in refused.note
         loaded = run_cli("load", big, "--json", "--ignore-verdict", *options)
         assert loaded.code == 1
         assert loaded.json["blocks"][0]["sha256"] == expected
@@ -191,7 +167,7 @@ def test_image_the_loader_would_not_load_is_exit_code_1_unless_told_to_ignore_it
     path = image_in(tmp_path, **spec)
     refused = run_cli("load", path, "--json", *options)
     assert (refused.code, refused.out) == (1, "")
-    assert f"{options[1]} would " in one_line(refused)
+    assert f"{options[1]} would " in refused.note
     assert outcome in refused.err
     anyway = run_cli("load", path, "--json", "--ignore-verdict", *options)
     assert anyway.code == 1
@@ -205,10 +181,9 @@ def test_image_the_loader_would_not_load_is_exit_code_1_unless_told_to_ignore_it
 
 @pytest.mark.parametrize("name", ["legacy-stream", "libvirt-fx-raw"])
 def test_ordinary_stream_cannot_be_loaded_by_channels(name: str, unpacked_dir: Path) -> None:
-    folder, entry = ENTRIES[f"sample-{name}"]
-    result = run_cli("load", unpack(folder / entry["file"], unpacked_dir / f"sample-{name}"))
+    result = run_cli("load", location_of(f"sample/{name}", unpacked_dir))
     assert result.code == 2
-    assert "ordinary stream" in one_line(result)
+    assert "ordinary stream" in result.note
     assert "save with mapped-ram on" in result.err
 
 
@@ -249,7 +224,7 @@ def check_folder(folder: Path, memory: dict[str, bytes]) -> list[str]:
 @pytest.mark.parametrize(
     "real",
     [
-        f"sample-{name}"
+        f"sample/{name}"
         for name in ("pc-once", "pc-live", "q35-dimm", "avr-uno", "s390x-virtio", "pc-offset",
                      "libvirt-fx-sparse", "pc-ignore-shared-11.1")
     ],
@@ -305,7 +280,7 @@ def test_files_that_are_there_are_kept_unless_forced(tmp_path: Path) -> None:
     (folder / "other").write_text("other")
     refused = run_cli("load", path, "-o", folder)
     assert refused.code == 2
-    assert "is there already; --force overwrites it" in one_line(refused)
+    assert "is there already; --force overwrites it" in refused.note
     assert (folder / "pc.rom.ram").read_text() == "old"
     assert sorted(file.name for file in folder.iterdir()) == ["other", "pc.rom.ram"]
     assert run_cli("load", path, "-o", folder, "--force").code == 0
@@ -326,7 +301,7 @@ def test_link_in_the_folder_does_not_lead_out_of_it(
     (folder / "pc.ram.ram").symlink_to(outside)
     result = run_cli("load", path, "-o", folder, *force)
     assert result.code == 2
-    assert "is a link" in one_line(result)
+    assert "is a link" in result.note
     assert outside.exists() is not dangling
     assert dangling or outside.read_text() == "old"
     assert [file.name for file in folder.iterdir()] == ["pc.ram.ram"]
@@ -336,4 +311,4 @@ def test_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     path = image_in(tmp_path)
     result = run_cli("load", path, "-o", path)
     assert result.code == 2
-    assert "cannot make" in one_line(result)
+    assert "cannot make" in result.note

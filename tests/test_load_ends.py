@@ -27,14 +27,6 @@ MIB = 1 << 20
 TIME_LIMIT = 60
 
 
-def one_line(result: Result) -> str:
-    """What stderr says, which is a single line."""
-    lines = result.err.splitlines()
-    assert len(lines) == 1, result.err
-    assert lines[0].startswith("fixedram: ")
-    return lines[0]
-
-
 def image_in(folder: Path, **spec: Any) -> Path:
     path = folder / "image"
     path.write_bytes(made(**spec))
@@ -68,7 +60,7 @@ def test_full_disk_is_one_error_and_leaves_nothing(
     path = image_in(tmp_path, blocks=[{"name": "pc.ram", "size": 16 * MIB}])
     result = run_cli("load", path, "-o", small_disk / "out", "--channels", channels)
     assert result.code == 2
-    assert "No space left" in one_line(result)
+    assert "No space left" in result.note
     assert list(small_disk.iterdir()) == []
     assert shutil.disk_usage(small_disk).used == 0
     kept = small_disk / "kept"
@@ -133,7 +125,7 @@ def test_fault_half_way_is_one_error_and_leaves_nothing(
     folder = tmp_path / "out"
     result = faulty(call, fault, 5, "load", path, "-o", folder, "--channels", channels)
     assert result.code == 2
-    assert message in one_line(result)
+    assert message in result.note
     assert not folder.exists()
 
 
@@ -144,7 +136,7 @@ def test_file_that_cannot_get_its_name_takes_the_others_with_it(
     path, folder = image_in(tmp_path), tmp_path / "out"
     result = faulty("replace", EIO, number, "load", path, "-o", folder)
     assert result.code == 2
-    assert "cannot write" in one_line(result)
+    assert "cannot write" in result.note
     assert not folder.exists()
 
 
@@ -299,7 +291,7 @@ def test_file_system_without_direct_io_is_noted_on_stderr(tmp_path: Path) -> Non
         for more in ([], ["-o", str(tmp_path / "out")]):
             direct = run_cli("load", path, "--json", "--direct-io", *more)
             assert direct.code == 0
-            assert "no direct I/O here" in one_line(direct)
+            assert "no direct I/O here" in direct.note
             for ours, theirs in zip(direct.json["blocks"], usual["blocks"], strict=True):
                 assert ours["sha256"] == theirs["sha256"]
     finally:

@@ -15,8 +15,8 @@ import pytest
 from builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 from conftest import SAMPLES, absent, run_cli, unpack
 from fixedram_fmt.bitmap import HostLong
-from fixedram_fmt.pagecells import page_cells
-from fixedram_fmt.picture import (
+from fixedram_fmt.pagemap.cells import page_cells
+from fixedram_fmt.pagemap.picture import (
     ABSENT,
     LEVELS,
     NOTHING,

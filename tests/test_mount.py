@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -13,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from conftest import run_cli
-from fixedram_fmt import Image, UnsupportedError
+from fixedram_fmt import FixedRamError, Image, UnsupportedError
 from fixedram_fmt.mount.files import File, Folder, image_folder
+from fixedram_fmt.mount.fuse import _operations as filesystem
 from fixedram_fmt.mount.fuse import require_fuse
 from real_files import ENTRIES, location_of
 
@@ -118,3 +122,44 @@ def test_a_folder_that_is_not_empty_is_refused(unpacked_dir: Path, tmp_path: Pat
     assert done.code == 2
     assert "not empty" in done.err or "mounting needs" in done.err
     assert "is no folder" in run_cli("mount", "x", tmp_path / "none").err or done.code == 2
+
+
+def test_file_systems_calls_are_answered_from_the_folder() -> None:
+    try:
+        operations = filesystem(
+            require_fuse(), Folder({"a": File(lambda: b"bytes"), "b": Folder({"c": File(broken)})})
+        )
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    assert list(operations.readdir("/", 0)) == [".", "..", "a", "b"]
+    assert operations.getattr("/a")["st_size"] == 5
+    assert stat.S_ISREG(operations.getattr("/a")["st_mode"])
+    assert stat.S_ISDIR(operations.getattr("/b")["st_mode"])
+    assert operations.read("/a", 3, 1, 0) == b"yte"
+    for call, code in (
+        (lambda: operations.getattr("/x"), errno.ENOENT),
+        (lambda: operations.getattr("/a/x"), errno.ENOENT),
+        (lambda: operations.read("/b", 1, 0, 0), errno.EISDIR),
+        (lambda: list(operations.readdir("/a", 0)), errno.ENOTDIR),
+        (lambda: operations.read("/b/c", 1, 0, 0), errno.EIO),
+        (lambda: operations.getattr("/b/c"), errno.EIO),
+    ):
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
+            call()
+        assert caught.value.errno == code
+
+
+def broken() -> bytes:
+    raise FixedRamError("what the image has not")
+
+
+def test_a_machine_without_fuse_is_told_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("fixedram_fmt.mount.fuse._DEVICE", str(tmp_path / "none"))
+    with pytest.raises(UnsupportedError):
+        require_fuse()
+    monkeypatch.setitem(sys.modules, "mfusepy", None)
+    with pytest.raises(UnsupportedError) as caught:
+        require_fuse()
+    assert caught.value.hint == "pip install 'fixedram[fuse]'"

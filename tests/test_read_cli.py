@@ -177,7 +177,7 @@ def test_explain_says_where_the_fact_comes_from(pc: Path) -> None:
     ("arguments", "told"),
     [
         (("--phys", "2G"), "there is 0x0-0xbffff"),
-        (("--block", "nope+4"), "there is no block 'nope'; there is pc.ram"),
+        (("--block", "nope+4"), "there is no block 'nope'; blocks are pc.ram"),
         (("--block", "pc.bios+64K"), "outside the block"),
         (("--block", "pc.bios", "1G"), "outside the block"),
         (("--virt", "0", "--cpu", "7"), "no state of CPU 7"),

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer.main
 
 from conftest import ROOT, run_cli
+from fixedram_cli.app import application
 from fixedram_cli.reference import completion, manual, markdown, pages
+
+
+def command_words(example: str) -> list[str]:
+    """The words behind the first `fixedram` of a line of a shell, up to the next command."""
+    lexer = shlex.shlex(example, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words = list(lexer)
+    start = words.index("fixedram") + 1 if "fixedram" in words else len(words)
+    ends = (at for at, word in enumerate(words) if at >= start and set(word) <= set("|&;<>()"))
+    return words[start : next(ends, None)]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +54,30 @@ def test_every_command_has_an_example_of_itself() -> None:
     for page in pages():
         assert page.examples, page.name
         assert page.title.endswith("."), page.name
+
+
+def test_examples_have_arguments_and_options_that_are_understood() -> None:
+    group: Any = typer.main.get_command(application())
+    checked = 0
+    for page in pages():
+        for example in page.examples:
+            if words := command_words(example):
+                assert words[0] == page.name
+                group.commands[page.name].make_context(page.name, words[1:])
+                checked += 1
+    assert checked > 40
+
+
+def test_the_list_of_commands_has_whole_sentences() -> None:
+    for line in run_cli("--help").out.partition("Commands:")[2].splitlines():
+        assert not line.endswith("..."), line
+
+
+def test_examples_stand_in_the_help_as_they_are_typed() -> None:
+    for page in pages():
+        lines = run_cli(page.name, "--help").out.splitlines()
+        for example in page.examples:
+            assert f"  {example}" in lines
 
 
 def test_the_manual_page_is_sound() -> None:

@@ -118,7 +118,6 @@ def _starts(code: str, pairs: int = 7) -> float:
     return statistics.median(_seconds(code) / _seconds("pass") for _ in range(pairs))
 
 
-@pytest.mark.limit
 @pytest.mark.parametrize("code", ["import fixedram_fmt", "from fixedram_fmt import FixedRamError"])
 def test_the_package_imports_in_less_than_five_bare_starts(code: str) -> None:
     # The best of three medians: other work on the machine only ever adds.
@@ -126,7 +125,6 @@ def test_the_package_imports_in_less_than_five_bare_starts(code: str) -> None:
     assert least < _BARE_STARTS, f"{least:.1f} bare starts"
 
 
-@pytest.mark.limit
 def test_the_package_imports_nothing_heavy() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys, fixedram_fmt; print(*sys.modules)"],

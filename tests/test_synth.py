@@ -17,6 +17,7 @@ from fixedram_fmt.build.spec import SpecError, load_spec, parse_block, spec_from
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
 from memory import block_memory
+from real_files import location_of
 from synthetic import PAGE, image_of, made
 
 if TYPE_CHECKING:
@@ -246,3 +247,34 @@ def test_huge_sparse_guest_is_made_in_seconds(tmp_path: Path) -> None:
     assert block["used_length"] == 1 << 40
     assert 2000 < block["pages_present"] < 3500
     assert out.stat().st_blocks * 512 < 64 << 20
+
+
+@pytest.mark.parametrize("name", ["sample/pc-once", "sample/s390x-virtio"])
+def test_devices_of_a_donor_come_along_with_their_description(
+    name: str, unpacked_dir: Path
+) -> None:
+    location = location_of(name, unpacked_dir)
+    image = image_of(made(devices_from=location, devices=[], align=PAGE))
+    with Image.open(location) as donor:
+        assert image.complete
+        assert bodies(image) == bodies(donor)
+        assert described(image) == described(donor)
+        assert [block.name for block in image.blocks] == ["pc.ram", "pc.rom"]
+
+
+def bodies(image: Image) -> list[tuple[Any, ...]]:
+    """The device sections, each with its bytes."""
+    return [
+        (
+            one.name, one.instance_id, one.version_id,
+            image.source.read_exact(one.body_offset, one.body_length or 0),
+        )
+        for one in image.sections
+        if one.name != "ram" and one.full
+    ]  # fmt: skip
+
+
+def described(image: Image) -> bytes | None:
+    if image.vmdesc is None:
+        return None
+    return image.source.read_exact(image.vmdesc.offset, image.vmdesc.length)

@@ -383,14 +383,16 @@ def test_what_is_no_baseline_is_refused(
 # -- several at once ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jobs", ["2", "0", "64"])
+@pytest.mark.parametrize(
+    ("form", "jobs"),
+    [*zip((*FORMS, "json"), ("2", "0", "64", "2", "0", "64"), strict=True)],
+)
 def test_jobs_make_no_difference_but_in_time(
-    jobs: str, levels: dict[str, Path], tmp_path: Path
+    form: str, jobs: str, levels: dict[str, Path], tmp_path: Path
 ) -> None:
     paths = [*levels.values(), tmp_path / "gone.img", *reversed(levels.values())]
-    for form in FORMS:
-        command = ("validate", *paths, "--deep", "--output", form)
-        assert run_cli(*command, "-j", jobs) == run_cli(*command, "-j", "1")
+    command = ("validate", *paths, "--deep", "--output", form)
+    assert run_cli(*command, "-j", jobs) == run_cli(*command, "-j", "1")
 
 
 # -- where images come from -----------------------------------------------------------------------

@@ -417,6 +417,7 @@ def test_a_scan_finds_what_a_search_through_all_of_memory_finds(
         assert hits(vol, layer, chunk) == [at for at in expected if at + len(_MARK) < size]
 
 
+@pytest.mark.untraced
 def test_a_sparse_guest_of_a_tebibyte_is_scanned_in_seconds(
     vol: Any, guest: Opener, tmp_path: Path
 ) -> None:

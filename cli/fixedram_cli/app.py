@@ -1,33 +1,47 @@
-"""The typer application: global options, and the commands with their examples."""
+"""The typer application: global options, and the commands, each read when it is asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from fixedram_cli.convert import convert
-from fixedram_cli.copy import copy
-from fixedram_cli.destination import destination
-from fixedram_cli.diff import diff
-from fixedram_cli.digest import digest
-from fixedram_cli.dump import dump
-from fixedram_cli.extract import extract
-from fixedram_cli.info import info
-from fixedram_cli.load import load
-from fixedram_cli.map import map_
-from fixedram_cli.mount import mount
-from fixedram_cli.read import read
-from fixedram_cli.report import report
-from fixedram_cli.rules import rules
-from fixedram_cli.state import state
-from fixedram_cli.sync import sync
-from fixedram_cli.synth import synth
-from fixedram_cli.validate import validate
-from fixedram_cli.volatility import volatility_path
+from fixedram_cli.helptext import told
 
-__all__ = ["app", "settings"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["COMMANDS", "application", "settings"]
+
+#: Module and function of each command, in the order of --help.
+COMMANDS = {
+    "info": "info:info",
+    "dump": "dump:dump",
+    "copy": "copy:copy",
+    "convert": "convert:convert",
+    "synth": "synth:synth",
+    "validate": "validate:validate",
+    "state": "state:state",
+    "read": "read:read",
+    "extract": "extract:extract",
+    "map": "map:map_",
+    "report": "report:report",
+    "load": "load:load",
+    "mount": "mount:mount",
+    "volatility-path": "volatility:volatility_path",
+    "sync": "sync:sync",
+    "diff": "diff:diff",
+    "digest": "digest:digest",
+    "rules": "rules:rules",
+    "destination": "destination:destination",
+}
+#: What people who come from qemu-img type.
+_ALIASES = {"check": "validate", "compare": "diff"}
+#: Lines of --help are not longer, however wide the terminal is.
+_WIDTH = 100
 
 
 @dataclass(slots=True)
@@ -39,14 +53,52 @@ class Settings:
 
 settings = Settings()
 
-app = typer.Typer(
-    name="fixedram",
-    help="Toolkit for QEMU fixed-ram (mapped-ram) migration images.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+def application(command: str | None = None) -> typer.Typer:
+    """The whole application; where command is one of its commands, with that alone.
+
+    To make parameters of the signatures of all commands takes longer than most commands do.
+    """
+    made = typer.Typer(
+        name="fixedram",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH},
+    )
+    made.callback()(_globals)
+    known = [*COMMANDS, *_ALIASES]
+    for name in [command] if command in known else known:
+        place = COMMANDS[_ALIASES.get(name, name)]
+        made.command(name, cls=_Command, hidden=name in _ALIASES)(_function(place))
+    return made
+
+
+def _function(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(import_module(f"fixedram_cli.{module}"), name)
+    return function
+
+
+class _Command(TyperCommand):
+    """A command whose examples come last, one a line, as they are typed."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """IMAGE, where typer writes {IMAGE}."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_help_text(self, _ctx: Any, formatter: Any) -> None:
+        for paragraph in told(self.help or "").text:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(paragraph)
+
+    def format_epilog(self, _ctx: Any, formatter: Any) -> None:
+        examples = told(self.help or "").examples
+        if examples:
+            with formatter.section("Examples"):
+                for example in examples:
+                    formatter.write(f"  {example}\n")
 
 
 def _version(asked: bool) -> None:
@@ -57,7 +109,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _globals(
     version: Annotated[
         bool,
@@ -69,26 +120,3 @@ def _globals(
 ) -> None:
     """Toolkit for QEMU fixed-ram (mapped-ram) migration images."""
     settings.traceback = traceback
-
-
-app.command()(info)
-app.command()(dump)
-app.command()(copy)
-app.command()(convert)
-app.command()(synth)
-app.command()(validate)
-app.command("check", hidden=True)(validate)
-app.command()(state)
-app.command()(read)
-app.command()(extract)
-app.command("map")(map_)
-app.command()(report)
-app.command()(load)
-app.command()(mount)
-app.command("volatility-path")(volatility_path)
-app.command()(sync)
-app.command()(diff)
-app.command("compare", hidden=True)(diff)
-app.command()(digest)
-app.command()(rules)
-app.command()(destination)

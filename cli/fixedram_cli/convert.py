@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from fixedram_cli.options import (
     ByteOrderOption,
     ImageArgument,
@@ -16,6 +14,9 @@ from fixedram_cli.options import (
     OutputFormat,
     PlanOption,
     Search,
+    host_long,
+    option,
+    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -41,14 +42,11 @@ def convert(
     image: ImageArgument,
     out: OutputFile = None,
     to: Annotated[
-        To,
-        typer.Option("--to", metavar="mapped-ram|stream",
-                     help="A mapped-ram image, or the ordinary stream."),
+        To, option("--to", "A mapped-ram image, or the ordinary stream.", "mapped-ram|stream")
     ] = To.MAPPED_RAM,
     container: Annotated[
         Kept | None,
-        typer.Option("--container", metavar="none", show_default=False,
-                     help="Leave libvirt's header and XML out (default: keep them)."),
+        option("--container", "Leave libvirt's header and XML out (default: keep them).", "none"),
     ] = None,
     byte_order: ByteOrderOption = None,
     plan: PlanOption = False,
@@ -56,7 +54,9 @@ def convert(
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
-    """Make a mapped-ram image of an ordinary stream (QEMU's file:, virsh save), or the reverse.
+    """Make a mapped-ram image of an ordinary stream, or back.
+
+    Ordinary streams are what QEMU migrates to file: and what virsh save writes.
 
     Device state stays as it is to the byte. Compressed streams are undone, XBZRLE is applied.
 
@@ -68,15 +68,14 @@ def convert(
     """
     from fixedram_cli.render.plan import finish, require_target
     from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.convert import Conversion, ConvertOptions, Located
 
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     require_target(out, plan=plan)
     options = ConvertOptions(
         to=to.value,
         container=container.value if container else None,
-        host_long=HostLong.from_label(byte_order.value) if byte_order else None,
+        host_long=host_long(byte_order),
     )
     with Located.open(image, search=search) as stream:
         conversion = Conversion(stream, options)
@@ -90,18 +89,9 @@ def convert(
 
 def _write(conversion: Conversion, out: Path, *, as_json: bool) -> None:
     """Make the file, and say what was made."""
-    from fixedram_cli.render.terminal import visible
+    from fixedram_cli.render.plan import tell_made
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.units import human_size
 
     with replacing(out) as target:
         size = conversion.write(target)
-    if as_json:
-        from fixedram_cli.render.jsonout import print_json
-        from fixedram_fmt.image import Image
-        from fixedram_fmt.summary import summarize
-
-        with Image.open(str(out), search=True) as made:
-            print_json(summarize(made, str(out)).as_dict())
-    else:
-        print(f"{visible(str(out))}: {human_size(size)}")
+    tell_made(out, size, as_json=as_json)

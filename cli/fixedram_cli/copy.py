@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from fixedram_cli.options import (
-    ByteOrderOption,
+    ByteOrder,
     Container,
     ImageArgument,
     Json,
@@ -18,6 +15,12 @@ from fixedram_cli.options import (
     OutputFormat,
     PlanOption,
     Search,
+    WrittenByteOrder,
+    host_long,
+    number,
+    open_image,
+    option,
+    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -30,44 +33,38 @@ def copy(
     out: OutputFile = None,
     rebase: Annotated[
         str | None,
-        typer.Option(
-            "--rebase", metavar="OFFSET|auto",
-            help="Move the stream to OFFSET, all offsets follow; auto sets wrong offsets right.",
-            show_default=False,
-        ),
+        option("--rebase",
+               "Move the stream to OFFSET, all offsets follow; auto sets wrong offsets right.",
+               "OFFSET|auto"),
     ] = None,
     container: Annotated[
         Container | None,
-        typer.Option(
-            "--container", metavar="none|libvirt", show_default=False,
-            help="Take the stream out of its container, or put it into a libvirt save image.",
-        ),
+        option("--container",
+               "Take the stream out of its container, or put it into a libvirt save image.",
+               "none|libvirt"),
     ] = None,
     xml: Annotated[
         Path | None,
-        typer.Option(
-            "--xml", help="Domain XML for --container libvirt (default: the image's own).",
-            show_default=False,
-        ),
+        option("--xml", "Domain XML for --container libvirt (default: the image's own).", "FILE"),
     ] = None,
     align: Annotated[
-        str | None,
-        typer.Option("--align", metavar="SIZE", help="Align the pages of blocks to SIZE.",
-                     show_default=False),
+        str | None, option("--align", "Align the pages of blocks to SIZE.", "SIZE")
     ] = None,
     drop_stale: Annotated[
-        bool, typer.Option("--drop-stale", help="Leave out stale pages: they hold old memory.")
+        bool, option("--drop-stale", "Leave out stale pages: they hold old memory.")
     ] = False,
     drop_devices: Annotated[
-        bool, typer.Option("--drop-devices", help="Leave out everything that is not RAM.")
+        bool, option("--drop-devices", "Leave out everything that is not RAM.")
     ] = False,
-    byte_order: ByteOrderOption = None,
+    byte_order: WrittenByteOrder = None,
     plan: PlanOption = False,
     search: Search = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
-    """Write an image again through full parse and build; the same to the byte by default.
+    """Write an image again, the same to the byte or changed.
+
+    It is parsed and built anew; holes stay holes.
 
     Example: fixedram copy guest.img -o again.img
 
@@ -77,11 +74,10 @@ def copy(
     """
     from fixedram_cli.render.plan import finish, require_target
     from fixedram_fmt.build.rewrite import rewrite
-    from fixedram_fmt.image import Image
 
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     require_target(out, plan=plan)
-    with Image.open(image, search=search) as opened:
+    with open_image(image, search=search) as opened:
         options = _options(opened, rebase, container, align, byte_order)
         options = _with_flags(options, xml, drop_stale=drop_stale, drop_devices=drop_devices)
         _tell(opened, options)
@@ -91,24 +87,19 @@ def copy(
 def _options(
     image: Image,
     rebase: str | None,
-    container: StrEnum | None,
+    container: Container | None,
     align: str | None,
-    byte_order: StrEnum | None,
+    byte_order: ByteOrder | None,
 ) -> RewriteOptions:
-    from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.build.rewrite import RewriteOptions
-    from fixedram_fmt.units import parse_size
 
-    try:
-        start = None if rebase in (None, "auto") else parse_size(str(rebase))
-        alignment = None if align is None else parse_size(align)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    start = None if rebase in (None, "auto") else number(str(rebase), "--rebase")
+    alignment = None if align is None else number(align, "--align")
     return RewriteOptions(
         start=start,
         container=container.value if container else None,
         align=alignment,
-        host_long=HostLong.from_label(byte_order.value) if byte_order else None,
+        host_long=host_long(byte_order),
         repair=rebase == "auto" and bool(image.offset_bias),
     )
 
@@ -128,7 +119,7 @@ def _with_flags(
 
 def _tell(image: Image, options: RewriteOptions) -> None:
     """What a person should know before the work, on stderr."""
-    from fixedram_cli.render.terminal import warn
+    from fixedram_cli.render.terminal import warn, warn_if_stopped
     from fixedram_fmt.build.rewrite import stale_bytes
     from fixedram_fmt.units import human_size
 
@@ -143,5 +134,4 @@ def _tell(image: Image, options: RewriteOptions) -> None:
     if options.drop_stale:
         held = stale_bytes(image)
         warn(f"stale pages left out: {human_size(held)} ({held:,} bytes)")
-    if image.stopped:
-        warn(f"the stream stops early, the rest is copied as it is: {image.stopped}")
+    warn_if_stopped(image, "the stream stops early, the rest is copied as it is")

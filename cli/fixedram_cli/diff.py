@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fixedram_cli.options import ByteOrderOption, Json, Output, OutputFormat, Search
+from fixedram_cli.options import (
+    ByteOrderOption,
+    Json,
+    Output,
+    OutputFormat,
+    Search,
+    image_argument,
+    open_image,
+    option,
+    wants_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,41 +37,33 @@ _CLOCKS = (
 )  # fmt: skip
 
 
-def _image(letter: str) -> Any:
-    text = "Image file; PATH@OFFSET when the stream starts at an offset; - for stdin."
-    return typer.Argument(metavar=letter, help=text, show_default=False)
-
-
 def diff(
-    a: Annotated[str, _image("A")],
-    b: Annotated[str, _image("B")],
-    ram_only: Annotated[bool, typer.Option("--ram-only", help="Compare the memory only.")] = False,
-    state_only: Annotated[
-        bool, typer.Option("--state-only", help="Compare the device state only.")
-    ] = False,
+    a: Annotated[str, image_argument("A")],
+    b: Annotated[str, image_argument("B")],
+    ram_only: Annotated[bool, option("--ram-only", "Compare the memory only.")] = False,
+    state_only: Annotated[bool, option("--state-only", "Compare the device state only.")] = False,
     block: Annotated[
         list[str] | None,
-        typer.Option("--block", metavar="NAME", show_default=False,
-                     help="Compare the memory of this block only; may be given several times."),
+        option("--block", "Compare the memory of this block only; may be given several times.",
+               "NAME"),
     ] = None,
     ignore_state: Annotated[
         list[str] | None,
-        typer.Option("--ignore-state", metavar="GLOB", show_default=False,
-                     help="Device state that does not count; may be given several times."),
+        option("--ignore-state", "Device state that does not count; may be given several times.",
+               "GLOB"),
     ] = None,
     ignore_clocks: Annotated[
-        bool, typer.Option("--ignore-clocks", help="Clocks and timers of the state do not count.")
+        bool, option("--ignore-clocks", "Clocks and timers of the state do not count.")
     ] = False,
     pages: Annotated[
-        bool, typer.Option("--pages", help="Show the rows of bytes that differ, side by side.")
+        bool, option("--pages", "Show the rows of bytes that differ, side by side.")
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=0, metavar="N", show_default=False,
-                     help="List at most N ranges, pages and values; 0: all."),
+        option("--limit", "List at most N ranges, pages and values; 0: all.", "N", min=0),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Print nothing; the exit code says it.")
+        bool, option("-q --quiet", "Print nothing; the exit code says it.")
     ] = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
@@ -81,19 +83,14 @@ def diff(
 
     Example: fixedram diff a.img b.img --state-only --ignore-state 'timer' --json
     """
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.bitmap import HostLong
-    from fixedram_fmt.diff import diff as compare
-    from fixedram_fmt.image import Image
+    from dataclasses import replace
 
-    if ram_only and state_only:
-        raise typer.BadParameter("--ram-only and --state-only leave nothing to compare")
-    if block and state_only:
-        raise typer.BadParameter("--state-only compares no block", param_hint="--block")
-    if a == b == "-":
-        raise typer.BadParameter("standard input can be read once only", param_hint="B")
-    as_json = json_ or output is OutputFormat.JSON
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
+    from fixedram_cli.render.diffview import print_diff
+    from fixedram_cli.render.terminal import warn, warn_if_stopped
+    from fixedram_fmt.diff import diff as compare
+
+    _check(a, b, ram_only=ram_only, state_only=state_only, blocks=block)
+    as_json = wants_json(json_, output)
     ignored = [*(ignore_state or ()), *(_CLOCKS if ignore_clocks else ())]
     options = _options(
         ram=not state_only,
@@ -102,27 +99,34 @@ def diff(
         ignored=ignored,
         limit=_limit(limit, _JSON_LIMIT if as_json else _TEXT_LIMIT),
     )
-    open_one = partial(Image.open, search=search, host_long=host_long)
+    open_one = partial(open_image, search=search, byte_order=byte_order)
     with open_one(a) as first, open_one(b) as second:
         found = compare(first, second, options)
         if ram_only or state_only or block:
-            found = _without_structure(found)
+            # Only a part of the image was asked about.
+            found = replace(found, structure=())
         rows = _rows(first, second, found, _limit(limit, _PAGES_LIMIT)) if pages else iter(())
-        if as_json and not quiet:
-            _print_json((a, b), (first, second), found, rows)
-        elif not quiet:
-            from fixedram_cli.render.diffview import print_diff
-
-            print_diff((a, b), (first, second), found, rows)
+        if not quiet:
+            show = _print_json if as_json else print_diff
+            show((a, b), (first, second), found, rows)
         for name, image in (("A", first), ("B", second)):
-            if image.stopped:
-                warn(f"{name}: the stream stops early: {image.stopped}")
+            warn_if_stopped(image, f"{name}: the stream stops early")
     for text in found.trouble:
         warn(text)
     if found.trouble:
         raise typer.Exit(2)
     if not found.same:
         raise typer.Exit(1)
+
+
+def _check(a: str, b: str, *, ram_only: bool, state_only: bool, blocks: list[str] | None) -> None:
+    """Usage errors: options that make no sense together."""
+    if ram_only and state_only:
+        raise typer.BadParameter("--ram-only and --state-only leave nothing to compare")
+    if blocks and state_only:
+        raise typer.BadParameter("--state-only compares no block", param_hint="'--block'")
+    if a == b == "-":
+        raise typer.BadParameter("standard input can be read once only", param_hint="'B'")
 
 
 def _limit(given: int | None, default: int) -> int | None:
@@ -148,13 +152,6 @@ def _options(
         ignore=tuple(Pattern(glob) for glob in ignored),
         limit=limit,
     )
-
-
-def _without_structure(found: Diff) -> Diff:
-    """found, where only a part of the image was asked about."""
-    from dataclasses import replace
-
-    return replace(found, structure=())
 
 
 def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterator[PageRows]:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import ByteOrderOption, Json, Output, OutputFormat, Search
+from fixedram_cli.options import (
+    ByteOrderOption,
+    Json,
+    Output,
+    OutputFormat,
+    Search,
+    host_long,
+    image_argument,
+    option,
+    wants_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,32 +44,27 @@ class Part(StrEnum):
 
 
 def digest(
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="IMAGE...", show_default=False,
-                       help="Image files; PATH@OFFSET when the stream starts at an offset;"
-                       " - for stdin."),
-    ] = None,
+    images: Annotated[list[str] | None, image_argument("IMAGE...", "Image files")] = None,
     check: Annotated[
         Path | None,
-        typer.Option("-c", "--check", metavar="FILE", show_default=False,
-                     help="Check the images that FILE lists with their digests."),
+        option("-c --check", "Check the images that FILE lists with their digests.", "FILE"),
     ] = None,
     part: Annotated[
         Part,
-        typer.Option("--part", metavar="image|memory|devices",
-                     help="Digest of all, of the memory or of the device state alone."),
+        option("--part", "Digest of all, of the memory or of the device state alone.",
+               "image|memory|devices"),
     ] = Part.IMAGE,
     blocks: Annotated[
-        bool,
-        typer.Option("--blocks", help="SHA-256 of each block's whole memory too (costs its size)."),
+        bool, option("--blocks", "SHA-256 of each block's whole memory too (costs its size).")
     ] = False,
     byte_order: ByteOrderOption = None,
     search: Search = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
-    """Print a digest of what images mean: machine, memory and device state, not their layout.
+    """Print a digest of what images mean, not of their layout.
+
+    Machine, memory and device state count.
 
     Copies, conversions and other containers of one image have the same; a bit that differs does
     not. What it is made of stands in fixedram_fmt/digest.py.
@@ -70,23 +75,17 @@ def digest(
 
     Example: fixedram digest guest.img --blocks --json
     """
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     if check is None and not images:
-        raise typer.BadParameter("give an image, or --check FILE", param_hint="IMAGE")
+        raise typer.BadParameter("give an image, or --check FILE", param_hint="'IMAGE'")
     if check is not None and (images or blocks):
-        raise typer.BadParameter("a list is checked alone", param_hint="--check")
-    how = {"search": search, "host_long": _host_long(byte_order), "whole_blocks": blocks}
+        raise typer.BadParameter("a list is checked alone", param_hint="'--check'")
+    how = {"search": search, "host_long": host_long(byte_order), "whole_blocks": blocks}
     if check is not None:
         code = _check(check, part, how, as_json=as_json)
     else:
         code = _print(images or [], part, how, as_json=as_json)
     raise typer.Exit(code)
-
-
-def _host_long(byte_order: StrEnum | None) -> Any:
-    from fixedram_fmt.bitmap import HostLong
-
-    return HostLong.from_label(byte_order.value) if byte_order else None
 
 
 def _digested(names: list[str], how: dict[str, Any]) -> Iterator[tuple[str, ImageDigest | None]]:
@@ -117,7 +116,7 @@ def _print(names: list[str], part: Part, how: dict[str, Any], *, as_json: bool) 
         elif as_json:
             entries.append(_entry(name, made))
         else:
-            print(_line(getattr(made, part.value), name), flush=True)
+            _print_line(getattr(made, part.value), name)
             _print_blocks(made)
     if as_json:
         from fixedram_cli.render.jsonout import print_json
@@ -145,19 +144,22 @@ def _entry(name: str, made: ImageDigest) -> dict[str, Any]:
     }
 
 
-def _line(value: str, name: str) -> str:
-    """A line as sha256sum writes it."""
-    escaped = "".join(_ESCAPES.get(char, char) for char in name)
-    return f"{'' if escaped == name else chr(92)}{value}  {_shown(escaped)}"
-
-
-def _shown(name: str) -> str:
-    """name as it is where a program reads it, without anything that acts on a terminal."""
+def _print_line(value: str, name: str) -> None:
+    """A line as sha256sum writes it; on a terminal without anything that acts on it."""
+    import os
     import sys
 
     from fixedram_cli.render.terminal import visible
 
-    return visible(name) if sys.stdout.isatty() else name
+    escaped = "".join(_ESCAPES.get(char, char) for char in name)
+    line = f"{'' if escaped == name else chr(92)}{value}  "
+    if sys.stdout.isatty():
+        print(line + visible(escaped), flush=True)
+        return
+    # Names need not be text: programs get their bytes.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(line + escaped) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _print_blocks(made: ImageDigest) -> None:
@@ -170,6 +172,8 @@ def _print_blocks(made: ImageDigest) -> None:
 
 
 # -- --check --------------------------------------------------------------------------------------
+
+_STATUS = {"ok": "OK", "failed": "FAILED", "unreadable": "FAILED open or read"}
 
 
 def _check(path: Path, part: Part, how: dict[str, Any], *, as_json: bool) -> int:
@@ -192,9 +196,6 @@ def _check(path: Path, part: Part, how: dict[str, Any], *, as_json: bool) -> int
 
         print_json({"checked": results, **counts})
     return 2 if counts["unreadable"] else 1 if counts["failed"] else 0
-
-
-_STATUS = {"ok": "OK", "failed": "FAILED", "unreadable": "FAILED open or read"}
 
 
 def _listed(path: Path) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,10 @@ from fixedram_cli.options import (
     Output,
     OutputFormat,
     Search,
+    number,
+    open_image,
+    option,
+    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -32,38 +36,26 @@ def dump(
     deep: Deep = False,
     depth: Annotated[
         int | None,
-        typer.Option(
-            "--depth",
-            min=1,
-            help="Put everything below so many steps of the tree together.",
-            show_default=False,
-        ),
+        option("--depth", "Put everything below so many steps of the tree together.", "N", min=1),
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            "--kind",
-            help="Only records of this kind; may be given several times.",
-            show_default=False,
-        ),
+        option("--kind", "Only records of this kind; may be given several times.", "KIND"),
     ] = None,
     offset: Annotated[
         str | None,
-        typer.Option(
-            "--offset",
-            metavar="OFFSET[+LENGTH]",
-            help="Only what owns these bytes of the file.",
-            show_default=False,
-        ),
+        option("--offset", "Only what owns these bytes of the file.", "OFFSET[+LENGTH]"),
     ] = None,
     bytes_: Annotated[
-        bool, typer.Option("--bytes", help="Show the bytes themselves beside the fields.")
+        bool, option("--bytes", "Show the bytes themselves beside the fields.")
     ] = False,
     all_: Annotated[
-        bool, typer.Option("--all", help="Show long rows of like records in full (text).")
+        bool, option("--all", "Show long rows of like records in full (text).")
     ] = False,
 ) -> None:
-    """Take an image apart: every byte from the stream's start to the end of the file has an owner.
+    """Show every byte of an image with its owner, as a tree.
+
+    It goes from the start of the stream to the end of the file, without a gap.
 
     Example: fixedram dump guest.img
 
@@ -73,46 +65,38 @@ def dump(
 
     Example: fixedram dump guest.img --offset 0x100000+4K --json
     """
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.bitmap import HostLong
+    from fixedram_cli.render.terminal import warn_if_stopped
     from fixedram_fmt.dump import leaves, merged
-    from fixedram_fmt.image import Image
 
     wanted = _selection(kind, offset)
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    with Image.open(image, search=search, host_long=host_long) as opened:
+    with open_image(image, search=search, byte_order=byte_order) as opened:
         records: Iterator[Record[Any]] = filter(wanted, leaves(opened, deep=deep))
         if depth is not None:
             records = merged(records, depth)
-        if json_ or output is OutputFormat.JSON:
+        if wants_json(json_, output):
             _print_json(opened, image, records, with_bytes=bytes_)
         else:
             from fixedram_cli.render.tree import TreePrinter
 
             TreePrinter(opened, with_bytes=bytes_, everything=all_).print(image, records)
-        if opened.stopped:
-            warn(f"the stream stops early: {opened.stopped}")
+        warn_if_stopped(opened)
 
 
 def _selection(kinds: list[str] | None, offset: str | None) -> Callable[[Record[Any]], bool]:
     """What --kind and --offset leave over; usage errors where they make no sense."""
     from fixedram_fmt.records import Kind
-    from fixedram_fmt.units import parse_size
 
     known = {kind.value for kind in Kind}
     for kind in kinds or ():
         if kind not in known:
             raise typer.BadParameter(
-                f"{kind!r} is none of: {', '.join(sorted(known))}", param_hint="--kind"
+                f"{kind!r} is none of: {', '.join(sorted(known))}", param_hint="'--kind'"
             )
     start, stop = 0, None
     if offset is not None:
         first, plus, length = offset.partition("+")
-        try:
-            start = parse_size(first)
-            stop = start + (parse_size(length) if plus else 1)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--offset") from error
+        start = number(first, "--offset")
+        stop = start + (number(length, "--offset") if plus else 1)
 
     def wanted(record: Record[Any]) -> bool:
         if kinds and record.kind.value not in kinds:

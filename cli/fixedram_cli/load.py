@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fixedram_cli.blocks import block_files
 from fixedram_cli.options import (
     ByteOrderOption,
+    ChannelsOption,
+    FlushOption,
+    Force,
     ImageArgument,
     Json,
+    LoaderOption,
     Output,
     OutputFormat,
     Search,
+    loader_named,
+    open_image,
+    option,
+    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -30,44 +39,33 @@ if TYPE_CHECKING:
 _TELL_EVERY = 1 << 26
 
 
-def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, **more)
-
-
 def load(
     image: ImageArgument,
-    channels: Annotated[int, _option("--channels", "Receive channels.", "N", min=1, max=255)] = 2,
-    loader: Annotated[
-        str,
-        _option("--loader", "Whose design: mapped-ram, fixed-ram-v4, reentrant, per-ram-load, "
-                "qemu-10.0, qemu-11.1.", "LOADER"),
-    ] = "mapped-ram",
-    flush: Annotated[
-        bool,
-        _option("--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
-                "The receiver's migration property of that name."),
-    ] = False,
+    channels: ChannelsOption = 2,
+    loader: LoaderOption = "mapped-ram",
+    flush: FlushOption = False,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="DIR", show_default=False,
-                     help="Load into files, one a block, and blocks.json that names them."),
+        option("-o --out", "Load into files, one a block, and blocks.json that names them.", "DIR"),
     ] = None,
-    force: Annotated[bool, _option("--force", "Overwrite files.")] = False,
+    force: Force = False,
     anyway: Annotated[
-        bool, _option("--ignore-verdict", "Load although this loader would not, or not all.")
+        bool, option("--ignore-verdict", "Load although this loader would not, or not all.")
     ] = False,
     direct_io: Annotated[
-        bool, _option("--direct-io", "Read past the page cache (O_DIRECT), where that works.")
+        bool, option("--direct-io", "Read past the page cache (O_DIRECT), where that works.")
     ] = False,
     digest: Annotated[
-        bool, _option("--digest/--no-digest", "SHA-256 of each block's memory in the JSON.")
+        bool, option("--digest/--no-digest", "SHA-256 of each block's memory in the JSON.")
     ] = True,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
     byte_order: ByteOrderOption = None,
 ) -> None:  # fmt: skip
-    """Load every block of an image into memory (or files) as the loader does, and say how fast.
+    """Really load an image as a loader does, and say how fast.
+
+    Every block goes into memory, or into files.
 
     The image is judged first, as `validate` does; exit code 1 where this loader would not load it.
 
@@ -77,16 +75,9 @@ def load(
     """
     from dataclasses import replace
 
-    from fixedram_fmt.bitmap import HostLong
-    from fixedram_fmt.image import Image
-    from fixedram_fmt.loaders import LOADERS
-
-    if loader not in LOADERS:
-        raise typer.BadParameter(f"there is no loader {loader!r}: {', '.join(LOADERS)}")
-    as_json = json_ or output is OutputFormat.JSON
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    model = LOADERS[loader]
-    with Image.open(image, search=search, host_long=host_long) as opened:
+    as_json = wants_json(json_, output)
+    model = loader_named(loader)
+    with open_image(image, search=search, byte_order=byte_order) as opened:
         verdict = _judge(opened, model, flush=flush)
         if verdict is not None and not anyway:
             raise typer.Exit(1)
@@ -152,36 +143,25 @@ def _into_memory(
 def _into_files(
     image: Image, how: dict[str, Any], folder: Path, *, direct: bool, force: bool
 ) -> tuple[Loaded, list[str]]:
-    import json
     from contextlib import ExitStack
 
-    from fixedram_fmt.build.folder import prepared
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.filenames import safe_names
     from fixedram_fmt.multifd.loader import load as load_image
     from fixedram_fmt.multifd.targets import DirectSource, Files
 
-    names = safe_names([block.name for block in image.blocks], ".ram")
-    listed = [
-        {"file": name, "block": block.name, "bytes": block.used_length}
-        for name, block in zip(names, image.blocks, strict=True)
-    ]
     with ExitStack() as stack:
-        stack.enter_context(prepared(folder, [*names, "blocks.json"], force=force))
+        paths = stack.enter_context(block_files(folder, image.blocks, force=force))
         source = DirectSource(image.source) if direct else image.source
         if isinstance(source, DirectSource):
             stack.callback(source.close)
-        # The first to be opened gets its name last: where it is, the others are.
-        index = stack.enter_context(replacing(folder / "blocks.json"))
-        index.write(0, json.dumps({"files": listed}, indent=2).encode() + b"\n")
-        outputs = [stack.enter_context(replacing(folder / name)) for name in names]
+        outputs = [stack.enter_context(replacing(path)) for path in paths]
         progress = stack.enter_context(_progress(image))
         loaded = load_image(image, Files(source, outputs), progress=progress, **how)
         for output, block in zip(outputs, image.blocks, strict=True):
             output.finish(block.used_length)
     if isinstance(source, DirectSource) and source.note:
         loaded.notes.append(source.note)
-    return loaded, names
+    return loaded, [path.name for path in paths]
 
 
 def _digests_of_files(folder: Path, names: Sequence[str]) -> list[str]:

@@ -18,25 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _COULD_NOT = 2
+#: How /dev/null stands in for what is closed: nothing to read, and no place to write results to.
+_STREAMS = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
 _INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    if sys.argv[1:] == ["--version"]:
-        # Answered before anything is imported: scripts ask for it often.
-        from fixedram_fmt import __version__
-
-        print(f"fixedram {__version__}")
-        sys.exit(0)
-    for stream in (sys.stdout, sys.stderr):
-        _never_fail_to_encode(stream)
+    _open_standard_streams()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        from fixedram_cli.app import app
-
         try:
-            app(prog_name="fixedram")
+            _run(sys.argv[1:])
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -51,6 +44,32 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(error)
     sys.exit(0)
+
+
+def _run(words: list[str]) -> None:
+    if words == ["--version"]:
+        # Answered before anything is imported: scripts ask for it often.
+        from fixedram_fmt import __version__
+
+        print(f"fixedram {__version__}")
+        return
+    from fixedram_cli.app import application
+
+    # Global options have no values: the first word is the command, if there is one.
+    command = next((word for word in words if not word.startswith("-")), None)
+    application(command)(prog_name="fixedram")
+
+
+def _open_standard_streams() -> None:
+    """Streams that can be written to; where the caller closed stdout, writing is an error."""
+    for number, (name, flags) in enumerate(_STREAMS.items()):
+        if getattr(sys, name) is None:
+            # The lowest that is free: those below are open by now.
+            os.open(os.devnull, flags)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail_to_encode(stream)
 
 
 def _seen_enough() -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fixedram_cli.blocks import block_named
 from fixedram_cli.options import (
     ByteOrderOption,
     Deep,
@@ -15,15 +16,19 @@ from fixedram_cli.options import (
     Output,
     OutputFormat,
     Search,
+    keep,
+    open_image,
+    option,
+    wants_json,
 )
-from fixedram_fmt.picture import Order
+from fixedram_fmt.pagemap.picture import Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.pagecells import PageCells
+    from fixedram_fmt.pagemap.cells import PageCells
 
 _JSON_CELLS, _PICTURE_CELLS = 512, 1 << 16
 _SUFFIXES = (".png", ".svg")
@@ -33,27 +38,20 @@ def map_(
     image: ImageArgument,
     block: Annotated[
         str | None,
-        typer.Option("--block", metavar="NAME", show_default=False,
-                     help="The block to show (default: the largest; in JSON all)."),
+        option("--block", "The block to show (default: the largest; in JSON all).", "NAME"),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="FILE", show_default=False,
-                     help="Write a picture: FILE.png or FILE.svg."),
+        Path | None, option("-o --out", "Write a picture: FILE.png or FILE.svg.", "FILE")
     ] = None,
     cells: Annotated[
         int | None,
-        typer.Option("--cells", min=1, max=1 << 20, metavar="N", show_default=False,
-                     help="In how many parts to show the block."),
+        option("--cells", "In how many parts to show the block.", "N", min=1, max=1 << 20),
     ] = None,
     width: Annotated[
-        int | None,
-        typer.Option("--width", min=1, max=4096, metavar="N", show_default=False,
-                     help="Cells in a row."),
+        int | None, option("--width", "Cells in a row.", "N", min=1, max=4096)
     ] = None,
     order: Annotated[
-        Order,
-        typer.Option("--order", metavar="rows|hilbert", help="How cells lie in a picture."),
+        Order, option("--order", "How cells lie in a picture.", "rows|hilbert")
     ] = Order.ROWS,
     deep: Deep = False,
     json_: Json = False,
@@ -61,7 +59,9 @@ def map_(
     search: Search = False,
     byte_order: ByteOrderOption = None,
 ) -> None:  # fmt: skip
-    """Show which pages are present, as a picture on the terminal or in a file.
+    """Show which pages are present, as a picture.
+
+    On the terminal, or in a file.
 
     Reads the bitmap only, unless --deep asks for stale pages and stored zeros.
 
@@ -71,15 +71,13 @@ def map_(
 
     Example: fixedram map guest.img -o guest.png --order hilbert
     """
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.bitmap import HostLong
-    from fixedram_fmt.image import Image
+    from fixedram_cli.render.terminal import warn_if_stopped
 
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise typer.BadParameter("give a file that ends in .png or .svg", param_hint="-o")
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    with Image.open(image, search=search, host_long=host_long) as opened:
+        raise typer.BadParameter("give a file that ends in .png or .svg", param_hint="'-o'")
+    keep([image], [out])
+    with open_image(image, search=search, byte_order=byte_order) as opened:
         chosen = _chosen(opened, block)
         if out is not None:
             _write(out, opened, chosen, _shape(cells, width, order), deep=deep)
@@ -90,8 +88,7 @@ def map_(
             from fixedram_cli.render.pagemap import print_map
 
             print_map(opened, image, chosen, (cells, width), deep=deep)
-        if opened.stopped:
-            warn(f"the stream stops early: {opened.stopped}")
+        warn_if_stopped(opened)
 
 
 def _chosen(image: Image, name: str | None) -> RamBlock:
@@ -103,19 +100,12 @@ def _chosen(image: Image, name: str | None) -> RamBlock:
     if name is None:
         known = [block for block in image.blocks if image.bitmap(block) is not None]
         return max(known or image.blocks, key=lambda block: block.used_length)
-    found = next((block for block in image.blocks if block.name == name), None)
-    if found is None:
-        names = [block.name for block in image.blocks]
-        more = " ..." if len(names) > 8 else ""
-        raise FormatError(
-            f"there is no block {name!r}", hint=f"blocks are {', '.join(names[:8])}{more}"
-        )
-    return found
+    return block_named(image, name)
 
 
 def _shape(cells: int | None, width: int | None, order: Order) -> tuple[int, int | None, Order]:
     """How many cells, how many of them in a row, and in which order."""
-    from fixedram_fmt.picture import square_cells
+    from fixedram_fmt.pagemap.picture import square_cells
 
     if order is Order.HILBERT:
         number = square_cells(width * width if width and cells is None else cells or _PICTURE_CELLS)
@@ -127,8 +117,8 @@ def _write(
     out: Path, image: Image, block: RamBlock, shape: tuple[int, int | None, Order], *, deep: bool
 ) -> None:
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.pagecells import page_cells
-    from fixedram_fmt.picture import draw, png, square_cells, svg
+    from fixedram_fmt.pagemap.cells import page_cells
+    from fixedram_fmt.pagemap.picture import draw, png, square_cells, svg
 
     number, width, order = shape
     if order is Order.HILBERT:
@@ -141,7 +131,7 @@ def _write(
 
 def _print_json(image: Image, path: str, blocks: list[RamBlock], cells: int, *, deep: bool) -> None:
     from fixedram_cli.render.jsonout import print_json_list
-    from fixedram_fmt.pagecells import page_cells
+    from fixedram_fmt.pagemap.cells import page_cells
 
     def entries() -> Iterator[dict[str, Any]]:
         for block in blocks:

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from fixedram_cli.options import ByteOrderOption, ImageArgument, Search
+from fixedram_cli.options import (
+    ByteOrderOption,
+    ImageArgument,
+    Search,
+    open_image,
+    option,
+)
 
 
 def mount(
@@ -15,13 +21,13 @@ def mount(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="An empty folder.", show_default=False)
     ],
-    foreground: Annotated[
-        bool, typer.Option("-f", "--foreground", help="Stay until it is unmounted.")
-    ] = False,
+    foreground: Annotated[bool, option("-f --foreground", "Stay until it is unmounted.")] = False,
     search: Search = False,
     byte_order: ByteOrderOption = None,
 ) -> None:
-    """Show an image as files: RAM blocks, physical memory, an ELF core, device state.
+    """Show an image as a folder of read-only files.
+
+    RAM blocks, physical memory, an ELF core, device state.
 
     Nothing is loaded or copied, and nothing can be written.  Ends with umount DIR
     (fusermount3 -u DIR).  Needs FUSE: pip install 'fixedram[fuse]'.
@@ -30,9 +36,7 @@ def mount(
 
     Example: gdb -ex 'x/4i $pc' /mnt/guest/core.elf
     """
-    from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.errors import SourceError
-    from fixedram_fmt.image import Image
     from fixedram_fmt.mount.files import image_folder
     from fixedram_fmt.mount.fuse import mount as mount_folder
     from fixedram_fmt.mount.fuse import require_fuse
@@ -42,7 +46,6 @@ def mount(
         raise SourceError(f"{str(folder)!r} is no folder", hint="mkdir it first")
     if any(folder.iterdir()):
         raise SourceError(f"{str(folder)!r} is not empty", hint="give an empty folder")
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    with Image.open(image, search=search, host_long=host_long) as opened:
+    with open_image(image, search=search, byte_order=byte_order) as opened:
         shown = image_folder(opened)
         mount_folder(shown, str(folder), foreground=foreground, name=opened.source.name)

@@ -1,14 +1,47 @@
-"""Options that several commands share, written once."""
+"""Options that several commands share, what they mean, and how they are refused: each once."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-__all__ = ["ByteOrder", "Deep", "ImageArgument", "Json", "Output", "OutputFormat", "Search"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.loaders import Loader
+
+__all__ = [
+    "ByteOrder",
+    "ByteOrderOption",
+    "ChannelsOption",
+    "Container",
+    "Deep",
+    "FlushOption",
+    "Force",
+    "ImageArgument",
+    "Json",
+    "LoaderOption",
+    "Output",
+    "OutputFile",
+    "OutputFormat",
+    "PlanOption",
+    "Search",
+    "WrittenByteOrder",
+    "host_long",
+    "image_argument",
+    "keep",
+    "loader_named",
+    "number",
+    "only_for_programs",
+    "open_image",
+    "option",
+    "wants_json",
+]
 
 
 class OutputFormat(StrEnum):
@@ -34,34 +67,123 @@ class ByteOrder(StrEnum):
     BIG_32 = "big-32"
 
 
-ImageArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="IMAGE",
-        help="Image file; PATH@OFFSET when the stream starts at an offset; - for stdin.",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON (the same as --output json).")]
-Output = Annotated[
-    OutputFormat, typer.Option("--output", help="Form of the output.", metavar="text|json")
-]
-Search = Annotated[bool, typer.Option("--search", help="Look for a stream further in the file.")]
+def option(names: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option as typer knows it; names may hold several, parted by spaces."""
+    return typer.Option(*names.split(), help=text, metavar=metavar, **more)
+
+
+def image_argument(metavar: str = "IMAGE", what: str = "Image file") -> Any:
+    """An argument that is the location of an image, or of several."""
+    text = f"{what}; PATH@OFFSET when the stream starts at an offset; - for stdin."
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
+ImageArgument = Annotated[str, image_argument()]
+Json = Annotated[bool, option("--json", "Print JSON (the same as --output json).")]
+Output = Annotated[OutputFormat, option("--output", "Form of the output.", "text|json")]
+Search = Annotated[bool, option("--search", "Look for a stream further in the file.")]
 ByteOrderOption = Annotated[
     ByteOrder | None,
-    typer.Option(
+    option(
         "--byte-order",
-        help="Byte order of the bitmaps, if not to be inferred: little, big, little-32, big-32.",
-        metavar="ORDER",
+        "Byte order of the bitmaps, if not to be inferred: little, big, little-32, big-32.",
+        "ORDER",
+    ),
+]
+WrittenByteOrder = Annotated[
+    ByteOrder | None,
+    option(
+        "--byte-order",
+        "Byte order of the bitmaps that are written: little, big, little-32, big-32.",
+        "ORDER",
+    ),
+]
+OutputFile = Annotated[Path | None, option("-o --out", "File to write.", "FILE")]
+PlanOption = Annotated[
+    bool, option("--plan", "Print where everything would go, and write nothing.")
+]
+Force = Annotated[bool, option("--force", "Overwrite files.")]
+Deep = Annotated[bool, option("--deep", "Read absent pages too, and tell those with stale data.")]
+LoaderOption = Annotated[
+    str,
+    option(
+        "--loader",
+        "Whose design: mapped-ram, fixed-ram-v4, reentrant, per-ram-load, qemu-10.0, qemu-11.1.",
+        "LOADER",
+    ),
+]
+ChannelsOption = Annotated[int, option("--channels", "Receive channels.", "N", min=1, max=255)]
+FlushOption = Annotated[
+    bool,
+    option(
+        "--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
+        "The receiver's migration property of that name (default: off).",
         show_default=False,
     ),
 ]
-OutputFile = Annotated[
-    Path | None, typer.Option("-o", "--out", help="File to write.", show_default=False)
-]
-PlanOption = Annotated[
-    bool, typer.Option("--plan", help="Print where everything would go, and write nothing.")
-]
-Deep = Annotated[
-    bool, typer.Option("--deep", help="Read absent pages too, and tell those with stale data.")
-]
+
+
+def wants_json(json_: bool, output: OutputFormat) -> bool:
+    """Whether --json or --output json was given."""
+    return json_ or output is OutputFormat.JSON
+
+
+def host_long(byte_order: ByteOrder | None) -> HostLong | None:
+    """What --byte-order says; None where it is not given."""
+    from fixedram_fmt.bitmap import HostLong
+
+    return HostLong.from_label(byte_order.value) if byte_order else None
+
+
+def open_image(location: str, *, search: bool, byte_order: ByteOrder | None = None) -> Image:
+    """The image that the argument and the options of a command name."""
+    from fixedram_fmt.image import Image
+
+    return Image.open(location, search=search, host_long=host_long(byte_order))
+
+
+def number(text: str, hint: str) -> int:
+    """A size, offset or address of up to 64 bits; hint names the option that it was given to."""
+    from fixedram_fmt.units import parse_size
+
+    try:
+        value = parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=repr(hint)) from error
+    if value >= 1 << 64:
+        raise typer.BadParameter(f"{text} has more than 64 bits", param_hint=repr(hint))
+    return value
+
+
+def loader_named(name: str) -> Loader:
+    """The loader that --loader names."""
+    from fixedram_fmt.loaders import LOADERS
+
+    if name not in LOADERS:
+        known = ", ".join(map(repr, LOADERS))
+        raise typer.BadParameter(f"{name!r} is not one of {known}.", param_hint="'--loader'")
+    return LOADERS[name]
+
+
+def only_for_programs(hint: str) -> None:
+    """A usage error where stdout is a terminal, which bytes of a guest are not for."""
+    import sys
+
+    if sys.stdout.isatty():
+        raise typer.BadParameter(
+            "these are bytes, not for a terminal: use a pipe, or -o FILE", param_hint=repr(hint)
+        )
+
+
+def keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
+    """Refuse to write a target over an image."""
+    from contextlib import suppress
+
+    from fixedram_fmt.container import split_location
+    from fixedram_fmt.errors import FixedRamError
+
+    for image in images:
+        for target in filter(None, targets):
+            with suppress(OSError, ValueError, FixedRamError):
+                if target.samefile(split_location(image)[0]):
+                    raise typer.BadParameter(f"{str(target)!r} is an image, and is kept")

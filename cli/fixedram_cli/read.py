@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fixedram_cli.blocks import block_named
 from fixedram_cli.options import (
     ByteOrderOption,
     ImageArgument,
@@ -17,6 +18,12 @@ from fixedram_cli.options import (
     OutputFile,
     OutputFormat,
     Search,
+    keep,
+    number,
+    only_for_programs,
+    open_image,
+    option,
+    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -32,11 +39,6 @@ _LENGTH = 256
 _STEP = 1 << 20
 #: JSON carries its bytes in hex, all in one object.
 _JSON_CEILING = 16 << 20
-_NAMES_TOLD = 12
-
-
-def _option(name: str, text: str, metavar: str) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, show_default=False)
 
 
 def read(
@@ -46,30 +48,28 @@ def read(
         typer.Argument(metavar="LENGTH", help="Bytes to read; 256 if not given.",
                        show_default=False),
     ] = None,
-    phys: Annotated[str | None, _option("--phys", "Guest-physical address.", "ADDR")] = None,
+    phys: Annotated[str | None, option("--phys", "Guest-physical address.", "ADDR")] = None,
     block: Annotated[
-        str | None, _option("--block", "RAM block, and an offset in it.", "NAME[+OFFSET]")
+        str | None, option("--block", "RAM block, and an offset in it.", "NAME[+OFFSET]")
     ] = None,
     virt: Annotated[
-        str | None, _option("--virt", "Virtual address, by a CPU's page tables.", "ADDR")
+        str | None, option("--virt", "Virtual address, by a CPU's page tables.", "ADDR")
     ] = None,
-    cpu: Annotated[int, typer.Option("--cpu", help="Whose page tables.", metavar="N", min=0)] = 0,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Tell how the address was found.")
-    ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="The bytes alone, to stdout.")] = False,
+    cpu: Annotated[int, option("--cpu", "Whose page tables.", "N", min=0)] = 0,
+    explain: Annotated[bool, option("--explain", "Tell how the address was found.")] = False,
+    raw: Annotated[bool, option("--raw", "The bytes alone, to stdout.")] = False,
     out: OutputFile = None,
     fill: Annotated[
         str | None,
-        _option("--fill", "With --raw and -o: read holes as this byte instead of failing.", "BYTE"),
+        option("--fill", "With --raw and -o: read holes as this byte instead of failing.", "BYTE"),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Print the memory map.")] = False,
+    list_: Annotated[bool, option("--list", "Print the memory map.")] = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
     byte_order: ByteOrderOption = None,
 ) -> None:  # fmt: skip
-    """Read guest memory; without an address, print the memory map.
+    """Read guest memory, or print the map of it.
 
     Absent pages are zero.  Addresses and lengths take K/M/G/T suffixes and 0x.
 
@@ -79,21 +79,18 @@ def read(
 
     Example: fixedram read guest.img --block pc.ram+1M 64M -o ram.bin
     """
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.bitmap import HostLong
-    from fixedram_fmt.image import Image
+    from fixedram_cli.render.terminal import warn_if_stopped
 
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     _check_usage([phys, block, virt], listed=list_, raw=raw, as_json=as_json, out=out)
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    with Image.open(image, search=search, host_long=host_long) as opened:
-        if opened.stopped:
-            warn(f"the stream stops early: {opened.stopped.message}")
+    keep([image], [out])
+    with open_image(image, search=search, byte_order=byte_order) as opened:
+        warn_if_stopped(opened)
         if phys is block is virt is None:
             _list(opened, as_json=as_json)
             return
         asked = _locate(opened, phys, block, virt, cpu=cpu, fill=_byte(fill))
-        asked = asked.with_length(_number(length, "LENGTH") if length else None)
+        asked = asked.with_length(number(length, "LENGTH") if length else None)
         if explain and not as_json:
             _explain(asked, to=sys.stderr if raw else sys.stdout)
         if out is not None:
@@ -118,28 +115,16 @@ def _check_usage(
         raise typer.BadParameter("give one of --raw, --json, -o")
     if not given and (raw or out is not None):
         raise typer.BadParameter("what is to be read? give --phys, --block or --virt")
-    if raw and sys.stdout.isatty():
-        raise typer.BadParameter("raw bytes are not for a terminal: use a pipe, or -o FILE")
-
-
-def _number(text: str, what: str) -> int:
-    from fixedram_fmt.units import parse_size
-
-    try:
-        value = parse_size(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{what}: {error}") from error
-    if value >= 1 << 64:
-        raise typer.BadParameter(f"{what}: {text} has more than 64 bits")
-    return value
+    if raw:
+        only_for_programs("--raw")
 
 
 def _byte(text: str | None) -> int | None:
     if text is None:
         return None
-    value = _number(text, "--fill")
+    value = number(text, "--fill")
     if value > 255:
-        raise typer.BadParameter("--fill: a byte is 0 to 255")
+        raise typer.BadParameter("a byte is 0 to 255", param_hint="'--fill'")
     return value
 
 
@@ -194,27 +179,19 @@ def _locate(
         return _Asked("block", BlockMemory(image, found), offset, fill=fill)
     physical = PhysicalMemory(image, fill=fill)
     if phys is not None:
-        return _Asked("phys", physical, _number(phys, "--phys"), fill=fill)
+        return _Asked("phys", physical, number(phys, "--phys"), fill=fill)
     from fixedram_fmt.memory.paging import VirtualMemory, registers_of
 
     memory = VirtualMemory(physical, registers_of(image, cpu))
-    return _Asked("virt", memory, _number(virt or "", "--virt"), fill=fill)
+    return _Asked("virt", memory, number(virt or "", "--virt"), fill=fill)
 
 
 def _block(image: Image, text: str) -> tuple[RamBlock, int]:
     """The block of NAME[+OFFSET]; a name may hold a plus of its own."""
-    from fixedram_fmt.memory import AddressError
-
     name, plus, offset = text.rpartition("+")
-    for wanted, where in ((text, ""), (name, offset)) if plus else ((text, ""),):
-        for block in image.blocks:
-            if block.name == wanted:
-                return block, _number(where, "--block") if where else 0
-    names = ", ".join(block.name for block in image.blocks[:_NAMES_TOLD])
-    more = ", ..." if len(image.blocks) > _NAMES_TOLD else ""
-    raise AddressError(
-        f"there is no block {name if plus else text!r}", hint=f"there is {names}{more}"
-    )
+    if plus and all(block.name != text for block in image.blocks):
+        return block_named(image, name), number(offset, "--block")
+    return block_named(image, text), 0
 
 
 # -- the map ---------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fixedram_cli.helptext import told
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -53,18 +55,16 @@ def pages() -> Iterator[CommandPage]:
     """Every command that is shown, in the order of --help."""
     import typer.main
 
-    from fixedram_cli.app import app
+    from fixedram_cli.app import application
 
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(application())
     for name, command in group.commands.items():
         if not command.hidden:
             yield _page(name, command)
 
 
 def _page(name: str, command: Any) -> CommandPage:
-    paragraphs = [" ".join(one.split()) for one in re.split(r"\n\s*\n", command.help or "")]
-    examples = [one.removeprefix("Example: ") for one in paragraphs if one.startswith("Example: ")]
-    text = [one for one in paragraphs if one and not one.startswith("Example: ")]
+    text, examples = told(command.help or "")
     arguments, options = [], []
     for parameter in command.params:
         if parameter.param_type_name == "argument":

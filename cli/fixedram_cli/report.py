@@ -15,21 +15,25 @@ from fixedram_cli.options import (
     Output,
     OutputFormat,
     Search,
+    keep,
+    open_image,
+    option,
+    wants_json,
 )
 
 
 def report(
     image: ImageArgument,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="PAGE.html", help="File to write; - for stdout.")
-    ],
+    out: Annotated[Path, option("-o --out", "File to write; - for stdout.", "PAGE.html")],
     deep: Deep = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
     byte_order: ByteOrderOption = None,
 ) -> None:
-    """Write a self-contained HTML page: summary, findings, page maps, devices, the stream.
+    """Write a self-contained HTML page about an image.
+
+    Summary, findings, page maps, devices, the stream.
 
     It loads nothing, and everything can be read without scripts.
 
@@ -40,30 +44,26 @@ def report(
     import sys
 
     from fixedram_cli.render.htmlreport import html_report
-    from fixedram_cli.render.terminal import visible, warn
-    from fixedram_fmt.bitmap import HostLong
+    from fixedram_cli.render.terminal import visible, warn_if_stopped
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.image import Image
     from fixedram_fmt.units import human_size
 
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     to_stdout = str(out) == "-"
     if to_stdout and as_json:
-        raise typer.BadParameter("the page goes to stdout, where JSON would go", param_hint="-o")
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    with Image.open(image, search=search, host_long=host_long) as opened:
+        raise typer.BadParameter("the page goes to stdout, where JSON would go", param_hint="'-o'")
+    keep([image], [out])
+    with open_image(image, search=search, byte_order=byte_order) as opened:
         page = html_report(opened, image, deep=deep).encode("utf-8", "backslashreplace")
-        stopped = opened.stopped
-    if to_stdout:
-        sys.stdout.buffer.write(page)
-    else:
-        with replacing(out) as target:
-            target.write(0, page)
+        if to_stdout:
+            sys.stdout.buffer.write(page)
+        else:
+            with replacing(out) as target:
+                target.write(0, page)
+        warn_if_stopped(opened)
     if as_json:
         from fixedram_cli.render.jsonout import print_json
 
         print_json({"path": image, "out": str(out), "bytes": len(page)})
     elif not to_stdout:
         print(f"{visible(str(out))}: {human_size(len(page))}")
-    if stopped:
-        warn(f"the stream stops early: {stopped}")

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fixedram_cli.options import Json, Output, OutputFormat
+from fixedram_cli.options import (
+    Json,
+    Output,
+    OutputFormat,
+    wants_json,
+)
 
 if TYPE_CHECKING:
     from fixedram_fmt.validate.rule import Rule
@@ -21,7 +26,9 @@ def rules(
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
-    """Explain the rules of validate: what each means, why it matters, what to do.
+    """Explain the rules of validate.
+
+    What each means, why it matters, what to do.
 
     Example: fixedram rules
 
@@ -33,7 +40,7 @@ def rules(
     known = all_rules()
     chosen = rule_ids(ids) if ids else known
     asked = [rule for rule_id, rule in known.items() if rule_id in chosen]
-    if json_ or output is OutputFormat.JSON:
+    if wants_json(json_, output):
         from fixedram_cli.render.jsonout import print_json
 
         print_json({"rules": [rule.as_dict() for rule in asked]})

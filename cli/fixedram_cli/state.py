@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import ImageArgument, Json, Output, OutputFormat, Search
+from fixedram_cli.options import (
+    ImageArgument,
+    Json,
+    Search,
+    keep,
+    only_for_programs,
+    open_image,
+    option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +39,6 @@ class StateFormat(StrEnum):
     QEMU = "qemu"
 
 
-def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, show_default=False, **more)
-
-
 def state(
     image: ImageArgument,
     path: Annotated[
@@ -44,39 +48,37 @@ def state(
     ] = None,
     summary: Annotated[
         bool,
-        _option("--summary", "What people look for first: CPUs, run state, clock, PCI, virtio."),
+        option("--summary", "What people look for first: CPUs, run state, clock, PCI, virtio."),
     ] = False,
     flat: Annotated[
-        bool, _option("--flat", "One line a value with its whole path: to grep and to diff.")
+        bool, option("--flat", "One line a value with its whole path: to grep and to diff.")
     ] = False,
-    offsets: Annotated[bool, _option("--offsets", "Where in the file each value lies.")] = False,
+    offsets: Annotated[bool, option("--offsets", "Where in the file each value lies.")] = False,
     raw: Annotated[
-        bool, _option("--raw", "The bytes of the device or value that PATH names.")
+        bool, option("--raw", "The bytes of the device or value that PATH names.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File for --raw.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, option("-o --out", "File for --raw.", "FILE")] = None,
     desc: Annotated[
-        bool, _option("--desc", "The description itself (vmdesc), as JSON.")
+        bool, option("--desc", "The description itself (vmdesc), as JSON.")
     ] = False,
     desc_from: Annotated[
         str | None,
-        _option("--desc-from", "Use the description in another image of the same machine.",
+        option("--desc-from", "Use the description in another image of the same machine.",
                 "IMAGE"),
     ] = None,
-    format_: Annotated[
-        StateFormat,
-        typer.Option("--format", metavar="text|json|qemu", show_default=False,
-                     help="qemu: the JSON that analyze-migration.py -d state prints."),
-    ] = StateFormat.TEXT,
     all_: Annotated[
-        bool, _option("--all", "Long values and like elements in full (text).")
+        bool, option("--all", "Long values and like elements in full (text).")
     ] = False,
     json_: Json = False,
-    output: Output = OutputFormat.TEXT,
+    output: Annotated[
+        StateFormat,
+        option("--output --format",
+               "Form of the output; qemu: the JSON that analyze-migration.py -d state prints.",
+               "text|json|qemu"),
+    ] = StateFormat.TEXT,
     search: Search = False,
 ) -> None:  # fmt: skip
-    """Show the state of the devices: registers, timers, queues; all that is not RAM.
+    """Show the state of devices: registers, timers, queues.
 
     Without PATH it lists the devices, with one it shows what the path means.
 
@@ -88,18 +90,17 @@ def state(
 
     Example: fixedram state no-vmdesc.img --desc-from other.img --flat
     """
-    from fixedram_fmt.image import Image
-
-    as_json = json_ or output is OutputFormat.JSON or format_ is StateFormat.JSON
+    as_json = json_ or output is StateFormat.JSON
     _check(path, raw=raw, out=out, others=summary or desc or as_json)
-    with Image.open(image, search=search) as opened:
+    keep([image], [out])
+    with open_image(image, search=search) as opened:
         donor = _description(desc_from, search=search) if desc_from else None
         if desc:
             _print_description(opened, donor)
             return
         machine = _machine(opened, donor)
         _tell_notes(opened, machine, path)
-        if format_ is StateFormat.QEMU:
+        if output is StateFormat.QEMU:
             _print_qemu(opened, machine)
         elif raw:
             _write_raw(machine, path or "", out)
@@ -117,27 +118,22 @@ def state(
 
 def _check(path: str | None, *, raw: bool, out: Path | None, others: bool) -> None:
     """Usage errors: options that make no sense together."""
-    import sys
-
     if out is not None and not raw:
-        raise typer.BadParameter("only --raw writes a file", param_hint="-o")
+        raise typer.BadParameter("only --raw writes a file", param_hint="'-o'")
     if raw and others:
-        raise typer.BadParameter("--raw prints bytes, and nothing else", param_hint="--raw")
+        raise typer.BadParameter("--raw prints bytes, and nothing else", param_hint="'--raw'")
     if raw and path is None:
-        raise typer.BadParameter("which device or value?  give a PATH", param_hint="--raw")
-    if raw and out is None and sys.stdout.isatty():
-        raise typer.BadParameter(
-            "these are bytes, not for a terminal: give -o FILE or a pipe", param_hint="--raw"
-        )
+        raise typer.BadParameter("which device or value?  give a PATH", param_hint="'--raw'")
+    if raw and out is None:
+        only_for_programs("--raw")
 
 
 def _description(location: str, *, search: bool) -> Description:
     """The description in another image."""
     from fixedram_fmt.errors import FormatError
-    from fixedram_fmt.image import Image
     from fixedram_fmt.vmstate.description import Description
 
-    with Image.open(location, search=search) as donor:
+    with open_image(location, search=search) as donor:
         found = Description.of_image(donor)
     if found is None:
         raise FormatError(f"{location!r} has no description of its devices either")
@@ -199,7 +195,7 @@ def _write_raw(machine: MachineState, path: str, out: Path | None) -> None:
     if len(found) > 1:
         raise typer.BadParameter(
             f"{path!r} means {found[0].path}, {found[1].path} and perhaps more: name one",
-            param_hint="PATH",
+            param_hint="'PATH'",
         )
     with _target(out) as write:
         for piece in found[0].pieces():
@@ -229,15 +225,14 @@ def _target(out: Path | None) -> Iterator[Any]:
 
 def _tell_notes(image: Image, machine: MachineState, path: str | None) -> None:
     """What is odd, on stderr; about one device only where it is asked for."""
-    from fixedram_cli.render.terminal import warn
+    from fixedram_cli.render.terminal import warn, warn_if_stopped
 
     asked = {value.device.path for value in _devices_of(machine, path)} if path else None
     for note in machine.notes:
         if asked is None or note.code != "device-state" or note.path in asked:
             where = f"at {note.offset:#x} {note.path}: " if note.code != "no-vmdesc" else ""
             warn(where + note.message + _HINTS.get(note.code, ""))
-    if image.stopped:
-        warn(f"the stream stops early: {image.stopped}")
+    warn_if_stopped(image)
 
 
 def _devices_of(machine: MachineState, path: str) -> Iterator[Value]:

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import Json, Output, OutputFormat, Search
+from fixedram_cli.options import (
+    ByteOrderOption,
+    ChannelsOption,
+    FlushOption,
+    Json,
+    LoaderOption,
+    Output,
+    OutputFormat,
+    Search,
+    image_argument,
+    loader_named,
+    open_image,
+    option,
+    wants_json,
+)
 
 if TYPE_CHECKING:
     from fixedram_fmt.multifd.timeline import Timeline
@@ -15,35 +29,21 @@ if TYPE_CHECKING:
 _MODELS = ("fixed-ram-v4", "per-ram-load", "reentrant", "mapped-ram")
 
 
-def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, **more)
-
-
 def sync(
-    image: Annotated[
-        str | None,
-        typer.Argument(metavar="IMAGE", help="Image file, as elsewhere.", show_default=False),
-    ] = None,
-    loader: Annotated[
-        str,
-        _option("--loader", "Whose design: mapped-ram, fixed-ram-v4, reentrant, per-ram-load, "
-                "qemu-10.0, qemu-11.1.", "LOADER"),
-    ] = "mapped-ram",
-    channels: Annotated[int, _option("--channels", "Receive channels.", "N", min=1, max=255)] = 2,
-    flush: Annotated[
-        bool,
-        _option("--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
-                "The receiver's migration property of that name."),
-    ] = False,
+    image: Annotated[str | None, image_argument()] = None,
+    loader: LoaderOption = "mapped-ram",
+    channels: ChannelsOption = 2,
+    flush: FlushOption = False,
     compare: Annotated[
-        bool, _option("--compare", "The four designs (and --loader) side by side; exit code 0.")
+        bool, option("--compare", "The four designs (and --loader) side by side; exit code 0.")
     ] = False,
-    explain: Annotated[bool, _option("--explain", "What the question is, and the answer.")] = False,
+    explain: Annotated[bool, option("--explain", "What the question is, and the answer.")] = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
+    byte_order: ByteOrderOption = None,
 ) -> None:  # fmt: skip
-    """Show who waits for the receive channels, and when, while an image is loaded.
+    """Show when a load waits for its receive channels.
 
     Only syncs are judged here; `fixedram validate` judges the rest.  Exit code 1 when the design
     would refuse, hang, or declare the load done too early.
@@ -52,21 +52,18 @@ def sync(
 
     Example: fixedram sync guest.img --compare
     """
-    from fixedram_fmt.image import Image
-    from fixedram_fmt.loaders import LOADERS
     from fixedram_fmt.multifd.timeline import timelines
 
-    if loader not in LOADERS:
-        raise typer.BadParameter(f"there is no loader {loader!r}: {', '.join(LOADERS)}")
+    asked = loader_named(loader)
     if image is None and not explain:
-        raise typer.BadParameter("which image?  (--explain alone needs none)")
-    names = [*dict.fromkeys((*_MODELS, loader))] if compare else [loader]
+        raise typer.BadParameter("which image?  (--explain alone needs none)", param_hint="'IMAGE'")
+    designs = map(loader_named, _MODELS) if compare else ()
+    models = list(dict.fromkeys((*designs, asked)))
     lines = []
     if image is not None:
-        models = [LOADERS[name] for name in names]
-        with Image.open(image, search=search) as opened:
+        with open_image(image, search=search, byte_order=byte_order) as opened:
             lines = timelines(opened, models, channels=channels, property_on=flush)
-    if json_ or output is OutputFormat.JSON:
+    if wants_json(json_, output):
         _print_json(lines, compare=compare, explain=explain)
     else:
         _print_text(lines, image or "", compare=compare, explain=explain)
@@ -75,7 +72,8 @@ def sync(
 
 
 def _print_text(lines: list[Timeline], path: str, *, compare: bool, explain: bool) -> None:
-    from fixedram_cli.render.sequence import print_chart, print_comparison, print_explanation
+    from fixedram_cli.render.explanation import print_explanation
+    from fixedram_cli.render.sequence import print_chart, print_comparison
     from fixedram_cli.render.terminal import console
 
     out = console()
@@ -88,8 +86,8 @@ def _print_text(lines: list[Timeline], path: str, *, compare: bool, explain: boo
 
 
 def _print_json(lines: list[Timeline], *, compare: bool, explain: bool) -> None:
+    from fixedram_cli.render.explanation import explanation
     from fixedram_cli.render.jsonout import print_json
-    from fixedram_cli.render.sequence import explanation
 
     document: dict[str, Any] = {"explanation": explanation()} if explain else {}
     if compare and lines:

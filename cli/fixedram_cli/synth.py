@@ -8,79 +8,81 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fixedram_cli.options import (
-    ByteOrderOption,
     Container,
     Json,
     Output,
     OutputFile,
     OutputFormat,
     PlanOption,
+    WrittenByteOrder,
+    open_image,
+    option,
+    wants_json,
 )
 
 if TYPE_CHECKING:
     from fixedram_fmt.build.spec import ImageSpec
 
 
-def _option(name: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, show_default=False)
-
-
 def synth(
     spec: Annotated[
         Path | None,
-        typer.Argument(metavar="[SPEC]", help="TOML or JSON file; options override it.",
-                       show_default=False),
+        typer.Argument(metavar="SPEC", help="TOML or JSON file; options override it."),
     ] = None,
     out: OutputFile = None,
-    machine: Annotated[str | None, _option("--machine", "Machine type in the stream.")] = None,
+    machine: Annotated[
+        str | None, option("--machine", "Machine type in the stream.", "NAME")
+    ] = None,
     dialect: Annotated[
-        str | None, _option("--dialect", "Who writes: mapped-ram or fixed-ram-v4.")
+        str | None, option("--dialect", "Who writes: mapped-ram or fixed-ram-v4.", "NAME")
     ] = None,
     block: Annotated[
         list[str] | None,
-        _option("--block", "A RAM block; may be given several times. Patterns: zero, random, "
+        option("--block", "A RAM block; may be given several times. Patterns: zero, random, "
                 "counter, text.", "NAME=SIZE[:PATTERN[:DENSITY]]"),
     ] = None,
-    page_size: Annotated[str | None, _option("--page-size", "Target page size.", "SIZE")] = None,
+    page_size: Annotated[str | None, option("--page-size", "Target page size.", "SIZE")] = None,
     target_page_bits: Annotated[
         bool | None,
-        _option(
+        option(
             "--target-page-bits/--no-target-page-bits",
             "Say the page size in the configuration, as QEMU does for ARM.",
         ),
     ] = None,
-    rounds: Annotated[int | None, _option("--rounds", "Rounds of a live save.")] = None,
+    rounds: Annotated[int | None, option("--rounds", "Rounds of a live save.", "N")] = None,
     multifd: Annotated[
-        bool | None, _option("--multifd/--no-multifd", "Whether the sender used multifd.")
+        bool | None, option("--multifd/--no-multifd", "Whether the sender used multifd.")
     ] = None,
-    channels: Annotated[int | None, _option("--channels", "The sender's multifd channels.")] = None,
+    channels: Annotated[
+        int | None, option("--channels", "The sender's multifd channels.", "N")
+    ] = None,
     flush: Annotated[
         bool | None,
-        _option(
+        option(
             "--multifd-flush-after-each-section/--no-multifd-flush-after-each-section",
             "The sender's migration property of that name.",
         ),
     ] = None,
-    uuid: Annotated[str | None, _option("--uuid", "The guest's UUID.")] = None,
-    offset: Annotated[str | None, _option("--offset", "Where the stream starts.", "OFFSET")] = None,
-    align: Annotated[str | None, _option("--align", "Alignment of the pages.", "SIZE")] = None,
+    uuid: Annotated[str | None, option("--uuid", "The guest's UUID.", "UUID")] = None,
+    offset: Annotated[str | None, option("--offset", "Where the stream starts.", "OFFSET")] = None,
+    align: Annotated[str | None, option("--align", "Alignment of the pages.", "SIZE")] = None,
     container: Annotated[
-        Container | None, _option("--container", "What the stream is packed in.", "none|libvirt")
+        Container | None, option("--container", "What the stream is packed in.", "none|libvirt")
     ] = None,
     devices_from: Annotated[
-        str | None, _option("--devices-from", "Take the device sections of another image.", "IMAGE")
+        str | None, option("--devices-from", "Take the device sections of another image.", "IMAGE")
     ] = None,
     vmdesc: Annotated[
-        bool | None, _option("--vmdesc/--no-vmdesc", "Whether a description is at the end.")
+        bool | None, option("--vmdesc/--no-vmdesc", "Whether a description is at the end.")
     ] = None,
-    byte_order: ByteOrderOption = None,
-    seed: Annotated[int | None, _option("--seed", "Same seed, same bytes.")] = None,
+    byte_order: WrittenByteOrder = None,
+    seed: Annotated[int | None, option("--seed", "Same seed, same bytes.", "N")] = None,
     fault: Annotated[
         list[str] | None,
-        _option("--fault", "Break one thing (--list-faults); may be given several times.", "NAME"),
+        option("--fault", "Break one thing (--list-faults); may be given several times.", "NAME"),
     ] = None,
     list_faults: Annotated[
-        bool, typer.Option("--list-faults", help="Show every fault and what QEMU does with it.")
+        bool, option("--list-faults", "Show every fault and what QEMU does with it.")
     ] = False,
     plan: PlanOption = False,
     json_: Json = False,
@@ -94,11 +96,13 @@ def synth(
 
     Example: fixedram synth -o huge.img --block pc.ram=1T:random:0.00001 --rounds 3 --plan
     """
+    from contextlib import nullcontext
+
     from fixedram_cli.render.plan import finish, require_target
     from fixedram_fmt.build.faults import fault_named
     from fixedram_fmt.build.synth import synthesize
 
-    as_json = json_ or output is OutputFormat.JSON
+    as_json = wants_json(json_, output)
     if list_faults:
         _list_faults(as_json=as_json)
         return
@@ -122,13 +126,8 @@ def synth(
         "seed": seed,
     }
     made = _spec(spec, overrides, block or [], container)
-    if made.devices_from is None:
-        planned = synthesize(made, None, faults)
-        finish(planned.pieces, out, plan=plan, as_json=as_json, cut=planned.size)
-        return
-    from fixedram_fmt.image import Image
-
-    with Image.open(made.devices_from) as donor:
+    devices = made.devices_from
+    with open_image(devices, search=False) if devices else nullcontext() as donor:
         planned = synthesize(made, donor, faults)
         finish(planned.pieces, out, plan=plan, as_json=as_json, cut=planned.size)
 

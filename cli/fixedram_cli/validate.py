@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import ByteOrderOption, Json, OutputFile, Search
+from fixedram_cli.options import (
+    ByteOrder,
+    ByteOrderOption,
+    FlushOption,
+    Json,
+    OutputFile,
+    Search,
+    host_long,
+    image_argument,
+    keep,
+    loader_named,
+    option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,68 +50,57 @@ class FailOn(StrEnum):
     NEVER = "never"
 
 
-def _option(name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, show_default=False, **more)
-
-
 def validate(
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE...", help="Images; PATH@OFFSET and - as elsewhere.",
-                       show_default=False),
-    ],
+    images: Annotated[list[str], image_argument("IMAGE...", "Image files")],
     loader: Annotated[
         str | None,
-        _option("--loader", "Who would load it: qemu-10.0, qemu-11.1 (default), or a design: "
+        option("--loader", "Who would load it: qemu-10.0, qemu-11.1 (default), or a design: "
                 "mapped-ram, fixed-ram-v4, reentrant, per-ram-load.", "LOADER"),
     ] = None,
     multifd: Annotated[
         bool | None,
-        _option("--multifd/--no-multifd",
+        option("--multifd/--no-multifd",
                 "Whether it would load with channels (default: designs do, QEMU does not)."),
     ] = None,
-    flush: Annotated[
-        bool,
-        _option("--multifd-flush-after-each-section", "The receiver has this property on."),
-    ] = False,
-    deep: Annotated[bool, _option("--deep", "Read the pages too: stale and zero ones.")] = False,
+    flush: FlushOption = False,
+    deep: Annotated[bool, option("--deep", "Read the pages too: stale and zero ones.")] = False,
     destination: Annotated[
         Path | None,
-        _option("--destination", "What the receiving VM has (JSON or TOML).", "FILE"),
+        option("--destination", "What the receiving VM has (JSON or TOML).", "FILE"),
     ] = None,
     like: Annotated[
-        str | None, _option("--like", "Take the destination from a good image.", "IMAGE")
+        str | None, option("--like", "Take the destination from a good image.", "IMAGE")
     ] = None,
     select: Annotated[
-        list[str] | None, _option("--select", "Only these rules or areas, like L03,B.", "IDS")
+        list[str] | None, option("--select", "Only these rules or areas, like L03,B.", "IDS")
     ] = None,
     ignore: Annotated[
-        list[str] | None, _option("--ignore", "Not these rules or areas.", "IDS")
+        list[str] | None, option("--ignore", "Not these rules or areas.", "IDS")
     ] = None,
     baseline: Annotated[
-        Path | None, _option("--baseline", "Accept the findings listed there.", "FILE")
+        Path | None, option("--baseline", "Accept the findings listed there.", "FILE")
     ] = None,
     write_baseline: Annotated[
-        Path | None, _option("--write-baseline", "Write all findings as accepted.", "FILE")
+        Path | None, option("--write-baseline", "Write all findings as accepted.", "FILE")
     ] = None,
     fail_on: Annotated[
         FailOn,
-        typer.Option("--fail-on", metavar="error|warning|note|never",
-                     help="From which severity on the exit code is 1."),
+        option("--fail-on", "From which severity on the exit code is 1.",
+               "error|warning|note|never"),
     ] = FailOn.ERROR,
     output: Annotated[
         ReportFormat,
-        typer.Option("--output", "--format", metavar="text|json|sarif|junit|github",
-                     help="Form of the report."),
+        option("--output --format", "Form of the report.", "text|json|sarif|junit|github"),
     ] = ReportFormat.TEXT,
     json_: Json = False,
     out: OutputFile = None,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Images at once; 0: a CPU each.")]
-    = 1,
+    jobs: Annotated[
+        int, option("-j --jobs", "Images at once; 0: a CPU each.", "N", min=0)
+    ] = 1,
     search: Search = False,
     byte_order: ByteOrderOption = None,
 ) -> None:  # fmt: skip
-    """List everything that is wrong with images, and what a loader would do with them.
+    """List what is wrong with images, and what loaders do.
 
     Reads headers and bitmaps; with --deep also pages. Exit code 1: findings; 2: unreadable.
 
@@ -140,32 +141,14 @@ def validate(
     raise typer.Exit(_exit_code(reports, threshold))
 
 
-def keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
-    """Refuse to write a target over an image."""
-    from contextlib import suppress
-
-    from fixedram_fmt.container import split_location
-    from fixedram_fmt.errors import FixedRamError
-
-    for image in images:
-        for target in filter(None, targets):
-            with suppress(OSError, ValueError, FixedRamError):
-                if target.samefile(split_location(image)[0]):
-                    raise typer.BadParameter(f"{str(target)!r} is an image, and is kept")
-
-
-def _question(loader: str | None, multifd: bool | None, byte_order: StrEnum | None) -> Question:
-    from fixedram_fmt.bitmap import HostLong
-    from fixedram_fmt.loaders import DEFAULT_LOADER, LOADERS
+def _question(loader: str | None, multifd: bool | None, byte_order: ByteOrder | None) -> Question:
+    from fixedram_fmt.loaders import DEFAULT_LOADER
     from fixedram_fmt.validate.report import Question
 
-    name = loader or DEFAULT_LOADER
-    if name not in LOADERS:
-        raise typer.BadParameter(f"there is no loader {name!r}: {', '.join(LOADERS)}")
+    model = loader_named(loader or DEFAULT_LOADER)
     if multifd is None:
-        multifd = not LOADERS[name].name.startswith("qemu-")
-    host_long = HostLong.from_label(byte_order.value) if byte_order else None
-    return Question(name, multifd=multifd, host_long=host_long)
+        multifd = not model.name.startswith("qemu-")
+    return Question(model.name, multifd=multifd, host_long=host_long(byte_order))
 
 
 def _destination(file: Path | None, like: str | None) -> Destination | None:

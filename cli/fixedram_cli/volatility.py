@@ -6,11 +6,16 @@ import os
 
 import typer
 
-from fixedram_cli.options import Json, Output, OutputFormat
+from fixedram_cli.options import (
+    Json,
+    Output,
+    OutputFormat,
+    wants_json,
+)
 
 
 def volatility_path(json_: Json = False, output: Output = OutputFormat.TEXT) -> None:
-    """Print the folder to give to volatility3's -p: its layer for these images is there.
+    """Print the folder of the layer for volatility3 (vol -p).
 
     volatility3 has to run in the same version of Python as fixedram.
 
@@ -21,7 +26,7 @@ def volatility_path(json_: Json = False, output: Output = OutputFormat.TEXT) -> 
     from fixedram_fmt.forensics import volatility_path as folder
 
     path = folder()
-    if json_ or output is OutputFormat.JSON:
+    if wants_json(json_, output):
         from fixedram_cli.render.jsonout import print_json
 
         print_json({"path": str(path)})

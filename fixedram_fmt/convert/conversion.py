@@ -20,7 +20,7 @@ from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.image import Image, open_source
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.libvirt import SaveFormat
-from fixedram_fmt.stream import StreamWalker
+from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
     import os

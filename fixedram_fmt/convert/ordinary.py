@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.blocklist import block_list
 from fixedram_fmt.build.elements import Copied, FixedBlock, Hole, Raw, Structure
 from fixedram_fmt.closing import Closing
 from fixedram_fmt.convert.configuration import adapted
 from fixedram_fmt.convert.pagerecords import PageRecords
 from fixedram_fmt.convert.received import Received, ReceivedBitmap, ReceivedPages
 from fixedram_fmt.errors import FormatError, UnsupportedError
-from fixedram_fmt.ramstate import DEFAULT_PAGE_SIZE, can_follow_list
-from fixedram_fmt.ramstream import ordinary_page_size
 from fixedram_fmt.records import SCHEMA_OF_KIND, Cursor, Kind, Record
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.ram import RamSaveFlag
-from fixedram_fmt.stream import StreamWalker
+from fixedram_fmt.stream.blocklist import block_list
+from fixedram_fmt.stream.ramstate import DEFAULT_PAGE_SIZE, can_follow_list
+from fixedram_fmt.stream.ramstream import ordinary_page_size
+from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

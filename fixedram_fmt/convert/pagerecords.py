@@ -12,10 +12,10 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.ramstate import ADDRESS_CEILING
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import RamSaveFlag
+from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

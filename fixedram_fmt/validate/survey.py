@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.bitmap import PageBitmap
-from fixedram_fmt.blocklist import looks_like_header
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.pages import PageScan, scan_pages
 from fixedram_fmt.records import Cursor, Kind, Record
 from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, BlockEntry
-from fixedram_fmt.stream import StreamWalker
+from fixedram_fmt.stream.blocklist import looks_like_header
+from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

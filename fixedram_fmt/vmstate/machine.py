@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.blocks import Note
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.framing import FRAMINGS
+from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.vmstate.configuration import configuration_state
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.fit import fitted, misfit

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.framing import FRAMINGS
+from fixedram_fmt.stream.framing import FRAMINGS
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image

@@ -25,7 +25,7 @@ from two_blocks import MIB, load, outcome_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.qemu, pytest.mark.slow]
+pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.untraced]
 
 SHARDS = 32
 LEAST_MUTANTS = 400
@@ -85,9 +85,9 @@ def disagreements(mutant: Mutant, bases: Bases, path: Path) -> list[str]:
     write(mutant, path)
     report = judged(path, bases.destinations[mutant.base])
     found = []
+    meant = [bases.memory, held(path)] if mutant.changes_meaning else [bases.memory]
     for multifd in (False, True):
         verdict = report.verdict(LOADERS["qemu-10.0"], multifd=multifd)
-        meant = [bases.memory, held(path)] if mutant.changes_meaning else [bases.memory]
         observed = outcome_of(*load(path, multifd=multifd), *meant)
         agreed = {verdict.outcome}
         if multifd and verdict.outcome is Outcome.CRASHES:

@@ -166,6 +166,7 @@ def test_lengths_of_a_liar_give_a_map_or_a_note(block: str, length: int) -> None
     assert all(0 <= r.start < r.stop <= 1 << 64 for r in found.ranges)
 
 
+@pytest.mark.untraced
 def test_thousands_of_blocks_cost_no_time() -> None:
     guest = Guest().with_blocks(b"pc-q35-9.0", **{f"m{n}x": MIB for n in range(5000)})
     with open_bytes(guest.eof().file()) as image:

@@ -292,42 +292,44 @@ def test_thread_that_cannot_be_started_leaves_none(monkeypatch: pytest.MonkeyPat
 
 # -- signals --------------------------------------------------------------------------------------
 
+# Jobs end when the parent says so, by closing stdin after the signal.
 INTERRUPTED = """
-import sys, threading, time
+import os, threading, time
 from fixedram_fmt.multifd.channels import Channels
 def act(job):
-    print("begun", flush=True)
-    time.sleep(0.5)
+    begun.append(job)
+    os.write(1, b"begun\\n")
+    os.read(0, 1)
+    time.sleep(0.2)
     done.append(job)
-done = []
+begun, done = [], []
 try:
     with Channels(2, act) as channels:
         channels.hand_out(1)
         {wait}
 except KeyboardInterrupt:
-    print("interrupted", threading.active_count(), len(done))
+    print("interrupted", threading.active_count(), len(begun) - len(done))
 """
 
 
 @pytest.mark.parametrize(
-    "wait",
-    ["channels.sync_main()", "while True: channels.hand_out(2)"],
+    ("wait", "jobs"),
+    [("channels.sync_main()", 1), ("while True: channels.hand_out(2)", 2)],
     ids=["sync_main", "hand_out"],
 )
-def test_interrupt_while_main_waits_ends_it_after_the_jobs_at_hand(wait: str) -> None:
+def test_interrupt_while_main_waits_ends_it_after_the_jobs_at_hand(wait: str, jobs: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED.format(wait=wait)],
-        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     assert process.stdout
     try:
-        out = process.stdout.readline()
+        begun = [process.stdout.readline() for _ in range(jobs)]
         process.send_signal(signal.SIGINT)
-        out += process.communicate(timeout=TIME_LIMIT)[0]
+        *_, told = process.communicate(timeout=TIME_LIMIT)[0].splitlines()
     finally:
         process.kill()
         process.wait()
-    begun = out.count("begun")
-    assert begun in (1, 2)
-    assert out.splitlines()[-1] == f"interrupted 1 {begun}", "one thread is left, no job half done"
+    assert begun == ["begun\n"] * jobs
+    assert told == "interrupted 1 0", "one thread is left, no job half done"
     assert process.returncode == 0

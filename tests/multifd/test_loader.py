@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from watchdog import ended
 
 from builders import Block, StreamBuilder, open_bytes, page
-from conftest import SAMPLES, SHARED, absent, sample_entries, shared_entries, unpack
+from conftest import absent, shared_entries
 from fixedram_fmt import HostLong, Image
 from fixedram_fmt.build.faults import fault_named
 from fixedram_fmt.errors import FormatError
@@ -20,6 +20,7 @@ from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError, jobs_of, load, sha2
 from fixedram_fmt.multifd.targets import Buffers, Memory
 from fixedram_fmt.records import Kind
 from memory import block_memory, main_block
+from real_files import ENTRIES, MAPPED, location_of
 from synthetic import PAGE, image_of, made
 
 if TYPE_CHECKING:
@@ -28,18 +29,9 @@ if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
 
 MIB = 1 << 20
-CHANNELS = (1, 2, 3, 4, 5)
+CHANNELS = (1, 2, 5)
 #: Guest-physical address at which a machine's RAM begins (hw/arm/virt.c, hw/riscv/virt.c)
 RAM_BASE = {"aarch64": 1 << 30, "riscv64": 1 << 31}
-
-ENTRIES = {f"sample-{entry['name']}": (SAMPLES, entry) for entry in sample_entries()} | {
-    f"shared-{entry['name']}": (SHARED, entry) for entry in shared_entries()
-}
-MAPPED = [
-    name
-    for name, (_, entry) in ENTRIES.items()
-    if "mapped-ram" in entry["capabilities"] and entry["migration"] == "completed"
-]
 
 
 def test_shared_images_are_part_of_this() -> None:
@@ -50,11 +42,8 @@ def test_shared_images_are_part_of_this() -> None:
 @pytest.fixture
 def real(request: pytest.FixtureRequest, unpacked_dir: Path) -> Any:
     """A real image with a fixed layout, and its entry in the manifest."""
-    folder, entry = ENTRIES[request.param]
-    path = unpack(folder / entry["file"], unpacked_dir / request.param)
-    bare = entry["stream_offset"] and not entry["name"].startswith("libvirt")
-    with Image.open(path, offset=entry["stream_offset"] if bare else None) as image:
-        yield image, entry
+    with Image.open(location_of(request.param, unpacked_dir)) as image:
+        yield image, ENTRIES[request.param]
 
 
 each_real = pytest.mark.parametrize("real", MAPPED, indirect=True)
@@ -89,6 +78,7 @@ def naive_jobs(image: Image, block: RamBlock) -> list[tuple[int, int]]:
 def test_memory_and_its_hash_are_what_the_naive_reader_reads(real: Any) -> None:
     image, _ = real
     oracles = {b.index: block_memory(image, b) for b in image.blocks if b.has_pages}
+    jobs = [job for b in image.blocks if b.has_pages for job in naive_jobs(image, b)]
     assert oracles
     for channels in CHANNELS:
         with Memory(image) as memory:
@@ -97,7 +87,6 @@ def test_memory_and_its_hash_are_what_the_naive_reader_reads(real: Any) -> None:
             for index, oracle in oracles.items():
                 assert same(memory.views[index], oracle), image.blocks[index].name
             hashes = sha256_of(image, memory.views) if channels == CHANNELS[-1] else []
-        jobs = [job for b in image.blocks if b.has_pages for job in naive_jobs(image, b)]
         assert (loaded.jobs, loaded.channels, loaded.syncs) == (len(jobs), channels, 1)
         assert loaded.bytes == sum(length for _, length in jobs)
     for block in image.blocks:
@@ -123,7 +112,7 @@ def test_absent_pages_of_the_callers_buffers_are_left_as_they_are(real: Any) -> 
 
 @pytest.mark.parametrize(
     "real",
-    [name for name in MAPPED if ENTRIES[name][1].get("guest_physical_sha256")],
+    [name for name in MAPPED if ENTRIES[name].get("guest_physical_sha256")],
     indirect=True,
 )
 def test_memory_hashes_as_qemus_monitor_dumped_it(real: Any) -> None:

@@ -276,20 +276,22 @@ def with_parts(count: int, dialect: str) -> bytes:
     return raw[:start] + raw[start:stop] * count + raw[stop:]
 
 
-def test_a_hundred_thousand_parts_are_no_matter() -> None:
-    opened = image_of(with_parts(100_000, V4))
+@pytest.mark.untraced
+def test_tens_of_thousands_of_parts_are_no_matter() -> None:
+    opened = image_of(with_parts(20_000, V4))
     start = time.perf_counter()
     lines = timelines(opened, list(LOADERS.values()))
     out = io.StringIO()
     for line in lines:
         print_chart(Console(file=out), line, "image")
     print_comparison(Console(file=out), lines, "image")
-    assert time.perf_counter() - start < 60
-    assert [len(line.calls) for line in lines] == [100_002] * len(LOADERS)
-    assert out.getvalue().count("100,000 parts") == len(LOADERS) + 1
+    assert time.perf_counter() - start < 20
+    assert [len(line.calls) for line in lines] == [20_002] * len(LOADERS)
+    assert out.getvalue().count("20,000 parts") == len(LOADERS) + 1
     assert len(out.getvalue().splitlines()) < 120
 
 
+@pytest.mark.untraced
 def test_a_tebibyte_costs_what_its_runs_cost(tmp_path: Any) -> None:
     path = tmp_path / "large"
     words = ("--block", "pc.ram=1T:counter:0.0000001", "--dialect", V4, "--multifd")
@@ -321,6 +323,7 @@ def draw_all(raw: bytes) -> None:
 CONTENT = (Kind.BITMAP, Kind.PAGES, Kind.PADDING, Kind.DEVICE, Kind.VMDESCRIPTION_JSON)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dialect", [V4, MAPPED])
 def test_no_damage_makes_it_anything_but_a_timeline(dialect: str) -> None:
     raw = written(dialect)

@@ -9,7 +9,6 @@ import pytest
 
 from conftest import ROOT, SAMPLES, unpack
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.framing import FRAMINGS
 from fixedram_fmt.schema import device, libvirt, ram, stream
 from fixedram_fmt.schema.base import Schema
 from fixedram_fmt.specification.__main__ import main
@@ -18,6 +17,7 @@ from fixedram_fmt.specification.facts import CHECKS
 from fixedram_fmt.specification.files import EXAMPLE, made_files
 from fixedram_fmt.specification.meanings import STRUCTURES, VALUES
 from fixedram_fmt.specification.tables import field_rows, table
+from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.validate import Severity, all_rules
 
 SPEC = ROOT / "spec"

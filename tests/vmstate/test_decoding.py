@@ -323,6 +323,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_descriptions_end_in_a_clean_error_within_a_second(name: str) -> None:
     text = HOSTILE[name]()
@@ -339,6 +340,7 @@ def _compile(text: bytes) -> None:
         description.structure(device)
 
 
+@pytest.mark.untraced
 def test_a_hundred_thousand_fields_are_decoded_well_within_a_second() -> None:
     text = _text(*(field(f"f{number}", "uint32", 4) for number in range(100_000)))
     start = time.process_time()

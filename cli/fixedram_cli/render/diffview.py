@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from fixedram_cli.render.rows import print_shades, text_of
 from fixedram_cli.render.statetree import shown
-from fixedram_cli.render.terminal import bar, console, count, visible
+from fixedram_cli.render.terminal import console, count, print_line, visible
 from fixedram_fmt.diff import Change
 from fixedram_fmt.units import human_size
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["print_diff"]
 
-_MAP_WIDTH = 64
 _BLOCKS_SHOWN = 32
 _MAPS_SHOWN = 3
 _ROWS_SHOWN = 16
@@ -54,7 +54,7 @@ def print_diff(
     for letter, path, image in zip("AB", paths, images, strict=True):
         about = f"  {image.machine or 'no configuration'}, {image.dialect}"
         line = Text(f"{letter}  ", style="dim").append(visible(path), style="not dim bold")
-        _line(out, line.append(visible(about), style="dim"))
+        print_line(out, line.append(visible(about), style="dim"))
     if found.structure:
         _print_structure(out, found)
     if found.blocks:
@@ -63,18 +63,14 @@ def print_diff(
     if found.state is not None:
         _print_state(out, found.state)
     if found.same and not found.trouble:
-        _line(out, Text("no difference", style="green"))
+        print_line(out, Text("no difference", style="green"))
     for note in found.notes:
-        _line(out, Text(f"note: {visible(note)}", style="dim"))
-
-
-def _line(out: Console, text: Text) -> None:
-    out.print(text, soft_wrap=True)
+        print_line(out, Text(f"note: {visible(note)}", style="dim"))
 
 
 def _heading(out: Console, name: str, about: str) -> None:
     out.print()
-    _line(out, Text(name, style="bold cyan").append(f"  {about}", style="not bold dim"))
+    print_line(out, Text(name, style="bold cyan").append(f"  {about}", style="not bold dim"))
 
 
 # -- structure ------------------------------------------------------------------------------------
@@ -93,7 +89,7 @@ def _print_structure(out: Console, found: Diff) -> None:
             line.append(f"only in {side}: {visible(value or '')}", style=style)
         else:
             line.append(f"{visible(before)} -> {visible(after)}", style="yellow")
-        _line(out, line)
+        print_line(out, line)
     _more(out, len(found.structure) - _STRUCTURE_SHOWN, "difference")
 
 
@@ -107,7 +103,7 @@ def _differ(number: int, what: str) -> str:
 
 def _more(out: Console, number: int, what: str, how: str = "--json has them") -> None:
     if number > 0:
-        _line(out, Text(f"  ... {count(number, f'more {what}')} ({how})", style="dim"))
+        print_line(out, Text(f"  ... {count(number, f'more {what}')} ({how})", style="dim"))
 
 
 # -- memory ---------------------------------------------------------------------------------------
@@ -125,7 +121,7 @@ def _print_memory(out: Console, found: Diff) -> None:
     most = sorted(differing, key=lambda block: -block.differing)[:_MAPS_SHOWN]
     for block in most:
         if len(block.cells) > 1:
-            _print_map(out, block)
+            print_shades(out, block.name, block.cells, block.page_size)
     _print_ranges(out, found.blocks)
 
 
@@ -149,28 +145,7 @@ def _print_table(out: Console, blocks: Sequence[BlockDiff]) -> None:
     untouched = [block for block in blocks if block.not_compared]
     for block in untouched[:_BLOCKS_SHOWN]:
         why = f"  {visible(block.name)}: {visible(block.not_compared)}"
-        _line(out, Text(why, style="yellow"))
-
-
-def _print_map(out: Console, block: BlockDiff) -> None:
-    """Shades of how much differs, a row where it is as the last one left out."""
-    per_cell = max(total for _, total in block.cells)
-    size = human_size(per_cell * block.page_size)
-    title = f"  {visible(block.name)}: one cell is {count(per_cell, 'page')}, {size}"
-    out.print()
-    _line(out, Text(title, style="dim"))
-    digits = len(f"{block.pages * block.page_size:x}")
-    page, before, folded = 0, "", False
-    for start in range(0, len(block.cells), _MAP_WIDTH):
-        cells = block.cells[start : start + _MAP_WIDTH]
-        row = bar(cells)
-        if row != before:
-            address = f"  {page * block.page_size:0{digits}x}  "
-            _line(out, Text(address, style="dim").append(row, style="not dim"))
-        elif not folded:
-            _line(out, Text("  *", style="dim"))
-        folded, before = row == before, row
-        page += sum(total for _, total in cells)
+        print_line(out, Text(why, style="yellow"))
 
 
 def _print_ranges(out: Console, blocks: Sequence[BlockDiff]) -> None:
@@ -184,7 +159,7 @@ def _print_ranges(out: Console, blocks: Sequence[BlockDiff]) -> None:
             pages = count(one.stop - one.start, "page")
             line = Text(f"  {visible(block.name)}  {start:0{digits}x}..{stop:0{digits}x}  ")
             line.append(f"{_TOLD[one.change]:<9}", style=_STYLES[one.change])
-            _line(out, line.append(f"  {pages}", style="dim"))
+            print_line(out, line.append(f"  {pages}", style="dim"))
     hidden = sum(block.ranges_total - len(block.ranges) for block in blocks)
     _more(out, hidden, "range", "--limit 0 lists all")
 
@@ -194,15 +169,15 @@ def _print_rows(out: Console, rows: Iterator[PageRows]) -> None:
         out.print()
         title = f"  {visible(page.block)} page {page.page:,} at {page.address:#x}: "
         title += f"{_differ(page.bytes_differing, 'byte')} in {count(len(page.rows), 'row')}"
-        _line(out, Text(title, style="bold"))
+        print_line(out, Text(title, style="bold"))
         for address, a, b in page.rows[:_ROWS_SHOWN]:
             if out.width >= _SIDE_BY_SIDE:
                 line = Text(f"  {address:08x}  ", style="dim")
-                _line(out, _bytes(_bytes(line, a, b, "red").append("  "), b, a, "green"))
+                print_line(out, _bytes(_bytes(line, a, b, "red").append("  "), b, a, "green"))
                 continue
             for sign, side, other, style in (("-", a, b, "red"), ("+", b, a, "green")):
                 line = Text(f"{sign} {address:08x}  ", style="dim")
-                _line(out, _bytes(line, side, other, style).append(_text(side), style="dim"))
+                print_line(out, _bytes(line, side, other, style).append(text_of(side), style="dim"))
         _more(out, len(page.rows) - _ROWS_SHOWN, "row")
 
 
@@ -213,10 +188,6 @@ def _bytes(line: Text, side: bytes, other: bytes, style: str) -> Text:
         line.append(f"{byte:02x}", style="not dim" if same else f"not dim bold {style}")
         line.append(" " if at % 8 != 7 else "  ")
     return line
-
-
-def _text(row: bytes) -> str:
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
 
 
 # -- state ----------------------------------------------------------------------------------------
@@ -240,17 +211,18 @@ def _print_value(out: Console, value: ValueDiff) -> None:
     if value.change is not Change.CHANGED:
         side = "A" if value.change is Change.ONLY_A else "B"
         content = value.note or _shown(value.a if side == "A" else value.b, value.size)
-        _line(out, line.append(f"only in {side}: {visible(content)}", style=_STYLES[value.change]))
+        line.append(f"only in {side}: {visible(content)}", style=_STYLES[value.change])
+        print_line(out, line)
         return
     if isinstance(value.a, bytes) and isinstance(value.b, bytes) and value.note:
-        _line(out, line.append(value.note, style="dim"))
+        print_line(out, line.append(value.note, style="dim"))
         _print_bytes(out, value.a, value.b)
         return
     if value.note:
-        _line(out, line.append(visible(value.note), style="yellow"))
+        print_line(out, line.append(visible(value.note), style="yellow"))
         return
     before, after = (_shown(one, value.size) for one in (value.a, value.b))
-    _line(out, line.append(f"{visible(before)} -> {visible(after)}", style="yellow"))
+    print_line(out, line.append(f"{visible(before)} -> {visible(after)}", style="yellow"))
 
 
 def _print_bytes(out: Console, a: bytes, b: bytes) -> None:
@@ -259,7 +231,8 @@ def _print_bytes(out: Console, a: bytes, b: bytes) -> None:
     for at in odd[:4]:
         for sign, side, style in (("-", a, "red"), ("+", b, "green")):
             row = side[at : at + 16].hex(" ")
-            _line(out, Text(f"    {sign} {at:04x}  ", style="dim").append(row, f"not dim {style}"))
+            line = Text(f"    {sign} {at:04x}  ", style="dim")
+            print_line(out, line.append(row, f"not dim {style}"))
     _more(out, len(odd) - 4, "row")
 
 

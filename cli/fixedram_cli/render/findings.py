@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from fixedram_cli.render.terminal import count, visible
+from fixedram_cli.render.rows import text_of
+from fixedram_cli.render.terminal import count, print_line, visible
+from fixedram_cli.render.wording import loader_text
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validate.rule import Severity
 
@@ -37,17 +39,17 @@ def severity_style(severity: Severity) -> str:
 def print_report(out: Console, report: ImageReport, *, path: bool = True) -> None:
     """Everything about one image."""
     if path:
-        _line(out, Text(visible(report.path), style="bold"))
+        print_line(out, Text(visible(report.path), style="bold"))
     if report.error:
-        _line(out, Text(f"  {visible(report.error)}", style="bold red"))
+        print_line(out, Text(f"  {visible(report.error)}", style="bold red"))
         return
     for line in _verdict_lines(report):
-        _line(out, line)
+        print_line(out, line)
     for _, findings in groupby(report.findings, key=lambda one: (one.severity, one.rule.id)):
-        _line(out, Text())
+        print_line(out, Text())
         _print_group(out, report, list(findings))
-    _line(out, Text())
-    _line(out, Text(f"  {_totals(report)}"))
+    print_line(out, Text())
+    print_line(out, Text(f"  {_totals(report)}"))
 
 
 def print_summary(out: Console, report: ImageReport) -> None:
@@ -58,11 +60,7 @@ def print_summary(out: Console, report: ImageReport) -> None:
         mark = _outcome(report.verdict.outcome)
     line = Text(visible(report.path)).append("  ").append(mark)
     told = visible(report.error) if report.error else _totals(report)
-    _line(out, line.append(f"  {told}", style="dim"))
-
-
-def _line(out: Console, text: Text) -> None:
-    out.print(text, soft_wrap=True)
+    print_line(out, line.append(f"  {told}", style="dim"))
 
 
 def _outcome(outcome: Outcome) -> Text:
@@ -73,18 +71,15 @@ def _verdict_lines(report: ImageReport) -> Iterator[Text]:
     verdict = report.verdict
     if verdict is None:
         return
-    yield Text(f"  {_with(verdict)}: ").append(_outcome(verdict.outcome)).append(_because(verdict))
+    line = Text(f"  {loader_text(verdict)}: ").append(_outcome(verdict.outcome))
+    yield line.append(_because(verdict))
     others: dict[str, list[str]] = {}
     for one in report.verdicts:
         if (one.loader, one.multifd) != (verdict.loader, verdict.multifd):
-            others.setdefault(one.outcome.value, []).append(_with(one))
+            others.setdefault(one.outcome.value, []).append(loader_text(one))
     if others:
         told = "; ".join(f"{', '.join(names)}: {outcome}" for outcome, names in others.items())
         yield Text(f"  {told}", style="dim")
-
-
-def _with(verdict: Verdict) -> str:
-    return verdict.loader + (" with multifd" if verdict.multifd else "")
 
 
 def _because(verdict: Verdict) -> str:
@@ -97,18 +92,18 @@ def _because(verdict: Verdict) -> str:
 def _print_group(out: Console, report: ImageReport, findings: Sequence[Finding]) -> None:
     first = findings[0]
     head = Text(f"  {first.severity.value:<8}", style=_STYLES[first.severity])
-    _line(out, head.append(f"{first.rule.id}  {first.rule.title}", style="bold not red"))
+    print_line(out, head.append(f"{first.rule.id}  {first.rule.title}", style="bold not red"))
     for finding in findings[:_PLACES_SHOWN]:
-        for line in _place(
-            finding, report.bytes.get(-1 if finding.offset is None else finding.offset)
-        ):
-            _line(out, line)
+        around = None if finding.offset is None else report.bytes.get(finding.offset)
+        for line in _place(finding, around):
+            print_line(out, line)
     hidden = len(findings) - _PLACES_SHOWN
     hidden = max(0, hidden) + report.unlisted.get(first.rule.id, 0)
     if hidden:
-        _line(out, Text(f"{_INDENT} ... and {hidden:,} more of these (see --json)", style="dim"))
+        told = f"{_INDENT} ... and {hidden:,} more of these (see --json)"
+        print_line(out, Text(told, style="dim"))
     if first.rule.fix:
-        _line(out, Text(f"{_INDENT} fix: {first.rule.fix}", style="green"))
+        print_line(out, Text(f"{_INDENT} fix: {first.rule.fix}", style="green"))
 
 
 def _place(finding: Finding, around: Bytes | None) -> Iterator[Text]:
@@ -138,8 +133,7 @@ def _hex(around: Bytes, offset: int) -> Iterator[Text]:
             here = at + index == offset
             line.append(f"{byte:02x}", style="reverse not dim" if here else "dim")
             line.append(" ")
-        shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
-        yield line.append(f"{'':{3 * (_ROW - len(row))}} {shown}", style="dim")
+        yield line.append(f"{'':{3 * (_ROW - len(row))}} {text_of(row)}", style="dim")
 
 
 def _totals(report: ImageReport) -> str:

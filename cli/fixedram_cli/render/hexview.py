@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_cli.render.rows import text_of
 from fixedram_cli.render.terminal import visible
 from fixedram_fmt.memory.pieces import ABSENT, HOLE, IGNORED, PRESENT, UNMAPPED
 
@@ -24,7 +25,6 @@ _REMARKS = {
     IGNORED: "not in the image (x-ignore-shared)",
     UNMAPPED: "not mapped",
 }
-_TEXT = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 
 
 def hex_lines(memory: Readable, pieces: Iterable[Piece], stop: int) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _data(memory: Readable, piece: Piece, digits: int) -> Iterator[str]:
 
 
 def _line(address: int, data: bytes, digits: int) -> str:
-    text = data.translate(_TEXT).decode("ascii")
+    text = text_of(data)
     cells = data.hex(" ")
     skipped = address % _WIDTH
     if skipped or len(data) < _WIDTH:

@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from fixedram_cli.render.terminal import visible
-from fixedram_fmt.picture import PRESENT
+from fixedram_fmt.pagemap.picture import PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

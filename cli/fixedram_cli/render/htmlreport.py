@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_cli.render.htmlparts import document, facts, number, plain, section, shown, table
 from fixedram_cli.render.htmlstate import devices_part, overview_part
+from fixedram_cli.render.wording import loader_text
 from fixedram_fmt.errors import FixedRamError, FormatError
-from fixedram_fmt.pagecells import page_cells
-from fixedram_fmt.picture import PALETTE, draw, svg_paths
+from fixedram_fmt.pagemap.cells import page_cells
+from fixedram_fmt.pagemap.picture import PALETTE, draw, svg_paths
 from fixedram_fmt.records import Kind
 from fixedram_fmt.units import human_size
 from fixedram_fmt.validate import validate
@@ -68,7 +69,7 @@ def html_report(image: Image, path: str, *, deep: bool = False) -> str:
     )
     name = path.rstrip("/").rpartition("/")[2] or path
     marks = "".join(
-        f"<li>{plain(one.loader)}{' with multifd' if one.multifd else ''}: "
+        f"<li>{plain(loader_text(one))}: "
         f'<span class="{_OUTCOMES[one.outcome.value]}">{one.outcome.value}</span></li>'
         for one in verdicts
     )
@@ -134,7 +135,7 @@ def _findings_about(report: Report) -> str:
 def _findings(report: Report, verdicts: list[Verdict]) -> str:
     rows = [
         (
-            plain(one.loader) + (" with multifd" if one.multifd else ""),
+            plain(loader_text(one)),
             f'<span class="{_OUTCOMES[one.outcome.value]}">{one.outcome.value}</span>',
             shown(one.message) + (f" ({one.decided_by.rule.id})" if one.decided_by else ""),
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_cli.render.htmlparts import Budget, facts, number, shown, table
 from fixedram_cli.render.statetree import shown as value_text
+from fixedram_cli.render.statetree import string_of
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.vmstate.values import children
 
@@ -192,7 +193,7 @@ def _text(value: Value) -> str:
         first = next(value.pieces())[:_VALUE]
     except FixedRamError as error:
         return error.message
-    text = first.rstrip(b"\0")
-    if value.type == "buffer" and text and all(0x20 <= byte < 0x7F for byte in text):
-        return f'"{text.decode("ascii")}"'
+    text = string_of(first) if value.type == "buffer" else ""
+    if text:
+        return f'"{text}"'
     return f"{value.size:,} bytes: {first[:32].hex(' ')} …"

@@ -6,9 +6,26 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from fixedram_cli.render.terminal import bar, console, count, unicode_terminal, visible
-from fixedram_fmt.pagecells import page_cells
-from fixedram_fmt.picture import ABSENT, LEVELS, NOTHING, PRESENT, STALE, UNKNOWN, ZERO, colours_of
+from fixedram_cli.render.rows import folded
+from fixedram_cli.render.terminal import (
+    bar,
+    console,
+    count,
+    print_line,
+    unicode_terminal,
+    visible,
+)
+from fixedram_fmt.pagemap.cells import page_cells
+from fixedram_fmt.pagemap.picture import (
+    ABSENT,
+    LEVELS,
+    NOTHING,
+    PRESENT,
+    STALE,
+    UNKNOWN,
+    ZERO,
+    colours_of,
+)
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
@@ -18,7 +35,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.pagecells import PageCells
+    from fixedram_fmt.pagemap.cells import PageCells
 
 __all__ = ["print_map"]
 
@@ -51,8 +68,8 @@ def print_map(
     width = shape[1] or max(8, min(_WIDTH, out.width - digits - 6))
     number = shape[0] or width * _ROWS * (2 if coloured else 1)
     cells = page_cells(image, block, number, deep=deep)
-    _line(out, Text(visible(path), style="bold"))
-    _line(out, Text(f"  {visible(block.name)}: {_about(cells)}", style="dim"))
+    print_line(out, Text(visible(path), style="bold"))
+    print_line(out, Text(f"  {visible(block.name)}: {_about(cells)}", style="dim"))
     colours = colours_of(cells).tolist()
     rows = [colours[at : at + width] for at in range(0, len(colours), width)]
     addresses = [
@@ -65,10 +82,6 @@ def print_map(
         _print_plain(out, rows, addresses)
     _print_legend(out, cells, coloured=coloured)
     _print_others(out, image, block)
-
-
-def _line(out: Console, text: Text) -> None:
-    out.print(text, soft_wrap=True)
 
 
 def _about(cells: PageCells) -> str:
@@ -85,36 +98,26 @@ def _about(cells: PageCells) -> str:
 
 def _print_coloured(out: Console, rows: Sequence[list[int]], addresses: Sequence[str]) -> None:
     """Two rows of cells in one of the terminal; pairs that are as the last one are left out."""
-    before: list[list[int]] = []
-    folded = False
-    for at in range(0, len(rows), 2):
-        pair = [list(row) for row in rows[at : at + 2]]
-        if pair == before and at + 2 < len(rows):
-            if not folded:
-                _line(out, Text("  *", style="dim"))
-            folded = True
+    pairs = [(row, *rows[at + 1 : at + 2]) for at, row in enumerate(rows) if at % 2 == 0]
+    for number, pair in folded(pairs):
+        if pair is None:
+            print_line(out, Text("  *", style="dim"))
             continue
-        before, folded = pair, False
-        line = Text(addresses[at], style="dim")
+        line = Text(addresses[2 * number], style="dim")
         below = pair[1] if len(pair) > 1 else []
         for column, upper in enumerate(pair[0]):
             lower = below[column] if column < len(below) else NOTHING
             ground = f" on {_COLOURS[lower]}" if _COLOURS[lower] else ""
             line.append("▀", style=f"not dim {_COLOURS[upper]}{ground}")
-        _line(out, line)
+        print_line(out, line)
 
 
 def _print_plain(out: Console, rows: Sequence[list[int]], addresses: Sequence[str]) -> None:
-    before: list[int] = []
-    folded = False
-    for at, row in enumerate(rows):
-        if row == before and at + 1 < len(rows):
-            if not folded:
-                _line(out, Text("  *", style="dim"))
-            folded = True
-            continue
-        before, folded = row, False
-        _line(out, Text(addresses[at] + "".join(map(_letter, row))))
+    for number, row in folded(rows):
+        if row is None:
+            print_line(out, Text("  *", style="dim"))
+        else:
+            print_line(out, Text(addresses[number] + "".join(map(_letter, row))))
 
 
 def _letter(colour: int) -> str:
@@ -140,7 +143,7 @@ def _print_legend(out: Console, cells: PageCells, *, coloured: bool) -> None:
     for colour, text in kinds:
         sign, style = ("■", _COLOURS[colour]) if coloured else (_letter(colour), "")
         line.append(sign, style=style).append(f" {text}   ", style="dim")
-    _line(out, line)
+    print_line(out, line)
 
 
 def _print_others(out: Console, image: Image, shown: RamBlock) -> None:
@@ -156,10 +159,10 @@ def _print_others(out: Console, image: Image, shown: RamBlock) -> None:
         line = Text(f"  {name:<{width}}  {human_size(block.used_length):>9}  ")
         if cells.present is None:
             told = "not saved" if block.ignored else "unknown"
-            _line(out, line.append(told, style="dim"))
+            print_line(out, line.append(told, style="dim"))
             continue
         parts = list(zip(cells.present.tolist(), cells.totals.tolist(), strict=True))
-        _line(out, line.append(bar(parts)))
+        print_line(out, line.append(bar(parts)))
     if len(others) > _OTHERS_SHOWN:
         more = f"  ... {count(len(others) - _OTHERS_SHOWN, 'more block')} (see --json)"
-        _line(out, Text(more, style="dim"))
+        print_line(out, Text(more, style="dim"))

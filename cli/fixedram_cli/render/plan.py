@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.build.layout import Piece
 
-__all__ = ["finish", "require_target"]
+__all__ = ["finish", "require_target", "tell_made"]
 
 
 def require_target(out: Path | None, *, plan: bool) -> None:
     """A usage error where there is neither a file to write nor a plan to print."""
     if out is None and not plan:
-        raise typer.BadParameter("give the file to write, or --plan", param_hint="-o")
+        raise typer.BadParameter("give the file to write, or --plan", param_hint="'-o'")
     if str(out) == "-":
         raise typer.BadParameter(
-            "an image has holes and is written at offsets: give a file, not -", param_hint="-o"
+            "an image has holes and is written at offsets: give a file, not -", param_hint="'-o'"
         )
 
 
@@ -41,10 +41,16 @@ def finish(
         return
     from fixedram_fmt.build.layout import write_pieces
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.units import human_size
 
     with replacing(out) as output:
         size = write_pieces(pieces, output, cut)
+    tell_made(out, size, as_json=as_json)
+
+
+def tell_made(out: Path, size: int, *, as_json: bool) -> None:
+    """The name and size of an image that was written; in JSON what `info` says of it."""
+    from fixedram_fmt.units import human_size
+
     if as_json:
         from fixedram_cli.render.jsonout import print_json
         from fixedram_fmt.image import Image

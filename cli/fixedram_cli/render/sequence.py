@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from fixedram_cli.render.terminal import count, unicode_terminal, visible
+from fixedram_cli.render.terminal import count, print_line, unicode_terminal, visible
 from fixedram_fmt.multifd.timeline import FATAL
 
 if TYPE_CHECKING:
@@ -18,100 +18,12 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.multifd.timeline import Call, Event, Timeline
 
-__all__ = ["explanation", "print_chart", "print_comparison", "print_explanation"]
+__all__ = ["print_chart", "print_comparison"]
 
 #: More channels than this are told as a number.
 _LANES = 4
 #: Records of pages, of which ordinary streams are full: neighbours are shown as one.
 _PAGES = frozenset(("PAGE", "ZERO", "XBZRLE", "COMPRESS_PAGE"))
-#: Title, then paragraphs; a design's name stands in front of what it does.
-_EXPLANATION = (
-    (
-        "The question",
-        (
-            (
-                "",
-                "With a fixed layout the main thread reads the list of RAM blocks and hands runs of"
-                " present pages to receive channels, which read at their own pace. Somebody must"
-                " wait for them before the load is declared done, or the guest starts on memory"
-                " that is not there yet. Who waits, and when? And can it be done twice?",
-            ),
-        ),
-    ),
-    (
-        "What was proposed",
-        (
-            (
-                "fixed-ram-v4",
-                "The sender puts MULTIFD_FLUSH before the last EOS; the receiver waits there, once:"
-                " the channels quit at the sync, a second one would wait for ever. With"
-                " multifd_flush_after_each_section on the sender writes no FLUSH at all, and this"
-                " receiver never waits.",
-            ),
-            (
-                "per-ram-load",
-                "Wait at the end of every ram_load(). There is one for each section, START, each"
-                " PART and END, and all pages are handed out in START: most waits have nothing to"
-                " wait for, and a wait must be possible more than once.",
-            ),
-            (
-                "reentrant",
-                "Make the sync one that can be done again: a channel that wakes without a job"
-                " answers and goes on waiting. It is done at each FLUSH, and at each EOS with the"
-                " property on. An image without FLUSH is still never waited for with it off.",
-            ),
-        ),
-    ),
-    (
-        "What was merged, and why it is right",
-        (
-            (
-                "mapped-ram",
-                "Wait once, at the end of the list of blocks, where all pages have been handed out."
-                " That depends on no flag of the stream: PARTs and their EOS carry nothing with a"
-                " fixed layout, so nothing should depend on them. FLUSH became an invalid flag"
-                " there, and the property has no effect.",
-            ),
-        ),
-    ),
-    (
-        "What stayed open",
-        (
-            (
-                "",
-                "A channel that dies with an error never posts, and main waits for it. In fixedram"
-                " load a channel that fails posts once more, as its last will, and main finds the"
-                " error. spec/promela has all three as models that a checker goes through.",
-            ),
-        ),
-    ),
-)
-_TEXT_WIDTH = 90
-
-
-def print_explanation(out: Console) -> None:
-    """What the discussion was about, on one screen."""
-    from textwrap import wrap
-
-    for title, paragraphs in _EXPLANATION:
-        _line(out, Text(title, style="bold"))
-        for name, text in paragraphs:
-            label = f"{name:<14}" if name else ""
-            for number, part in enumerate(wrap(text, min(_TEXT_WIDTH, out.width) - 2 - len(label))):
-                shown = label if not number else " " * len(label)
-                _line(out, Text(f"  {shown}", style="cyan").append(part, style="not cyan"))
-        _line(out, Text())
-
-
-def explanation() -> list[dict[str, Any]]:
-    """The same as data: titles, and paragraphs with the loader they are about."""
-    return [
-        {
-            "title": title,
-            "paragraphs": [{"loader": name or None, "text": text} for name, text in paragraphs],
-        }
-        for title, paragraphs in _EXPLANATION
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +44,6 @@ _ASCII = _Signs("#", "|", "=", "-", ">", "x")
 
 def _signs() -> _Signs:
     return _DRAWN if unicode_terminal() else _ASCII
-
-
-def _line(out: Console, text: Text) -> None:
-    text.rstrip()
-    out.print(text, soft_wrap=True)
 
 
 # -- what is told, and what is told as one --------------------------------------------------------
@@ -226,16 +133,16 @@ def print_chart(out: Console, line: Timeline, path: str) -> None:
     """The whole load, main on the left, channels on the right; like calls as one line."""
     signs = _signs()
     prop = "on" if line.property_on else "off"
-    _line(out, Text(visible(path), style="bold"))
-    _line(out, Text(f"  {line.loader.name}: {line.loader.text}"))
+    print_line(out, Text(visible(path), style="bold"))
+    print_line(out, Text(f"  {line.loader.name}: {line.loader.text}"))
     told = f"{count(line.channels, 'channel')}, multifd_flush_after_each_section {prop}"
-    _line(out, Text(f"  {told}", style="dim"))
-    _line(out, Text())
+    print_line(out, Text(f"  {told}", style="dim"))
+    print_line(out, Text())
     for text in _drawn(line, signs):
-        _line(out, text)
-    _line(out, Text())
+        print_line(out, text)
+    print_line(out, Text())
     for text in _verdict(line, signs):
-        _line(out, text)
+        print_line(out, text)
 
 
 def _drawn(line: Timeline, signs: _Signs) -> Iterator[Text]:
@@ -320,11 +227,11 @@ _OUTCOMES = {
 def print_comparison(out: Console, lines: Sequence[Timeline], path: str) -> None:
     """What each loader does at each record, and how it ends."""
     signs = _signs()
-    _line(out, Text(visible(path), style="bold"))
+    print_line(out, Text(visible(path), style="bold"))
     prop = "on" if lines[0].property_on else "off"
     title = f"  the receiver's multifd_flush_after_each_section is {prop}"
-    _line(out, Text(title, style="dim"))
-    _line(out, Text())
+    print_line(out, Text(title, style="dim"))
+    print_line(out, Text())
     ends = [set(_last_event(line)) for line in lines]
     body = [
         [Text(row.name), Text(row.flag), *(map(_cell, row.events, ends, [signs] * len(lines)))]
@@ -338,17 +245,17 @@ def print_comparison(out: Console, lines: Sequence[Timeline], path: str) -> None
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         if cells is syncs:
-            _line(out, Text())
+            print_line(out, Text())
         text = Text("  ", style="bold" if cells is head else "")
         for cell, width in zip(cells, widths, strict=True):
             text.append_text(cell).append(" " * (width + 2 - len(cell)))
-        _line(out, text)
+        print_line(out, text)
     out.print()
     for line in lines:
         for hazard in line.hazards:
             style = "red" if hazard.kind in FATAL else "yellow"
             text = Text(f"  {line.loader.name}: ")
-            _line(out, text.append(f"{hazard.kind}: {visible(hazard.message)}", style=style))
+            print_line(out, text.append(f"{hazard.kind}: {visible(hazard.message)}", style=style))
 
 
 def _cell(event: Event, ends: set[Event], signs: _Signs) -> Text:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from fixedram_cli.render.terminal import console, count, visible
+from fixedram_cli.render.rows import folded, text_of
+from fixedram_cli.render.terminal import console, count, print_line, some, visible
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.units import human_size
 from fixedram_fmt.vmstate.values import children
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
     from fixedram_fmt.vmstate.values import Value
 
-__all__ = ["StatePrinter", "nothing_found", "shown"]
+__all__ = ["StatePrinter", "nothing_found", "shown", "string_of"]
 
 _HEX_ROW = 16
 #: Rows of a buffer, and of an array, that are shown before --all is needed.
@@ -32,11 +33,8 @@ def nothing_found(machine: MachineState, path: str) -> FormatError:
     device = path.partition("/")[0]
     names = {device.name for device in machine.devices} | {one.path for one in machine.devices}
     close = get_close_matches(device, sorted(names), 3)
-    listed = close or sorted(names)[:8]
-    return FormatError(
-        f"nothing has the path {path!r}",
-        hint=f"devices are {', '.join(listed)}" + ("" if close else " ..."),
-    )
+    hint = f"did you mean {', '.join(close)}?" if close else f"devices are {some(sorted(names))}"
+    return FormatError(f"nothing has the path {path!r}", hint=hint)
 
 
 def shown(value: Any, size: int = 8) -> str:
@@ -46,7 +44,7 @@ def shown(value: Any, size: int = 8) -> str:
     if isinstance(value, int):
         return str(value) if 0 <= value < 10 else f"{value} ({value & _mask(size):#x})"
     if isinstance(value, bytes):
-        text = _text(value)
+        text = string_of(value)
         return f'{value.hex(" ")}  "{text}"' if text else value.hex(" ")
     if isinstance(value, list):
         return "[" + ", ".join(shown(one, size // max(1, len(value))) for one in value) + "]"
@@ -57,7 +55,7 @@ def _mask(size: int) -> int:
     return (1 << 8 * size) - 1
 
 
-def _text(raw: bytes) -> str:
+def string_of(raw: bytes) -> str:
     """What a buffer says, if it is a string that NULs fill up."""
     text = raw.rstrip(b"\0")
     if not text or not all(0x20 <= byte < 0x7F for byte in text):
@@ -96,7 +94,7 @@ class StatePrinter:
     def _print_devices(self, image: Image, machine: MachineState) -> None:
         from rich.table import Table
 
-        from fixedram_fmt.handcoded import summarize
+        from fixedram_fmt.stream.handcoded import summarize
 
         summaries = {one.section_id: str(one) for one in summarize(image)}
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -119,7 +117,7 @@ class StatePrinter:
             )
         self._console.print(table)
         for remark in remarks:
-            self._console.print(remark, soft_wrap=True)
+            print_line(self._console, remark)
 
     # -- the tree -------------------------------------------------------------------------------
 
@@ -158,7 +156,7 @@ class StatePrinter:
     def _print_same(self, same: int, level: int) -> None:
         if same:
             text = f"{'  ' * level}... {same:,} more like it"
-            self._console.print(Text(self._margin(None) + text, style="dim"), soft_wrap=True)
+            print_line(self._console, Text(self._margin(None) + text, style="dim"))
 
     def _print_leaf(self, value: Value, label: str, level: int) -> None:
         content = value.value
@@ -166,7 +164,7 @@ class StatePrinter:
             self._print_line(value, f"{label}[{len(content)}]", level, "")
             self._print_rows(list(_number_rows(content, value)), level)
         elif isinstance(content, bytes) and len(content) > _HEX_ROW:
-            text = _text(content)
+            text = string_of(content)
             self._print_line(value, label, level, f'"{text}"' if text else human_size(len(content)))
             self._print_rows(list(_hex_rows(content)), level)
         else:
@@ -176,11 +174,11 @@ class StatePrinter:
         kept = rows if self._everything or len(rows) <= _ROWS + 1 else rows[:_ROWS]
         for row in kept:
             line = Text(f"{self._margin(None)}{'  ' * (level + 1)}{row}", style="green")
-            self._console.print(line, soft_wrap=True)
+            print_line(self._console, line)
         if len(kept) < len(rows):
             text = f"... {len(rows) - len(kept)} more rows (--all shows them)"
             line = Text(f"{self._margin(None)}{'  ' * (level + 1)}{text}", style="dim")
-            self._console.print(line, soft_wrap=True)
+            print_line(self._console, line)
 
     def _print_line(
         self,
@@ -196,7 +194,7 @@ class StatePrinter:
         line.append(f"{'  ' * level}{visible(label)}", style=style or "not dim")
         if content:
             line.append(sign + visible(content), style="not dim")
-        self._console.print(line, soft_wrap=True)
+        print_line(self._console, line)
 
     def _margin(self, value: Value | None) -> str:
         if not self._offsets:
@@ -223,17 +221,12 @@ def _number_rows(numbers: list[Any], value: Value) -> Iterator[str]:
     width = 2 * (value.field.size if value.field else 1)
     per_row = max(1, min(16, _NUMBERS_WIDTH // (width + 1)))
     digits = len(str(len(numbers)))
-    before: list[Any] = []
-    folded = False
-    for start in range(0, len(numbers), per_row):
-        row = numbers[start : start + per_row]
-        if row == before and start + per_row < len(numbers):
-            if not folded:
-                yield f"{'*':>{digits + 2}}"
-            folded = True
-            continue
-        before, folded = row, False
-        yield f"[{start:>{digits}}] " + " ".join(_cell(one, width) for one in row)
+    rows = [numbers[start : start + per_row] for start in range(0, len(numbers), per_row)]
+    for at, row in folded(rows):
+        if row is None:
+            yield f"{'*':>{digits + 2}}"
+        else:
+            yield f"[{at * per_row:>{digits}}] " + " ".join(_cell(one, width) for one in row)
 
 
 def _cell(number: Any, width: int) -> str:
@@ -244,15 +237,9 @@ def _cell(number: Any, width: int) -> str:
 
 def _hex_rows(raw: bytes) -> Iterator[str]:
     """Bytes in rows of 16 with their text; equal rows are folded to `*`, as hexdump does."""
-    before = b""
-    folded = False
-    for start in range(0, len(raw), _HEX_ROW):
-        row = raw[start : start + _HEX_ROW]
-        if row == before and start + _HEX_ROW < len(raw):
-            if not folded:
-                yield "*"
-            folded = True
-            continue
-        before, folded = row, False
-        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
-        yield f"{start:04x}  {row.hex(' '):{3 * _HEX_ROW - 1}}  {text}"
+    rows = [raw[start : start + _HEX_ROW] for start in range(0, len(raw), _HEX_ROW)]
+    for at, row in folded(rows):
+        if row is None:
+            yield "*"
+        else:
+            yield f"{at * _HEX_ROW:04x}  {row.hex(' '):{3 * _HEX_ROW - 1}}  {text_of(row)}"

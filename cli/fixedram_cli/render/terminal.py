@@ -9,9 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.text import Text
 
-__all__ = ["bar", "console", "count", "shade", "unicode_terminal", "visible", "warn"]
+    from fixedram_fmt.image import Image
 
+__all__ = [
+    "bar",
+    "console",
+    "count",
+    "print_line",
+    "shade",
+    "some",
+    "unicode_terminal",
+    "visible",
+    "warn",
+    "warn_if_stopped",
+]
+
+_NAMES = 8
 _SHADES = {True: "·░▒▓█", False: ".-+x#"}
 
 
@@ -42,6 +57,24 @@ def console(*, stderr: bool = False) -> Console:
 def warn(text: str) -> None:
     """A note on stderr."""
     print(f"fixedram: {visible(text)}", file=sys.stderr)
+
+
+def warn_if_stopped(image: Image, about: str = "the stream stops early") -> None:
+    """A note on stderr where an image ends before its time: where, and why."""
+    if image.stopped:
+        warn(f"{about}: {image.stopped}")
+
+
+def print_line(out: Console, text: Text) -> None:
+    """Print text as one line; a terminal that is too narrow folds it, nothing is lost."""
+    text.rstrip()
+    out.print(text, soft_wrap=True)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of names, for a hint."""
+    listed = ", ".join(names[:_NAMES]) or "none"
+    return listed + (", ..." if len(names) > _NAMES else "")
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

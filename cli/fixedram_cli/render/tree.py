@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from fixedram_cli.render.terminal import bar, console, count, visible
+from fixedram_cli.render.rows import text_of
+from fixedram_cli.render.terminal import bar, console, count, print_line, visible
 from fixedram_fmt.dump import Group, fields, layout
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.units import human_size
@@ -59,15 +60,12 @@ class TreePrinter:
         """The whole tree under a line that says what it is."""
         size = self._image.source.size
         title = f"{name}  {human_size(size)}, stream at {self._image.container.stream_offset:#x}"
-        self._line(Text(visible(title), style="bold"))
+        print_line(self._console, Text(visible(title), style="bold"))
         if self._row_limit is not None and not self._with_bytes:
             records = _empty_parts_together(records)
         for record in records:
             self._print_record(record)
         self._end_row()
-
-    def _line(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True)
 
     def _print_record(self, record: Record[Any]) -> None:
         steps = record.path.split("/")
@@ -84,7 +82,7 @@ class TreePrinter:
                 self._hidden[2] = len(steps) - 1
                 return
         self._open_groups(steps[:-1], record)
-        self._line(self._record_line(record, steps))
+        print_line(self._console, self._record_line(record, steps))
         if self._with_bytes:
             self._print_bytes(record, len(steps) - 1)
 
@@ -92,7 +90,9 @@ class TreePrinter:
         records, length, level = self._hidden
         if records:
             text = f"... {count(records, 'more record')}, {human_size(length)} (--all shows them)"
-            self._line(Text(f"{'':{self._width + 12}}{'  ' * level}{text}", style="dim"))
+            print_line(
+                self._console, Text(f"{'':{self._width + 12}}{'  ' * level}{text}", style="dim")
+            )
         self._hidden = [0, 0, 0]
 
     def _open_groups(self, groups: list[str], record: Record[Any]) -> None:
@@ -106,7 +106,7 @@ class TreePrinter:
             label = self._group_label(groups[: level + 1], record)
             line = Text(f"{record.offset:#{self._width}x}{'':12}{'  ' * level}")
             line.append(visible(label), style="bold cyan")
-            self._line(line)
+            print_line(self._console, line)
         self._groups = groups
 
     def _group_label(self, groups: list[str], record: Record[Any]) -> str:
@@ -117,7 +117,7 @@ class TreePrinter:
         if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
             value = record.value
             instance = f" #{value.instance_id}" if value.instance_id else ""
-            return f"{step} {fields(record)['idstr']}{instance}"
+            return f"{step} {fields(record).get('idstr', '')}{instance}"
         if record.kind in (Kind.SECTION_PART, Kind.SECTION_END):
             return f"{step} {self._names.get(record.value.section_id, '')}".rstrip()
         return step
@@ -165,10 +165,10 @@ class TreePrinter:
         head = self._image.source.read_upto(record.offset, min(record.length, _HEX_BYTES))
         for start in range(0, len(head), _HEX_ROW):
             piece = head[start : start + _HEX_ROW]
-            self._hex(piece, "".join(chr(c) if 32 <= c < 127 else "." for c in piece), indent)
+            self._hex(piece, text_of(piece), indent)
         if record.length > len(head):
             more = human_size(record.length - len(head))
-            self._line(Text(f"{indent}... {more} more", style="dim"))
+            print_line(self._console, Text(f"{indent}... {more} more", style="dim"))
 
     def _hex(self, raw: bytes, meaning: str, indent: str) -> None:
         for start in range(0, max(len(raw), 1), _HEX_ROW):
@@ -176,7 +176,7 @@ class TreePrinter:
             line = Text(f"{indent}{piece.hex(' '):{3 * _HEX_ROW - 1}}", style="green")
             if start == 0:
                 line.append(f"  {visible(meaning[:_VALUE_WIDTH])}", style="dim")
-            self._line(line)
+            print_line(self._console, line)
 
 
 def _empty_parts_together(records: Iterator[Record[Any]]) -> Iterator[Record[Any]]:

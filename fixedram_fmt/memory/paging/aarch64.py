@@ -95,10 +95,11 @@ class Arm64Registers:
         shift = _GRANULES_1.get(tcr >> 30 & 3) if upper else _GRANULES_0.get(tcr >> 14 & 3)
         if shift is None:
             return "TCR has a granule size that does not exist"
-        if not 12 <= size <= 48:
-            return f"TCR has a size of region ({size}) that does not exist"
         ips = tcr >> 32 & 7 if self.split else tcr >> 16 & 7
         ds = bool(tcr >> (59 if self.split else 32) & 1) and shift != 16
+        # target/arm/helper.c aa64_va_parameters(), with FEAT_LVA and FEAT_TTST
+        if not (12 if ds or shift == 16 else 16) <= size <= (47 if shift == 16 else 48):
+            return f"TCR has a size of region ({size}) that does not exist"
         wide = shift == 16 and ips == _IPS_52
         ttbr = self.ttbr1 if upper else self.ttbr0
         table = ttbr & 0xFFFF_FFFF_FFFE

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.framing import FRAMINGS
 from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import device
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.device import DirtyBitmapFlag, DirtyBitmapStartFlag
+from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:

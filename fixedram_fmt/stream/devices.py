@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.footers import BodyEnd, FooterChain, is_name
-from fixedram_fmt.framing import FRAMINGS
 from fixedram_fmt.records import Cursor, DeviceBody, Kind, Record
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.stream.footers import BodyEnd, FooterChain, is_name
+from fixedram_fmt.stream.framing import FRAMINGS
 
 if TYPE_CHECKING:
     from collections import deque

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fixedram_fmt.pagecells import PageCells
+    from fixedram_fmt.pagemap.cells import PageCells
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -246,7 +246,7 @@ def png(picture: Picture) -> bytes:
     """The picture with title, addresses and legend."""
     import numpy as np
 
-    from fixedram_fmt.glyphs import HEIGHT, STEP, draw_text
+    from fixedram_fmt.pagemap.glyphs import HEIGHT, STEP, draw_text
 
     scale = _scale_of(picture.width, picture.height)
     letter, line = STEP * 2, HEIGHT * 2 + 10

@@ -21,12 +21,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError, TruncatedError
-from fixedram_fmt.framing import FRAMINGS
-from fixedram_fmt.ramstate import ADDRESS_CEILING
 from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.ram import TARGET_PAGE_SIZE_MIN, RamSaveFlag
 from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.stream.framing import FRAMINGS
+from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

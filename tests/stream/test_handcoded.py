@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from builders import StreamBuilder, open_bytes
 from fixedram_fmt import Image
-from fixedram_fmt.handcoded import HandCoded, summarize
+from fixedram_fmt.stream.handcoded import HandCoded, summarize
 from real_files import location_of
 
 
@@ -239,6 +239,7 @@ MANY = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("idstr", MANY)
 def test_many_chunks_take_linear_time_and_no_memory(idstr: bytes) -> None:
     raw = StreamBuilder().header().configuration(b"pc")
@@ -252,6 +253,7 @@ def test_many_chunks_take_linear_time_and_no_memory(idstr: bytes) -> None:
     )
 
 
+@pytest.mark.untraced
 def test_a_body_of_many_mebibytes_is_read_in_steps() -> None:
     size = 24 << 20
     body = be64(2, size) + b"\0\6\6\1" * (size // 4) + be64(1)

@@ -10,15 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Section
-from fixedram_fmt.devices import DeviceBodies, section_can_start
 from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.ramstate import RamState
-from fixedram_fmt.ramstream import walk_ram
 from fixedram_fmt.records import Cursor, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.stream.devices import DeviceBodies, section_can_start
+from fixedram_fmt.stream.ramstate import RamState
+from fixedram_fmt.stream.ramstream import walk_ram
 from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
 
 if TYPE_CHECKING:

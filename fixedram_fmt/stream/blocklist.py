@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.bitmap import PageSet
 from fixedram_fmt.blocks import RamBlock
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.ramstate import ADDRESS_CEILING, RamState, can_follow_list
 from fixedram_fmt.records import Cursor, Kind, Record
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.stream.ramstate import ADDRESS_CEILING, RamState, can_follow_list
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -275,6 +275,7 @@ FILLERS = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", FILLERS)
 def test_a_body_full_of_footers_takes_a_second_and_ends_where_it_does(name: str) -> None:
     body = FILLERS[name] * ((16 << 20) // len(FILLERS[name]))
@@ -286,6 +287,7 @@ def test_a_body_full_of_footers_takes_a_second_and_ends_where_it_does(name: str)
         assert lengths(image) == [("timer", len(body)), ("rtc", 2)] or told
 
 
+@pytest.mark.untraced
 def test_long_hand_coded_bodies_behind_every_footer_take_a_second() -> None:
     """Each of them leads to the same 100,000 chunks."""
     unit = trap(b"\x04\0\0\0\x09\x0aspapr/htab" + bytes(12) + struct.pack(">IHH", 1, 0, 0))
@@ -301,6 +303,7 @@ def test_long_hand_coded_bodies_behind_every_footer_take_a_second() -> None:
         assert lengths(image)[0] == ("timer", len(body))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("between", [b"", b"\x02\0\0\0\2" + struct.pack(">Q", 0x10)])
 def test_many_sections_take_linear_time(between: bytes) -> None:
     """With parts of RAM between them each begins a new stretch, but not a new search."""
