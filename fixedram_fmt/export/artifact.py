@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.errors import FormatError
 from fixedram_fmt.memory.block import Readable, zero
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _STEP = 1 << 20
 _ZEROS = bytes(_STEP)
 #: Runs from this length on may have holes of their own, which are kept.
 _LONG = 1 << 20
+#: off_t is signed.
+_LONGEST_FILE = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,17 @@ class Artifact(Readable):
         self.size = size
 
     def write(self, output: Output, progress: Callable[[int], None] | None = None) -> int:
-        """Write all of it; the bytes that were copied (the rest are holes)."""
+        """Write all of it; the bytes that were copied (the rest are holes).
+
+        Raises FormatError when no file can be that long: addresses go up to 2^64.
+        """
+        if self.size > _LONGEST_FILE:
+            raise FormatError(
+                "this is longer than any file can be",
+                expected=f"at most {_LONGEST_FILE} bytes",
+                found=str(self.size),
+                hint="take a part of it (--range START-STOP)",
+            )
         copied = 0
         for part in self.parts:
             if isinstance(part.content, bytes):
