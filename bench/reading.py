@@ -62,10 +62,10 @@ def start_up(folder: Path) -> list[Figure]:
     small = folder / "small.img"
     small.write_bytes(lzma.decompress((ROOT / "samples" / "pc-once.img.xz").read_bytes()))
     return [
-        compare("fixedram --version", command(*FIXEDRAM, "--version"), BARE, bare, 10),
+        compare("fixedram --version", command(*FIXEDRAM, "--version"), BARE, bare, 5),
         compare("info --help", command(*FIXEDRAM, "info", "--help"), BARE, bare, 15),
-        compare("info SMALL", command(*FIXEDRAM, "info", small), BARE, bare, 25),
-        compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), BARE, bare, 25),
+        compare("info SMALL", command(*FIXEDRAM, "info", small), BARE, bare, 20),
+        compare("info SMALL --json", command(*FIXEDRAM, "info", small, "--json"), BARE, bare, 20),
         compare("dump SMALL --json", command(*FIXEDRAM, "dump", small, "--json"), BARE, bare),
         compare("validate SMALL", command(*FIXEDRAM, "validate", small), BARE, bare),
     ]

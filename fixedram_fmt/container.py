@@ -135,16 +135,25 @@ def locate_stream(
         found = _search(source)
         if found is not None:
             return source, Container("offset", found)
-    raise FormatError(
-        "this is neither a QEMU migration stream nor a libvirt save image",
+    raise _no_stream(head, search=search)
+
+
+def _no_stream(head: bytes, *, search: bool) -> FormatError:
+    further = (
+        "no stream was found further in either"
+        if search
+        else "if the stream starts further in, give PATH@OFFSET or --search"
+    )
+    return FormatError(
+        "this is neither a QEMU migration stream nor a libvirt save image"
+        if head
+        else "the file is empty",
         code="magic",
         offset=0,
         path="header.magic",
         expected=f"{QEMU_VM_FILE_MAGIC!r} or {QEMU_SAVE_MAGIC!r}",
-        found=repr(head[:16]),
-        hint="no stream was found further in either"
-        if search
-        else "if the stream starts further in, give PATH@OFFSET or --search",
+        found=repr(head) if head else "nothing",
+        hint=further if head else "",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import struct
 import subprocess
@@ -228,6 +229,16 @@ def test_list_of_digests_is_checked_as_sha256sum_does(tmp_path: Path) -> None:
     result = run_cli("digest", "--check", listed)
     assert result.code == 2
     assert "FAILED open or read" in result.out
+
+
+def test_name_that_is_no_text_is_listed_as_its_bytes(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.img"
+    with open(path, "wb") as file:
+        file.write(made())
+    words = [sys.executable, "-m", "fixedram_cli", "digest"]
+    listed = subprocess.run([*words, path], capture_output=True, check=True, timeout=60).stdout
+    assert listed.endswith(b"  " + path + b"\n")
+    assert run_cli("digest", "--check", "-", stdin=listed).code == 0
 
 
 def test_lines_are_those_of_sha256sum(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def hostile(*fields: dict[str, Any], body: bytes, name: str = "dev") -> bytes:
 def test_names_and_text_of_a_hostile_image_do_not_reach_the_terminal(
     form: str, tmp_path: Path
 ) -> None:
-    evil = "\x1b[31m[red]\u202e"
+    evil = "\x1b[31m[red]\u202e\x7f"
     raw = hostile(
         uint(evil, 1), {"name": "b", "type": "buffer", "size": 4}, body=b"\1\x1b[2J", name=evil
     )

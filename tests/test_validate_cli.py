@@ -1,4 +1,4 @@
-"""`fixedram validate`, `rules` and `destination`, as a user runs them."""
+"""`fixedram validate`, as a user runs it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,17 @@ import re
 import resource
 import subprocess
 import sys
-import tomllib
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from conftest import Result, run_cli
-from fixedram_fmt.build.faults import fault_named
+from conftest import run_cli
 from fixedram_fmt.validate import all_rules
-from synthetic import PAGE, made
+from synthetic import PAGE
+from validating import LEVELS, MIXED, RANKS, image, images_of, rules_of
 
 FORMS = ("text", "json", "sarif", "junit", "github")
-#: An image whose worst finding is of that severity, and the rules that say so.
-LEVELS: dict[str, tuple[tuple[str, ...], dict[str, Any], set[str]]] = {
-    "sound": ((), {}, set()),
-    "note": ((), {"devices": []}, {"D10"}),
-    "warning": (("header-version-0",), {}, {"L02"}),
-    "error": (("header-version-2",), {}, {"L01"}),
-}
-RANKS = ["error", "warning", "note"]
-#: Four findings, of all severities; the stale page is told with --deep.
-MIXED = ("footer-missing", "header-version-2", "empty-machine", "stale-page")
-
-
-def image(path: Path, *faults: str, **spec: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    raw = made(faults=[fault_named(fault) for fault in faults], **{"align": 1 << 20, **spec})
-    path.write_bytes(raw)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +30,7 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def images_of(result: Result) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = result.json["images"]
-    return found
-
-
-def rules_of(result: Result, number: int = 0) -> set[str]:
-    return {finding["rule"] for finding in images_of(result)[number]["findings"]}
-
-
-# -- text -----------------------------------------------------------------------------------------
+# -- text ------------------------------------------------------------------------------------------
 
 
 def test_text_of_one_image_is_grouped_worst_first_with_bytes_and_fixes(tmp_path: Path) -> None:
@@ -135,7 +107,14 @@ def test_text_is_plain_in_a_pipe_and_coloured_where_that_is_asked_for(
     assert "\x1b[" not in run_cli("validate", levels["error"], NO_COLOR="1").out
 
 
-# -- JSON -----------------------------------------------------------------------------------------
+def test_every_form_tells_every_rule_of_every_image(levels: dict[str, Path]) -> None:
+    """No form leaves a finding out that another one has."""
+    for level, form in product(("note", "warning", "error"), FORMS):
+        out = run_cli("validate", levels[level], "--output", form).out
+        assert LEVELS[level][2] <= set(re.findall(r"\b[A-Z]\d\d\b", out))
+
+
+# -- JSON ------------------------------------------------------------------------------------------
 
 
 def test_json_has_the_keys_of_the_contract(levels: dict[str, Path]) -> None:
@@ -214,7 +193,7 @@ def test_deep_reads_pages(tmp_path: Path) -> None:
     assert "P01" in rules_of(run_cli("validate", path, "--json", "--deep"))
 
 
-# -- exit codes -----------------------------------------------------------------------------------
+# -- exit codes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fail_on", [None, *RANKS, "never"])
@@ -283,104 +262,7 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...], levels: dict[str, Path]
     assert result.err or "write PATH@OFFSET" in result.out
 
 
-# -- selection ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "wanted"),
-    [
-        ((), {"L01", "S09", "G02", "P01"}),
-        (("--select", "L01"), {"L01"}),
-        (("--select", "l01,G02"), {"L01", "G02"}),
-        (("--select", "L01", "--select", "P"), {"L01", "P01"}),
-        (("--select", "G,S,B"), {"G02", "S09"}),
-        (("--ignore", "L,S"), {"G02", "P01"}),
-        (("--select", "L,G", "--ignore", "L01"), {"G02"}),
-    ],
-)
-def test_rules_are_selected_and_ignored_by_id_and_area(
-    options: tuple[str, ...], wanted: set[str], tmp_path: Path
-) -> None:
-    path = image(tmp_path / "guest.img", *MIXED)
-    result = run_cli("validate", path, "--deep", "--json", *options)
-    assert rules_of(result) == wanted
-    assert images_of(result)[0]["verdict"] == "refuses", "whatever one looks at"
-    assert result.code == int(bool(wanted & {"L01", "S09"}))
-
-
-@pytest.mark.parametrize("option", ["--select", "--ignore"])
-@pytest.mark.parametrize("name", ["L99", "Q", "layout", "\x1b[2J"])
-def test_unknown_rule_is_refused_with_a_hint(
-    option: str, name: str, levels: dict[str, Path]
-) -> None:
-    result = run_cli("validate", levels["sound"], option, name)
-    assert (result.code, result.out) == (2, "")
-    assert len(result.err.splitlines()) == 1
-    assert "\x1b" not in result.err
-    assert "fixedram rules lists them" in result.err
-
-
-# -- baselines ------------------------------------------------------------------------------------
-
-
-def test_accepted_findings_no_longer_fail_and_new_ones_do(tmp_path: Path) -> None:
-    path, baseline = tmp_path / "guest.img", tmp_path / "baseline.json"
-    image(path, "header-version-2")
-    assert run_cli("validate", path, "--write-baseline", baseline).code == 1
-    accepted = json.loads(baseline.read_text())
-    assert accepted["version"] == 1
-    assert [(one["image"], one["rule"]) for one in accepted["accepted"]] == [("guest.img", "L01")]
-    quiet = run_cli("validate", path, "--baseline", baseline, "--json", "--fail-on", "note")
-    assert quiet.code == 0
-    assert rules_of(quiet) == set()
-    assert images_of(quiet)[0]["accepted"] == 1
-    assert images_of(quiet)[0]["verdict"] == "refuses"
-    assert "1 accepted" in run_cli("validate", path, "--baseline", baseline).out
-    image(path, "header-version-2", "footer-missing")
-    new = run_cli("validate", path, "--baseline", baseline, "--json")
-    assert new.code == 1
-    assert rules_of(new) == {"S09"}
-    assert images_of(new)[0]["accepted"] == 1
-
-
-def test_baseline_is_for_files_of_that_name(tmp_path: Path) -> None:
-    baseline = tmp_path / "baseline.json"
-    first = image(tmp_path / "a" / "guest.img", "header-version-2")
-    same = image(tmp_path / "b" / "guest.img", "header-version-2")
-    other = image(tmp_path / "b" / "other.img", "header-version-2")
-    run_cli("validate", first, "--write-baseline", baseline)
-    result = run_cli("validate", same, other, "--baseline", baseline, "--json")
-    assert [one["accepted"] for one in images_of(result)] == [1, 0]
-    assert result.code == 1
-
-
-def test_baseline_written_anew_keeps_what_was_accepted(tmp_path: Path) -> None:
-    path, baseline = image(tmp_path / "guest.img", "header-version-2"), tmp_path / "baseline.json"
-    run_cli("validate", path, "--write-baseline", baseline)
-    image(path, "header-version-2", "footer-missing")
-    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline)
-    assert run_cli("validate", path, "--baseline", baseline).code == 0
-    # What has gone is not carried on.
-    image(path, "footer-missing")
-    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline)
-    rules = [one["rule"] for one in json.loads(baseline.read_text())["accepted"]]
-    assert rules == ["S09"]
-
-
-@pytest.mark.parametrize("text", [None, "", "[]", '{"accepted": [], "version": 7}'])
-def test_what_is_no_baseline_is_refused(
-    text: str | None, levels: dict[str, Path], tmp_path: Path
-) -> None:
-    path = tmp_path / "baseline.json"
-    if text is not None:
-        path.write_text(text)
-    result = run_cli("validate", levels["sound"], "--baseline", path)
-    assert (result.code, result.out) == (2, "")
-    assert len(result.err.splitlines()) == 1
-    assert "--write-baseline makes one" in result.err
-
-
-# -- several at once ------------------------------------------------------------------------------
+# -- several at once -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -395,7 +277,7 @@ def test_jobs_make_no_difference_but_in_time(
     assert run_cli(*command, "-j", jobs) == run_cli(*command, "-j", "1")
 
 
-# -- where images come from -----------------------------------------------------------------------
+# -- where images come from ------------------------------------------------------------------------
 
 
 def test_image_comes_through_a_pipe(levels: dict[str, Path]) -> None:
@@ -432,7 +314,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# -- into files -----------------------------------------------------------------------------------
+# -- into files ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -516,7 +398,7 @@ def test_report_is_not_written_over_an_image(
         assert path.read_bytes() == raw
 
 
-# -- names of an attacker -------------------------------------------------------------------------
+# -- names of an attacker --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -536,180 +418,3 @@ def test_names_cannot_act_on_a_terminal(form: str, tmp_path: Path) -> None:
     raw = [char for char in result.out if not char.isprintable() and char != "\n"]
     assert raw == []
     assert "T05" in result.out
-
-
-# -- rules ----------------------------------------------------------------------------------------
-
-
-def test_rules_json_has_the_keys_of_the_contract() -> None:
-    """DESIGN: rules[{id, severity, title, why, fix, source}]."""
-    result = run_cli("rules", "--json")
-    assert (result.code, result.err) == (0, "")
-    assert result.json.keys() == {"rules"}
-    rules = result.json["rules"]
-    assert [rule["id"] for rule in rules] == list(all_rules())
-    for rule in rules:
-        assert {"id", "severity", "title", "why", "fix", "source"} <= rule.keys()
-        assert rule["severity"] in RANKS
-        for key in ("title", "why", "source"):
-            assert rule[key].strip(), rule["id"]
-        assert rule["fix"] or rule["severity"] != "error", rule["id"]
-        assert not re.search(r"\s{2}|\n", "".join(map(str, rule.values())))
-    assert run_cli("rules", "--output", "json") == result
-
-
-def test_rule_is_explained_by_its_id() -> None:
-    rule = all_rules()["L03"]
-    result = run_cli("rules", "L03")
-    assert result.code == 0
-    text = " ".join(result.out.split())
-    assert text.startswith(f"L03 {rule.title} (error)")
-    for part in (f"why {rule.why}", f"fix {rule.fix}", f"source {rule.source}"):
-        assert part in text
-    assert "L04" not in text
-    assert all(len(line) <= 80 for line in result.out.splitlines())
-
-
-def test_rules_are_listed_by_area() -> None:
-    everything = run_cli("rules").out
-    for rule in all_rules().values():
-        assert f"  {rule.id}  {rule.severity.value:<8}{rule.title}" in everything
-    layout = run_cli("rules", "L").out.splitlines()
-    assert layout[0] == "layout"
-    assert {line.split()[0][0] for line in layout[1:] if line} == {"L"}
-    chosen = run_cli("rules", "L", "b01", "--json").json["rules"]
-    wanted = [rule_id for rule_id in all_rules() if rule_id[0] == "L" or rule_id == "B01"]
-    assert [rule["id"] for rule in chosen] == wanted
-
-
-def test_unknown_rule_is_told() -> None:
-    result = run_cli("rules", "X99")
-    assert (result.code, result.out) == (2, "")
-    assert len(result.err.splitlines()) == 1
-    assert "'X99'" in result.err
-
-
-def test_every_finding_names_a_rule_that_is_explained(tmp_path: Path) -> None:
-    found = rules_of(run_cli("validate", image(tmp_path / "a.img", *MIXED), "--json", "--deep"))
-    explained = run_cli("rules", *sorted(found), "--json").json["rules"]
-    assert {rule["id"] for rule in explained} == found
-
-
-# -- destination ----------------------------------------------------------------------------------
-
-NAMES = ["pc.ram", "/rom@etc/acpi/tables", 'quo"te', "back\\slash", "\U0001f4be", "\x7f", "tab\t"]
-
-
-@pytest.fixture
-def named(tmp_path: Path) -> Path:
-    blocks = [{"name": name, "size": PAGE, "pattern": "text"} for name in NAMES]
-    devices = [{"name": f"0000:00/{name}", "version": 3, "data": "00" * 8} for name in NAMES[:5]]
-    return image(tmp_path / "guest.img", blocks=blocks, devices=devices, target_page_bits=True)
-
-
-@pytest.mark.parametrize("suffix", ["toml", "json", ""])
-def test_destination_of_an_image_fits_it(suffix: str, named: Path, tmp_path: Path) -> None:
-    vm = tmp_path / f"vm.{suffix}"
-    written = run_cli("destination", named, "-o", vm)
-    assert (written.code, written.out, written.err) == (0, "", "")
-    result = run_cli("validate", named, "--destination", vm, "--json")
-    assert not {rule for rule in rules_of(result) if rule[0] == "T"}
-    text = vm.read_text()
-    assert text.isascii()
-    document = json.loads(text) if suffix == "json" else tomllib.loads(text)
-    assert document["blocks"] == dict.fromkeys(NAMES, PAGE)
-    assert document["machine"] == "pc"
-    assert document["target_page_size"] == PAGE
-    assert document["capabilities"] == ["mapped-ram"]
-    assert document["sections"]["ram"] == 4
-    assert document["instances"]["ram"] == [0]
-
-
-def test_destination_on_stdout_is_the_one_in_a_file(named: Path, tmp_path: Path) -> None:
-    for options, suffix in (((), "toml"), (("--json",), "json"), (("--output", "json"), "json")):
-        shown = run_cli("destination", named, *options)
-        assert shown.code == 0
-        vm = tmp_path / f"vm.{suffix}"
-        run_cli("destination", named, "-o", vm)
-        assert vm.read_text() == shown.out
-
-
-def test_what_does_not_fit_is_found(named: Path, tmp_path: Path) -> None:
-    vm = tmp_path / "vm.toml"
-    vm.write_text('machine = "q35"\n[blocks]\n"pc.ram" = "4K"\nmore = "1M"\n')
-    result = run_cli("validate", named, "--destination", vm, "--json")
-    assert {rule for rule in rules_of(result) if rule[0] == "T"} == {"T01", "T04", "T05"}
-    (report,) = images_of(result)
-    assert report["verdict"] == "refuses"
-    assert result.code == 1
-
-
-def test_destination_is_taken_from_a_good_image(named: Path, tmp_path: Path) -> None:
-    other = image(tmp_path / "other.img", machine="q35")
-    assert not {rule for rule in rules_of(run_cli("validate", named, "--like", named, "--json"))
-                if rule[0] == "T"}  # fmt: skip
-    result = run_cli("validate", named, other, "--like", other, "--json")
-    # Names of blocks and devices; pc is no prefix of q35.
-    assert {rule for rule in rules_of(result) if rule[0] == "T"} == {
-        "T01", "T04", "T05", "T07", "T08", "T11",
-    }  # fmt: skip
-    assert rules_of(result, 1) == set()
-    moved = image(tmp_path / "moved.img", machine="q35", offset=4096)
-    like = run_cli("validate", other, "--like", f"{moved}@4K", "--json")
-    assert rules_of(like) == set()
-
-
-def test_image_that_is_no_example_is_refused(named: Path, tmp_path: Path) -> None:
-    broken = image(tmp_path / "broken.img", "cut-before-eof")
-    for like in (broken, tmp_path / "gone.img", tmp_path):
-        result = run_cli("validate", named, "--like", like)
-        assert (result.code, result.out) == (2, "")
-        assert len(result.err.splitlines()) == 1
-    written = run_cli("destination", broken)
-    assert written.code == 0
-    assert tomllib.loads(written.out)["machine"] == "pc"
-    assert "missing here" in written.err
-
-
-def test_destination_and_like_are_not_given_both(named: Path, tmp_path: Path) -> None:
-    vm = tmp_path / "vm.toml"
-    run_cli("destination", named, "-o", vm)
-    result = run_cli("validate", named, "--destination", vm, "--like", named)
-    assert (result.code, result.out) == (2, "")
-    assert "not both" in result.err
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("vm.toml", "machine = pc"),
-        ("vm.toml", 'machin = "pc"'),
-        ("vm.toml", "[blocks]\nram = -1"),
-        ("vm.toml", '[blocks]\nram = "much"'),
-        ("vm.toml", "target_page_size = 4095"),
-        ("vm.toml", "\udcff"),
-        ("vm.json", "{"),
-        ("vm.json", '{"sections": []}'),
-        ("vm.json", '{"blocks": {"\\ud800": 1}}'),
-        ("vm.json", "[" * 100_000),
-        ("gone/vm.json", None),
-    ],
-)
-def test_broken_destination_is_told_in_a_line(
-    name: str, text: str | None, levels: dict[str, Path], tmp_path: Path
-) -> None:
-    path = tmp_path / name
-    if text is not None:
-        path.write_text(text, errors="surrogateescape")
-    result = run_cli("validate", levels["sound"], "--destination", path)
-    assert (result.code, result.out) == (2, "")
-    assert len(result.err.splitlines()) == 1
-    assert str(path) in result.err
-    assert "fixedram destination IMAGE -o FILE makes one" in result.err
-
-
-def test_every_form_tells_every_rule_of_every_image(levels: dict[str, Path]) -> None:
-    """No form leaves a finding out that another one has."""
-    for level, form in product(("note", "warning", "error"), FORMS):
-        out = run_cli("validate", levels[level], "--output", form).out
-        assert LEVELS[level][2] <= set(re.findall(r"\b[A-Z]\d\d\b", out))

@@ -111,10 +111,20 @@ def _with_flags(
 
     return replace(
         options,
-        xml=xml.read_bytes() if xml else None,
+        xml=_xml(xml) if xml else None,
         drop_stale=drop_stale,
         drop_devices=drop_devices,
     )
+
+
+def _xml(path: Path) -> bytes:
+    from fixedram_fmt.documents import read_document
+    from fixedram_fmt.errors import SourceError
+
+    try:
+        return read_document(path)
+    except ValueError as error:
+        raise SourceError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def _tell(image: Image, options: RewriteOptions) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from fixedram_cli.options import (
     ImageArgument,
     Json,
@@ -34,6 +32,7 @@ def destination(
     """
     import sys
 
+    from fixedram_cli.render.jsonout import dumps
     from fixedram_cli.render.terminal import warn
     from fixedram_cli.render.tomlout import toml
     from fixedram_fmt.validate.destination import Destination
@@ -44,7 +43,7 @@ def destination(
         if not opened.complete:
             warn(f"{image} cannot be read to its end: what comes behind that is missing here")
     as_json = wants_json(json_, output) or (out is not None and out.suffix == ".json")
-    text = json.dumps(document, indent=2) + "\n" if as_json else "".join(toml(document))
+    text = dumps(document, 2) + "\n" if as_json else "".join(toml(document))
     if out is None:
         sys.stdout.write(text)
         return

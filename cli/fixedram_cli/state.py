@@ -167,7 +167,9 @@ def _print_qemu(image: Image, machine: MachineState) -> None:
 
     from fixedram_fmt.vmstate.qemu import as_json, document
 
-    sys.stdout.write(as_json(document(image, machine)) + "\n")
+    # DEL is the one character that JSON leaves to act on a terminal.
+    text = as_json(document(image, machine)).replace("\x7f", "\\u007f")
+    sys.stdout.write(text + "\n")
 
 
 def _print_summary(image: Image, machine: MachineState, *, as_json: bool) -> None:

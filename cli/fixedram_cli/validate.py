@@ -250,16 +250,16 @@ def _write(
 def _rendered(
     reports: Sequence[ImageReport], form: ReportFormat, threshold: Severity | None
 ) -> str:
-    import json
+    from fixedram_cli.render.jsonout import dumps
 
     if form is ReportFormat.JSON:
-        return json.dumps({"images": [report.as_dict() for report in reports]}, indent=2) + "\n"
+        return dumps({"images": [report.as_dict() for report in reports]}, 2) + "\n"
     if form is ReportFormat.SARIF:
         from fixedram_cli.render.sarif import sarif
         from fixedram_fmt import __version__
         from fixedram_fmt.validate.rules import all_rules
 
-        return json.dumps(sarif(reports, all_rules(), __version__), indent=1) + "\n"
+        return dumps(sarif(reports, all_rules(), __version__), 1) + "\n"
     if form is ReportFormat.JUNIT:
         from fixedram_cli.render.junit import junit
 

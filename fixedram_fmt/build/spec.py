@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.documents import read_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT
 from fixedram_fmt.units import parse_size
@@ -129,8 +130,8 @@ def load_spec(path: str | Path) -> ImageSpec:
     """The spec in a file: JSON if it is called so, otherwise TOML."""
     path = Path(path)
     try:
-        text = path.read_text("utf-8")
-    except (OSError, ValueError) as error:
+        text = read_document(path).decode()
+    except ValueError as error:
         raise SpecError(f"cannot read {str(path)!r}: {error}") from error
     try:
         if path.suffix == ".json":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fixedram_fmt.documents import read_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.units import parse_size
@@ -87,7 +88,7 @@ def load_destination(path: str | Path) -> Destination:
     """The destination in a file: JSON if it is called so, otherwise TOML."""
     path = Path(path)
     try:
-        text = path.read_text("utf-8")
+        text = read_document(path).decode()
         if path.suffix == ".json":
             document = json.loads(text)
         else:
@@ -96,7 +97,7 @@ def load_destination(path: str | Path) -> Destination:
             document = tomllib.loads(text)
         destination = msgspec.convert(document, Destination)
         _check(destination)
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         # msgspec.ValidationError is a ValueError and names the field; so is what cannot be encoded.
         raise DestinationError(
             f"{str(path)!r} is no description of a destination: {error}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fixedram_fmt.container import split_location
+from fixedram_fmt.documents import read_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.validate.rule import AREAS
@@ -125,10 +126,10 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 def load_baseline(path: str | Path) -> Baseline:
     """The baseline in a file; SelectionError if it is none."""
     try:
-        baseline = msgspec.json.decode(Path(path).read_bytes(), type=Baseline)
+        baseline = msgspec.json.decode(read_document(path), type=Baseline)
         if baseline.version != _VERSION:
             raise ValueError(f"version {baseline.version} is unknown")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise SelectionError(
             f"{str(path)!r} is no baseline: {error}", hint="--write-baseline makes one"
         ) from error

@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["print_json", "print_json_list"]
+__all__ = ["dumps", "print_json", "print_json_list"]
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """value as JSON; json leaves DEL as it is, and nothing else that is no printable ASCII."""
+    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """The whole object, indented."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.write(dumps(value, 2) + "\n")
 
 
 def print_json_list(head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> None:
     """An object with head's keys and one long list that is never held in memory as a whole."""
-    start = json.dumps(head)[:-1]
-    sys.stdout.write(start + (", " if head else "") + f"{json.dumps(name)}: [")
+    start = dumps(head)[:-1]
+    sys.stdout.write(start + (", " if head else "") + f"{dumps(name)}: [")
     separator = "\n"
     for item in items:
-        sys.stdout.write(separator + json.dumps(item))
+        sys.stdout.write(separator + dumps(item))
         separator = ",\n"
     sys.stdout.write("\n]}\n")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fixedram_cli.render.jsonout import dumps
 from fixedram_cli.render.statetree import nothing_found
 from fixedram_fmt.vmstate.plain import plain
 from fixedram_fmt.vmstate.values import children
@@ -28,7 +28,7 @@ def print_state(
     from fixedram_fmt.stream.handcoded import summarize
 
     head = {"path": path, "complete": image.complete, "machine": image.machine}
-    sys.stdout.write(json.dumps(head)[:-1] + ', "devices": {')
+    sys.stdout.write(dumps(head)[:-1] + ', "devices": {')
     separator = "\n"
     summaries = {one.section_id: one.as_dict() for one in summarize(image)}
     for device in machine.devices:
@@ -37,10 +37,10 @@ def print_state(
             continue
         if device.section_id in summaries:
             told["summary"] = summaries[device.section_id]
-        sys.stdout.write(f"{separator}{json.dumps(device.path)}: {json.dumps(told)}")
+        sys.stdout.write(f"{separator}{dumps(device.path)}: {dumps(told)}")
         separator = ",\n"
     notes = [{"offset": n.offset, "path": n.path, "message": n.message} for n in machine.notes]
-    sys.stdout.write('\n}, "notes": ' + json.dumps(notes) + "}\n")
+    sys.stdout.write('\n}, "notes": ' + dumps(notes) + "}\n")
     if pattern and separator == "\n":
         raise nothing_found(machine, pattern)
 
