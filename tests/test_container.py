@@ -105,7 +105,7 @@ def test_search_wants_the_version_too() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"x", b"QEV", b"MZ" + bytes(100), bytes(200)])
 def test_what_is_no_stream_says_so(data: bytes) -> None:
-    with pytest.raises(FormatError, match="neither|empty"):
+    with pytest.raises(FormatError, match=r"neither|empty"):
         open_bytes(data)
 
 
