@@ -9,7 +9,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.bitmap import PageBitmap
+from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.stream import SectionType
 from measure import BARE, FIXEDRAM, PAGE, ROOT, Figure, bare, command, compare

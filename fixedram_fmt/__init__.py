@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.lazy import importer
 
 if TYPE_CHECKING:
-    from fixedram_fmt.bitmap import HostLong, PageBitmap
     from fixedram_fmt.errors import (
         FixedRamError,
         FormatError,
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from fixedram_fmt.image import Image
+    from fixedram_fmt.presence.bitmap import PageBitmap
+    from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.source import Source
 
 __version__ = "0.1.0"
@@ -46,8 +47,8 @@ __all__ = [
 _HOME = {
     "Image": "image",
     "Source": "source",
-    "PageBitmap": "bitmap",
-    "HostLong": "bitmap",
+    "PageBitmap": "presence.bitmap",
+    "HostLong": "presence.hostlong",
     "FixedRamError": "errors",
     "FormatError": "errors",
     "SourceError": "errors",

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.ram import RAM_IDSTR
 
-__all__ = ["Note", "RamBlock", "Section"]
+__all__ = ["Note", "RamBlock", "Section", "bitmap_length"]
+
+
+def bitmap_length(pages: int, long_bytes: int) -> int:
+    """Bytes of a bitmap of so many pages: BITS_TO_LONGS(pages) longs of long_bytes each."""
+    bits = long_bytes * 8
+    return (pages + bits - 1) // bits * long_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,11 @@ class Section:
     def name(self) -> str:
         """idstr as text; bytes that are no UTF-8 as \\xNN."""
         return text(self.idstr)
+
+    @property
+    def is_ram(self) -> bool:
+        """Whether it is the guest's memory, not a device."""
+        return self.idstr == RAM_IDSTR
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +102,8 @@ class RamBlock:
         return self.used_length // self.page_size
 
     def bitmap_length(self, long_bytes: int = 8) -> int:
-        """Bytes of the bitmap: BITS_TO_LONGS(pages) host longs of long_bytes each."""
-        bits = long_bytes * 8
-        return (self.pages_total + bits - 1) // bits * long_bytes
+        """Bytes of the bitmap, in a host's longs of long_bytes each."""
+        return bitmap_length(self.pages_total, long_bytes)
 
     @property
     def pages_stop(self) -> int:

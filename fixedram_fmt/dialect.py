@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DIALECTS", "ORDINARY", "X_IGNORE_SHARED", "Dialect", "dialect_of"]
+__all__ = ["DIALECTS", "LAYOUTS", "ORDINARY", "X_IGNORE_SHARED", "Dialect", "dialect_of"]
 
 #: Capability with which each block entry carries the address of its region (all versions).
 X_IGNORE_SHARED = b"x-ignore-shared"
@@ -46,6 +46,10 @@ DIALECTS = (
         switchover_start=False,
     ),
 )
+
+
+#: Capabilities that mean a fixed layout.
+LAYOUTS = frozenset(dialect.capability for dialect in DIALECTS)
 
 
 def dialect_of(capabilities: Iterable[bytes]) -> Dialect | None:

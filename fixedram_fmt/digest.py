@@ -35,21 +35,22 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.errors import SourceError, UnsupportedError
-from fixedram_fmt.records import Kind
+from fixedram_fmt.errors import UnsupportedError
+from fixedram_fmt.records import SECTION_PARTS, SECTION_STARTS, Kind
+from fixedram_fmt.schema.ram import RAM_IDSTR
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from fixedram_fmt.bitmap import HostLong, PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.convert import Located
     from fixedram_fmt.image import Image
+    from fixedram_fmt.presence.bitmap import PageBitmap
+    from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.source import Source
 
 __all__ = ["BlockDigest", "ImageDigest", "digest_file", "digest_image", "memory_sha256"]
@@ -58,9 +59,6 @@ _STEP = 1 << 20
 #: A hole shorter than this is read: that costs less than to begin anew behind it.
 _SMALL_HOLE = 1 << 20
 _ZEROS = bytes(_STEP)
-
-_STARTS = (Kind.SECTION_START, Kind.SECTION_FULL)
-_PARTS = (Kind.SECTION_PART, Kind.SECTION_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +116,12 @@ def _ordered(stream: Located) -> Source:
     from fixedram_fmt.build.output import Output
     from fixedram_fmt.convert import Conversion, ConvertOptions
     from fixedram_fmt.source import Source
+    from fixedram_fmt.spool import scratch_file
 
     conversion = Conversion(stream, ConvertOptions(container="none"))
-    try:
-        with tempfile.TemporaryFile(prefix="fixedram-") as file:
-            conversion.write(Output(file.fileno(), "a temporary file"))
-            return Source.from_fd(file.fileno(), stream.source.name)
-    except OSError as error:
-        raise SourceError(
-            f"no room to put the stream's memory in order: {error.strerror}",
-            hint="set TMPDIR to a folder on a file system with more space",
-        ) from error
+    with scratch_file("to put the stream's memory in order") as fd:
+        conversion.write(Output(fd, "a temporary file"))
+        return Source.from_fd(fd, stream.source.name)
 
 
 def digest_image(image: Image, *, whole_blocks: bool = False) -> ImageDigest:
@@ -173,10 +166,10 @@ def _devices(image: Image) -> tuple[bytes, bytes]:
     for record in image.records():
         if record.kind is Kind.CONFIGURATION:
             machine = record.value.name
-        elif record.kind in _STARTS:
+        elif record.kind in SECTION_STARTS:
             value = record.value
             current = None
-            if value.idstr != b"ram":
+            if value.idstr != RAM_IDSTR:
                 # A section id that is used again begins another section.
                 ids[value.section_id] = len(sections)
                 current = sections[len(sections)] = hashlib.sha256(
@@ -184,21 +177,16 @@ def _devices(image: Image) -> tuple[bytes, bytes]:
                 )
             else:
                 ids.pop(value.section_id, None)
-        elif record.kind in _PARTS:
+        elif record.kind in SECTION_PARTS:
             current = sections.get(ids.get(record.value.section_id, -1))
         elif record.kind is Kind.DEVICE and current is not None:
             current.update(struct.pack(">Q", record.length))
-            for piece in _bytes(image.source, record.offset, record.stop):
+            for piece in image.source.pieces(record.offset, record.stop):
                 current.update(piece)
     devices = hashlib.sha256(b"fixedram devices 1\n" + struct.pack(">I", len(sections)))
     for section in sections.values():
         devices.update(section.digest())
     return machine, devices.digest()
-
-
-def _bytes(source: Source, start: int, stop: int) -> Iterator[bytes]:
-    for offset in range(start, stop, _STEP):
-        yield source.read_exact(offset, min(_STEP, stop - offset))
 
 
 # -- memory ---------------------------------------------------------------------------------------
@@ -223,9 +211,7 @@ def _block(image: Image, block: RamBlock, *, whole: bool) -> BlockDigest:
 
 def _presence(image: Image, block: RamBlock) -> PageBitmap | None:
     """The bitmap of a block, None for one that is not in the image."""
-    from fixedram_fmt.convert.mapped import presence
-
-    return None if block.ignored else presence(image, block)
+    return None if block.ignored else image.presence(block)
 
 
 def _stored_runs(source: Source, block: RamBlock, bitmap: PageBitmap) -> Iterator[tuple[int, int]]:
@@ -317,7 +303,7 @@ def memory_sha256(image: Image, block: RamBlock) -> str:
             _hash_zeros(digest, run.start * size - done)
             done = run.stop * size
             start = block.pages_offset + run.start * size
-            for piece in _bytes(image.source, start, block.pages_offset + done):
+            for piece in image.source.pieces(start, block.pages_offset + done):
                 digest.update(piece)
     _hash_zeros(digest, block.used_length - done)
     return digest.hexdigest()

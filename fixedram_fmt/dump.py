@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.pages import stale_runs
+from fixedram_fmt.presence.scan import stale_runs
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
@@ -22,9 +22,9 @@ from fixedram_fmt.schema.base import text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
+    from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.schema.base import FieldSpan
 
 __all__ = [
@@ -73,7 +73,7 @@ def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[R
     stop = image.source.size
     claims = _region_claims(image)
     paddings = _Paddings(image.blocks)
-    for record in heapq.merge(_stream(image), claims, key=lambda item: item.offset):
+    for record in heapq.merge(image.known_records(), claims, key=lambda item: item.offset):
         end = min(record.stop, stop)
         if end <= frontier or record.offset >= stop:
             # A hostile file describes the same bytes twice, and the first owner keeps them, or
@@ -91,19 +91,12 @@ def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[R
         yield _unclaimed(image, frontier, stop)
 
 
-def _stream(image: Image) -> Iterator[Record[Any]]:
-    try:
-        yield from image.records()
-    except FormatError:
-        return  # image.stopped tells; what was not reached becomes UNPARSED
-
-
 def _region_claims(image: Image) -> list[Record[Any]]:
     claims: list[Record[Any]] = []
     for block in image.blocks:
         if block.has_pages:
             region = BlockRegion(block.idstr)
-            length = block.bitmap_length(image.host_long.host_long.size)
+            length = image.bitmap_length(block)
             claims += [
                 Record(Kind.BITMAP, f"{block.path}/bitmap", block.bitmap_offset, length, region),
                 Record(

@@ -6,12 +6,12 @@ import sys
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import HostLong, PageBitmap
 from fixedram_fmt.closing import Closing
 from fixedram_fmt.container import Container, locate_stream, split_location
 from fixedram_fmt.dialect import ORDINARY
 from fixedram_fmt.errors import FixedRamError, FormatError
-from fixedram_fmt.hostlong import HostLongGuess, infer_host_long
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.source import Source
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.memory.block import BlockMemory
     from fixedram_fmt.memory.map import MemoryMap
     from fixedram_fmt.memory.physical import PhysicalMemory
+    from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.records import Record
+    from fixedram_fmt.stream.vmdesc import VmDescription
     from fixedram_fmt.vmstate.state import MachineState
-    from fixedram_fmt.vmstate.vmdesc import VmDescription
 
 __all__ = ["Image", "open_source"]
 
@@ -68,14 +69,14 @@ class Image(Closing):
         self.stopped: FormatError | None = None
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
         self._opened = [source]
-        self._walker = StreamWalker(source, container.stream_offset)
-        self._records_seen = 0
+        self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
+        records = self._walker.records()
+        # Without its first record it is no image at all.
+        next(records)
         try:
-            for _ in self._walker.records():
-                self._records_seen += 1
+            for _ in records:
+                pass
         except FormatError as error:
-            if not self._records_seen:
-                raise
             self.stopped = error
 
     @classmethod
@@ -117,6 +118,14 @@ class Image(Closing):
     def records(self) -> Iterator[Record[Any]]:
         """Walk the stream again, record by record; ends with the FormatError of stopped, if any."""
         return StreamWalker(self.source, self.container.stream_offset).records()
+
+    def known_records(self) -> Iterator[Record[Any]]:
+        """The same up to where the stream stops; stopped says where and why to whoever asks."""
+        try:
+            yield from self.records()
+        except FormatError:
+            if self.stopped is None:
+                raise
 
     # -- what the stream says -----------------------------------------------------------------
 
@@ -233,6 +242,10 @@ class Image(Closing):
             self._host_long = infer_host_long(self.source, self.blocks, self._walker.machine)
         return self._host_long
 
+    def bitmap_length(self, block: RamBlock) -> int:
+        """Bytes of block's bitmap in the file, by the longs of the host that saved."""
+        return block.bitmap_length(self.host_long.host_long.size)
+
     def bitmap(self, block: RamBlock) -> PageBitmap | None:
         """Presence of block's pages; None when the image does not say (ignored, cut off).
 
@@ -245,3 +258,15 @@ class Image(Closing):
                 return None
         pages = None if block.mapped else self._walker.ram.page_sets.get(block.idstr)
         return pages.bitmap() if pages else None
+
+    def presence(self, block: RamBlock) -> PageBitmap:
+        """The same for who cannot do without; FormatError where the image does not say."""
+        bitmap = self.bitmap(block)
+        if bitmap is None:
+            raise FormatError(
+                "which pages are present cannot be read",
+                offset=block.bitmap_offset,
+                path=f"{block.path}/bitmap",
+                expected="a bitmap inside the file",
+            )
+        return bitmap

@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from fixedram_fmt.schema.base import Schema
     from fixedram_fmt.source import Source
 
-__all__ = ["SCHEMA_OF_KIND", "Cursor", "DeviceBody", "Kind", "PageRun", "Record", "Region"]
+__all__ = [
+    "SCHEMA_OF_KIND",
+    "SECTION_HEADERS",
+    "SECTION_PARTS",
+    "SECTION_STARTS",
+    "Cursor",
+    "DeviceBody",
+    "Kind",
+    "PageRun",
+    "Record",
+    "Region",
+    "SectionNames",
+]
 
 T = TypeVar("T")
 S = TypeVar("S", bound="DataclassInstance")
@@ -73,6 +85,11 @@ class Kind(StrEnum):
     GROUP = "group"
 
 
+#: Headers that name a section, headers that go on with one by its id alone, and both.
+SECTION_STARTS = (Kind.SECTION_START, Kind.SECTION_FULL)
+SECTION_PARTS = (Kind.SECTION_PART, Kind.SECTION_END)
+SECTION_HEADERS = (*SECTION_STARTS, *SECTION_PARTS)
+
 #: The layout behind a kind, for the kinds that are one structure.
 SCHEMA_OF_KIND: dict[Kind, Schema[Any]] = {
     Kind.FILE_HEADER: stream.FILE_HEADER,
@@ -119,6 +136,23 @@ class Record(Generic[T]):
     def stop(self) -> int:
         """The offset right behind it."""
         return self.offset + self.length
+
+
+class SectionNames:
+    """Whose section a header is of, for who passes over records: PARTs and ENDs have only an id.
+
+    An id that is used again is the later section's.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, bytes] = {}
+
+    def of(self, header: Record[Any]) -> bytes:
+        """idstr of the section that a header begins or goes on with; empty if it never began."""
+        section_id: int = header.value.section_id
+        if header.kind in SECTION_STARTS:
+            self._names[section_id] = header.value.idstr
+        return self._names.get(section_id, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +205,7 @@ class Cursor:
         self._window = b""
         self._window_offset = 0
         # What follows a body is looked at before it is taken: parsed once all the same.
-        self._seen: tuple[int, int, object, int] = (-1, 0, None, 0)
+        self._seen: tuple[int, object, object, int] = (-1, None, None, 0)
 
     @property
     def remaining(self) -> int:
@@ -196,8 +230,9 @@ class Cursor:
     def look(self, schema: Schema[S], kind: Kind, path: str, ahead: int = 0) -> Record[S]:
         """Parse the structure that lies ahead bytes from here, and stay."""
         offset = self.offset + ahead
-        if self._seen[:2] == (offset, id(schema)):
-            return Record(kind, path, offset, self._seen[3], cast("S", self._seen[2]))
+        seen_at, seen_by, seen, seen_length = self._seen
+        if seen_at == offset and seen_by is schema:
+            return Record(kind, path, offset, seen_length, cast("S", seen))
         need = schema.size if schema.is_fixed else 512
         data = self.peek(need, ahead)
         try:
@@ -206,7 +241,7 @@ class Cursor:
             if schema.is_fixed or len(data) < need:
                 raise
             value, length = self._parse_long(schema, offset, path)
-        self._seen = (offset, id(schema), value, length)
+        self._seen = (offset, schema, value, length)
         return Record(kind, path, offset, length, value)
 
     def _parse_long(self, schema: Schema[S], offset: int, path: str) -> tuple[S, int]:

@@ -26,6 +26,8 @@ READ_CEILING = 1 << 30
 #: One preadv never moves more than this (Linux: MAX_RW_COUNT); larger reads go in steps.
 _STEP = 1 << 27
 
+_PIECE = 1 << 20
+
 
 class Extent(NamedTuple):
     """A range [start, stop) of the file, in bytes, that is data or a hole."""
@@ -143,6 +145,11 @@ class Source(Closing):
                     found="its end",
                 )
             done += got
+
+    def pieces(self, start: int, stop: int, path: str = "") -> Iterator[bytes]:
+        """The bytes [start, stop) in order, a MiB at most at a time."""
+        for offset in range(start, stop, _PIECE):
+            yield self.read_exact(offset, min(_PIECE, stop - offset), path)
 
     def read_upto(self, offset: int, length: int) -> bytes:
         """The bytes at offset, at most length, fewer where the file ends, none outside it."""

@@ -12,15 +12,26 @@ import lzma
 import os
 import tempfile
 import zlib
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["COMPRESSIONS", "compression_of", "spool_compressed", "spool_pipe"]
+__all__ = [
+    "COMPRESSIONS",
+    "MORE_ROOM",
+    "compression_of",
+    "scratch_file",
+    "spool_compressed",
+    "spool_pipe",
+]
+
+#: What helps where a temporary file has no room.
+MORE_ROOM = "set TMPDIR to a folder on a file system with more space"
 
 _STEP = 1 << 20
 #: Runs of zeros at least this long become holes: the block size of common file systems.
@@ -88,16 +99,20 @@ def spool_pipe(stream: IO[bytes], name: str) -> Source:
 
 
 def _spool(read: Callable[[], bytes], name: str) -> tuple[Source, str]:
+    with scratch_file(f"to unpack {name!r}") as fd:
+        size, why = _fill(read, fd)
+        os.ftruncate(fd, size)
+        return Source.from_fd(fd, name), why
+
+
+@contextmanager
+def scratch_file(purpose: str) -> Iterator[int]:
+    """Descriptor of a file without a name; SourceError says that there is no room for purpose."""
     try:
         with tempfile.TemporaryFile(prefix="fixedram-") as file:
-            size, why = _fill(read, file.fileno())
-            os.ftruncate(file.fileno(), size)
-            return Source.from_fd(file.fileno(), name), why
+            yield file.fileno()
     except OSError as error:
-        raise SourceError(
-            f"no room to unpack {name!r}: {error.strerror}",
-            hint="set TMPDIR to a folder on a file system with more space",
-        ) from error
+        raise SourceError(f"no room {purpose}: {error.strerror}", hint=MORE_ROOM) from error
 
 
 def _fill(read: Callable[[], bytes], fd: int) -> tuple[int, str]:

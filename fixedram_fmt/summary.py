@@ -121,7 +121,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
         stopped=_stopped(image),
         blocks=blocks,
         sections=_sections(image),
-        devices=sum(section.idstr != b"ram" for section in image.sections),
+        devices=sum(not section.is_ram for section in image.sections),
         vmdesc=_vmdesc(image),
         memory_map=image.memory_map.as_dicts(),
         notes=[dataclasses.asdict(note) for note in image.notes],

@@ -19,13 +19,7 @@ def memory_of(path: str) -> bytes:
     """The memory of the first block, absent pages zero."""
     with Image.open(path) as image:
         block = image.blocks[0]
-        bitmap = image.bitmap(block)
-        memory = bytearray(block.used_length)
-        for run in bitmap.runs() if bitmap else ():
-            if run.present:
-                start, stop = run.start * block.page_size, run.stop * block.page_size
-                image.source.read_into(block.pages_offset + start, memoryview(memory)[start:stop])
-    return bytes(memory)
+        return image.memory(block).read(0, block.used_length)
 
 
 def main() -> int:

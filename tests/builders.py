@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.container import locate_stream
 from fixedram_fmt.image import Image
+from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.schema.stream import SectionType

@@ -11,10 +11,10 @@ import pytest
 from builders import Block, StreamBuilder, open_bytes, ordinary_image
 from comparing import PAGE, compared, image_of, memory, mutated, naive, pages_of
 from fixedram_fmt import Image
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.diff import Options, diff, page_rows
 from fixedram_fmt.diff import ram as ram_module
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.presence.hostlong import HostLong
 
 
 @pytest.mark.parametrize("seed", range(6))

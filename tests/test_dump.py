@@ -20,7 +20,7 @@ from builders import (
 )
 from fixedram_fmt import FixedRamError, Image
 from fixedram_fmt.dump import fields, layout, leaves, merged
-from fixedram_fmt.pages import stale_runs
+from fixedram_fmt.presence.scan import stale_runs
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.ram import RamSaveFlag
 

@@ -14,7 +14,6 @@ import pytest
 
 from builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 from conftest import SAMPLES, absent, run_cli, unpack
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.pagemap.cells import page_cells
 from fixedram_fmt.pagemap.picture import (
     ABSENT,
@@ -31,6 +30,7 @@ from fixedram_fmt.pagemap.picture import (
     square_cells,
     svg,
 )
+from fixedram_fmt.presence.hostlong import HostLong
 
 PAGE = 256
 TIB = 1 << 40

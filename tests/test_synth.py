@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from conftest import run_cli
 from fixedram_fmt import FixedRamError, Image, PageBitmap
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.build.faults import catalogue, fault_named
 from fixedram_fmt.build.spec import SpecError, load_spec, parse_block, spec_from
 from fixedram_fmt.dump import leaves
+from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.records import Kind
 from memory import block_memory
 from real_files import location_of

@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import Loader
+    from fixedram_fmt.presence.hostlong import HostLong
 
 __all__ = [
     "ByteOrder",
@@ -130,7 +130,7 @@ def wants_json(json_: bool, output: OutputFormat) -> bool:
 
 def host_long(byte_order: ByteOrder | None) -> HostLong | None:
     """What --byte-order says; None where it is not given."""
-    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.presence.hostlong import HostLong
 
     return HostLong.from_label(byte_order.value) if byte_order else None
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fixedram_fmt.bitmap import HostLong, PageBitmap, swapped
 from fixedram_fmt.multifd.saver import Place, WrittenBitmap, save_rounds
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.hostlong import HostLong, swapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fixedram_fmt.bitmap import HostLong, PageBitmap, swapped
 from fixedram_fmt.build.spec import Pattern
-from fixedram_fmt.pages import non_zero_runs
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.hostlong import HostLong, swapped
+from fixedram_fmt.presence.scan import non_zero_runs
 from fixedram_fmt.source import Source
 
 if TYPE_CHECKING:

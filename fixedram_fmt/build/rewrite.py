@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import HostLong, PageBitmap
 from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head, libvirt_pieces
 from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.errors import FormatError, UnsupportedError
-from fixedram_fmt.pages import stale_runs
-from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.hostlong import HostLong
+from fixedram_fmt.presence.scan import stale_runs
+from fixedram_fmt.records import SCHEMA_OF_KIND, SECTION_HEADERS, Kind, Record, SectionNames
 from fixedram_fmt.schema.libvirt import SaveFormat
-from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT
+from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, RAM_IDSTR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,14 +178,13 @@ def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
 
 def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
     """The stream's elements in order; a block's fixed layout becomes one element."""
-    dropped: set[int] = set()
-    skipped = ""
+    names, skipped = SectionNames(), ""
     blocks = _blocks_by_path(image)
     for leaf in leaves(image, runs=False):
         if leaf.kind in _OF_BLOCKS or leaf.kind is Kind.GAP:
             continue
         if options.drop_devices:
-            skipped = _skip_device(leaf, dropped, skipped)
+            skipped = _skip_device(leaf, names, skipped)
             if leaf.kind in _OF_DEVICES or (skipped and leaf.path.startswith(skipped)):
                 continue
         if leaf.kind is Kind.MAPPED_RAM_HEADER:
@@ -197,19 +197,11 @@ def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
             yield Raw(leaf.kind, leaf.path, content)
 
 
-def _skip_device(leaf: Record[Any], dropped: set[int], skipped: str) -> str:
+def _skip_device(leaf: Record[Any], names: SectionNames, skipped: str) -> str:
     """The path prefix to leave out from here on: that of a section other than ram, or none."""
-    value = leaf.value
-    if leaf.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
-        if value.idstr == b"ram":
-            return ""
-        dropped.add(value.section_id)
-    elif leaf.kind in (Kind.SECTION_PART, Kind.SECTION_END):
-        if value.section_id not in dropped:
-            return ""
-    else:
+    if leaf.kind not in SECTION_HEADERS:
         return skipped
-    return leaf.path.partition("/")[0] + "/"
+    return "" if names.of(leaf) == RAM_IDSTR else leaf.path.partition("/")[0] + "/"
 
 
 def _fixed_block(
@@ -233,7 +225,7 @@ def _parent(leaf: Record[Any]) -> str:
 
 def _bitmap(image: Image, block: RamBlock, options: RewriteOptions) -> Content:
     if options.host_long is None:
-        length = block.bitmap_length(image.host_long.host_long.size)
+        length = image.bitmap_length(block)
         return Copied(image.source, block.bitmap_offset, length)
     bitmap = PageBitmap.of_block(image.source, block, image.host_long.host_long)
     return ConvertedBitmap(bitmap, options.host_long)

@@ -10,7 +10,6 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head
 from fixedram_fmt.build.devices import Devices, footer, name_bytes
 from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Structure
@@ -21,6 +20,7 @@ from fixedram_fmt.build.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.dialect import DIALECTS, X_IGNORE_SHARED, Dialect
 from fixedram_fmt.image import Image
 from fixedram_fmt.multifd.saver import WrittenBitmap
+from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.libvirt import SaveFormat
@@ -35,10 +35,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.build.output import Output
     from fixedram_fmt.multifd.saver import GuestBlock
 
-__all__ = ["RAM_VERSION", "Plan", "elements", "synthesize", "write_image"]
-
-#: migration/ram.c: version of the ram section
-RAM_VERSION = 4
+__all__ = ["Plan", "elements", "synthesize", "write_image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +233,9 @@ def _section_start(
     spec: ImageSpec, section_id: int, guest: Mapping[str, GuestBlock]
 ) -> Iterator[Element]:
     path = "section[ram]"
-    header = stream.SectionHeader(SectionType.SECTION_START, section_id, b"ram", 0, RAM_VERSION)
+    header = stream.SectionHeader(
+        SectionType.SECTION_START, section_id, ram.RAM_IDSTR, 0, ram.RAM_VERSION
+    )
     yield Structure(Kind.SECTION_START, f"{path}/header", header)
     page_size = _page_size(spec)
     sizes = [_block_size(block, page_size, index) for index, block in enumerate(spec.blocks)]

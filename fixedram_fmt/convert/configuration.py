@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.build.elements import Copied, Literal, Raw, Structure
-from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.dialect import LAYOUTS
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING
+from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ __all__ = ["adapted", "with_layout"]
 
 _CAPABILITIES = b"configuration/capabilities"
 _PAGE_BITS = b"configuration/target-page-bits"
-_LAYOUTS = frozenset(dialect.capability for dialect in DIALECTS)
 #: Where the description of the configuration begins: QEMU writes it first.
 _DESCRIBED = re.compile(rb'\s*\{\s*"configuration"\s*:\s*(?=\{)')
 
@@ -39,7 +38,7 @@ def with_layout(capabilities: Sequence[bytes], layout: bytes | None) -> list[byt
 
     mapped-ram is the last in QEMU's enum of those that are sent.
     """
-    kept = [name for name in capabilities if name not in _LAYOUTS]
+    kept = [name for name in capabilities if name not in LAYOUTS]
     return [*kept, layout] if layout else kept
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.build.container import libvirt_pieces
 from fixedram_fmt.build.elements import Copied
 from fixedram_fmt.build.layout import Piece, lay_out, write_pieces
@@ -18,6 +17,7 @@ from fixedram_fmt.convert.ordinary import OrdinaryStream
 from fixedram_fmt.dialect import DIALECTS, ORDINARY, X_IGNORE_SHARED
 from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.image import Image, open_source
+from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.stream.walker import StreamWalker

@@ -14,17 +14,17 @@ from fixedram_fmt.convert.configuration import adapted
 from fixedram_fmt.convert.ordinary import element_of
 from fixedram_fmt.convert.sent import SentPages
 from fixedram_fmt.dump import leaves
-from fixedram_fmt.errors import FormatError, UnsupportedError
-from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.errors import UnsupportedError
+from fixedram_fmt.records import SECTION_HEADERS, SECTION_PARTS, Kind, Record, SectionNames
+from fixedram_fmt.schema.ram import RAM_IDSTR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.bitmap import HostLong, PageBitmap
-    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
+    from fixedram_fmt.presence.hostlong import HostLong
 
-__all__ = ["as_mapped", "as_stream", "presence", "require_whole"]
+__all__ = ["as_mapped", "as_stream", "require_whole"]
 
 #: What the fixed layout has around the records.
 _LAYOUT = frozenset({Kind.BITMAP, Kind.PADDING, Kind.PAGES, Kind.GAP, Kind.MULTIFD_FLUSH})
@@ -61,19 +61,6 @@ def require_whole(image: Image) -> None:
         stop = max(stop, block.pages_stop if block.has_pages else stop)
 
 
-def presence(image: Image, block: RamBlock) -> PageBitmap:
-    """The bitmap of a block that has pages; FormatError where it cannot be read."""
-    bitmap = image.bitmap(block)
-    if bitmap is None:
-        raise FormatError(
-            "which pages are present cannot be read",
-            offset=block.bitmap_offset,
-            path=f"{block.path}/bitmap",
-            expected="a bitmap inside the file",
-        )
-    return bitmap
-
-
 def as_stream(image: Image) -> Iterator[Element]:
     """The ordinary stream: pages come in the first section that QEMU would send them in.
 
@@ -103,7 +90,7 @@ def as_mapped(image: Image, host_long: HostLong) -> Iterator[Element]:
             yield FixedBlock(block.path, item.value, Hole(0), Hole(0), ignored=True)
         else:
             block = blocks[item.path]
-            bitmap = presence(image, block)
+            bitmap = image.presence(block)
             pages = PresentPages(image, block, bitmap)
             yield FixedBlock(block.path, item.value, ConvertedBitmap(bitmap, host_long), pages)
 
@@ -115,17 +102,15 @@ def _adapted(image: Image, layout: bytes | None) -> Iterator[Record[Any] | Eleme
 
 def _carrier(image: Image) -> int:
     """Offset of the EOS that pages go before."""
-    last = -1
-    part = ram = False
-    ids = {section.section_id for section in image.sections if section.idstr == b"ram"}
+    names, last = SectionNames(), -1
+    in_ram = in_part = False
     for record in image.records():
-        if record.kind in (Kind.SECTION_PART, Kind.SECTION_END):
-            part = ram = record.value.section_id in ids
-        elif record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
-            ram, part = record.value.idstr == b"ram", False
-        elif record.kind is Kind.EOS and ram:
+        if record.kind in SECTION_HEADERS:
+            in_ram = names.of(record) == RAM_IDSTR
+            in_part = record.kind in SECTION_PARTS
+        elif record.kind is Kind.EOS and in_ram:
             last = record.offset
-            if part:
+            if in_part:
                 return last
     return last
 
@@ -141,5 +126,5 @@ def _pages(image: Image, path: str) -> Iterator[Element]:
                 path=block.path,
                 found=f"{block.used_length} bytes in pages of {block.page_size}",
             )
-        sent = SentPages(image.source, block, presence(image, block))
+        sent = SentPages(image.source, block, image.presence(block))
         yield Raw(Kind.PAGE, f"{path.rpartition('/')[0]}/pages[{block.index}]", sent)

@@ -15,7 +15,15 @@ from fixedram_fmt.convert.configuration import adapted
 from fixedram_fmt.convert.pagerecords import PageRecords
 from fixedram_fmt.convert.received import Received, ReceivedBitmap, ReceivedPages
 from fixedram_fmt.errors import FormatError, UnsupportedError
-from fixedram_fmt.records import SCHEMA_OF_KIND, Cursor, Kind, Record
+from fixedram_fmt.records import (
+    SCHEMA_OF_KIND,
+    SECTION_HEADERS,
+    SECTION_PARTS,
+    Cursor,
+    Kind,
+    Record,
+    SectionNames,
+)
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.stream.blocklist import block_list
@@ -26,14 +34,14 @@ from fixedram_fmt.stream.walker import StreamWalker
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.blocks import RamBlock, Section
     from fixedram_fmt.build.elements import Element
+    from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.source import Source
 
 __all__ = ["OrdinaryStream", "element_of"]
 
-_BARE = {RamSaveFlag.EOS: Kind.EOS, RamSaveFlag.MULTIFD_FLUSH: Kind.MULTIFD_FLUSH}
+_BARE: dict[int, Kind] = {RamSaveFlag.EOS: Kind.EOS, RamSaveFlag.MULTIFD_FLUSH: Kind.MULTIFD_FLUSH}
 _REFUSED = {
     RamSaveFlag.HOOK: "pages that were sent by RDMA (HOOK) are not in the stream",
     RamSaveFlag.COMPRESS_PAGE: "compressed pages (COMPRESS_PAGE, before QEMU 9.1) are not undone",
@@ -124,7 +132,7 @@ class _Walker(StreamWalker):
         return self.ram.page_size
 
     def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
-        if section.idstr != b"ram":
+        if not section.is_ram:
             return (yield from super()._body(section, path))
         if self.machine is None:
             raise UnsupportedError(
@@ -145,12 +153,12 @@ class _Walker(StreamWalker):
                 self.cursor.offset = self._pages.read(self.cursor.offset)
             here = f"{path}/record[{number}]"
             word = self.cursor.look(ram.RAM_RECORD, Kind.EOS, here).value.word
-            kind = word & (self.page_size - 1) & ~int(RamSaveFlag.CONTINUE)
+            kind = word & (self.page_size - 1) & ~RamSaveFlag.CONTINUE
             number += 1
             if kind == RamSaveFlag.MEM_SIZE:
                 yield from self._list(path, here)
             elif kind in _BARE:
-                yield self.cursor.take(ram.RAM_RECORD, _BARE[RamSaveFlag(kind)], here)
+                yield self.cursor.take(ram.RAM_RECORD, _BARE[kind], here)
                 if kind == RamSaveFlag.EOS:
                     return
             else:
@@ -174,8 +182,6 @@ class _Walker(StreamWalker):
         if self._pages is not None:
             raise UnsupportedError("a second list of blocks", offset=self.cursor.offset, path=here)
         records = list(block_list(self.cursor, self.ram, path, here))
-        # What the walker kept for itself is kept in Received.
-        self.ram.page_sets = {}
         blocks = self.ram.blocks
         names = {block.idstr for block in blocks}
         if len(names) < len(blocks):
@@ -207,12 +213,12 @@ def _page_size(source: Source, start: int) -> int:
 
     The walk stops in front of it, since it would look for the end of its run.
     """
-    walker = StreamWalker(source, start)
+    walker, names = StreamWalker(source, start), SectionNames()
     ram_goes_on = False
     for record in walker.records():
-        if record.kind in (Kind.SECTION_PART, Kind.SECTION_END):
-            section = walker.sections.get(record.value.section_id)
-            ram_goes_on = section is not None and section.idstr == b"ram"
+        if record.kind in SECTION_HEADERS:
+            of_ram = names.of(record) == ram.RAM_IDSTR
+            ram_goes_on = of_ram and record.kind in SECTION_PARTS
         elif record.kind is Kind.SECTION_FOOTER:
             ram_goes_on = False
         elif record.kind in (Kind.BLOCK, Kind.ZERO):

@@ -13,11 +13,14 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from fixedram_fmt.bitmap import HostLong, PageBitmap
 from fixedram_fmt.build.output import OutputError
 from fixedram_fmt.closing import Closing
-from fixedram_fmt.convert.xbzrle import apply_delta
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.hostlong import HostLong
+from fixedram_fmt.presence.pageset import set_bits
 from fixedram_fmt.source import Source
+from fixedram_fmt.spool import MORE_ROOM
+from fixedram_fmt.stream.xbzrle import apply_delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +95,7 @@ def _mapping(file: IO[bytes], size: int) -> mmap.mmap:
             path="ram",
             expected=f"at most {_BITS_CEILING} bytes of bits",
             found=f"{size} ({error})",
-            hint="set TMPDIR to a folder on a file system with more space",
+            hint=MORE_ROOM,
         ) from error
 
 
@@ -194,20 +197,10 @@ class ReceivedBlock:
             self._set(first, stop, present=True)
 
     def _set(self, first: int, stop: int, *, present: bool) -> None:
-        """Set or clear the bits [first, stop), whole bytes at once."""
-        bits, base = self._bits, self._start
-        low, high = -(-first // 8), stop // 8
-        if low < high:
-            bits[base + low : base + high] = (b"\xff" if present else b"\0") * (high - low)
-            edges = [*range(first, low * 8), *range(high * 8, stop)]
-        else:
-            edges = [*range(first, stop)]
-        for page in edges:
-            if present:
-                bits[base + (page >> 3)] |= 1 << (page & 7)
-            else:
-                bits[base + (page >> 3)] &= ~(1 << (page & 7))
-        self._owner.wrote(high - low + 2)
+        """Set or clear the bits [first, stop)."""
+        base = self._start * 8
+        set_bits(self._bits, base + first, base + stop, present=present)
+        self._owner.wrote((stop - first) // 8 + 2)
 
     def _clear(self, first: int, count: int) -> None:
         """Make pages absent; those that were present leave no old memory behind."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.build.output import Output
+    from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.source import Source
 
 __all__ = ["SentPages"]
@@ -31,9 +31,8 @@ __all__ = ["SentPages"]
 _WINDOW = 1 << 22
 _WORD = ram.RAM_RECORD.size
 _ZERO_SIZE = _WORD + ram.ZERO_PAGE.size
-_CONTINUE = int(RamSaveFlag.CONTINUE)
-_PAGE = int(RamSaveFlag.PAGE) | _CONTINUE
-_ZERO = int(RamSaveFlag.ZERO) | _CONTINUE
+_PAGE = RamSaveFlag.PAGE | RamSaveFlag.CONTINUE
+_ZERO = RamSaveFlag.ZERO | RamSaveFlag.CONTINUE
 #: A run of so many pages is put together by numpy, a shorter one page by page.
 _FEW = 16
 #: Pages put together at once, in bytes: they stay in the processor's cache.
@@ -74,7 +73,7 @@ class SentPages:
                 data = memoryview(piece).cast("B")
                 if data.nbytes and not named:
                     named = True
-                    first = int.from_bytes(data[:_WORD], "big") & ~_CONTINUE
+                    first = int.from_bytes(data[:_WORD], "big") & ~RamSaveFlag.CONTINUE
                     output.write(offset, first.to_bytes(_WORD, "big") + self._name)
                     offset += _WORD + len(self._name)
                     data = data[_WORD:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from fixedram_fmt.errors import FormatError, UnsupportedError
+from fixedram_fmt.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
     from fixedram_fmt.memory.block import BlockMemory
     from fixedram_fmt.memory.streampages import StreamPages
+    from fixedram_fmt.presence.bitmap import PageBitmap
 
     Flags = npt.NDArray[np.bool_]
 
@@ -217,18 +217,13 @@ class PagesOfImage:
         if block is None or not block.pages_total:
             return NoPages()
         bitmap = self.image.bitmap(block)
-        if bitmap is None and block.mapped:
-            raise FormatError(
-                "the bitmap of this block is not in the file",
-                offset=block.bitmap_offset,
-                path=block.path,
-            )
-        if bitmap is None:
+        if bitmap is None and not block.mapped:
             raise UnsupportedError(
                 "the pages of this ordinary stream are too many to be tracked",
                 path=block.path,
                 hint="fixedram convert makes a mapped-ram image of it",
             )
+        bitmap = bitmap or self.image.presence(block)
         if bitmap.length <= _SMALL and not bitmap.count():
             return NoPages()
         if block.mapped:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.vmstate.plain import plain
 
 if TYPE_CHECKING:
     from fixedram_fmt.vmstate.paths import Pattern
@@ -151,22 +152,12 @@ class ValueDiff:
             "path": self.path,
             "type": self.type,
             "change": self.change.value,
-            "a": _plain(self.a),
-            "b": _plain(self.b),
+            "a": plain(self.a),
+            "b": plain(self.b),
             "offset_a": self.offset_a,
             "offset_b": self.offset_b,
             "note": self.note or None,
         }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from fixedram_fmt.diff.result import Change, StateDiff, ValueDiff
 from fixedram_fmt.diff.structure import numbered
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.vmstate.model import BODY_CEILING
-from fixedram_fmt.vmstate.values import Value, children
+from fixedram_fmt.vmstate.structure import BODY_CEILING
+from fixedram_fmt.vmstate.values import Value, children, element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -212,21 +210,7 @@ def _elements(a: Value, b: Value) -> Iterator[_Sides]:
         one, other = (np.frombuffer(value.raw[:length], np.uint8) for value in (a, b))
         which = np.flatnonzero((one != other).reshape(common, -1).any(axis=1))
     for number in which:
-        yield _element(a, int(number)), _element(b, int(number))
-
-
-def _element(array: Value, number: int) -> Value:
-    field = array.field
-    assert field is not None
-    return Value(
-        array.device,
-        f"{array.path}[{number}]",
-        field.type,
-        array.start + number * field.size,
-        field.size,
-        field=replace(field, array_len=None),
-        structure=array.structure,
-    )
+        yield element(a, int(number)), element(b, int(number))
 
 
 def _decoded(value: Value) -> Any:

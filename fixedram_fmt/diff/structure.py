@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.dialect import LAYOUTS
 from fixedram_fmt.diff.result import StructureDiff
 from fixedram_fmt.schema.base import text
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 #: These say which layout it is, which is no difference in what is stored.
-_LAYOUTS = frozenset(dialect.capability.decode() for dialect in DIALECTS)
+_LAYOUTS = frozenset(name.decode() for name in LAYOUTS)
 
 
 def numbered(items: Iterable[T], key: Callable[[T], K]) -> dict[tuple[K, int], T]:

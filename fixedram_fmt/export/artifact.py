@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.memory.block import Readable, zero
+from fixedram_fmt.memory.block import Readable, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +139,7 @@ class Artifact(Readable):
     def readinto(self, address: int, buffer: bytearray | memoryview) -> None:
         """Fill buffer with what the file has at an offset."""
         view = memoryview(buffer).cast("B")
-        zero(view)
+        fill(view)
         stop = address + view.nbytes
         first = max(0, bisect_right(self._offsets, address) - 1)
         for part in self.parts[first:]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
-from fixedram_fmt.errors import FixedRamError, FormatError, SourceError, UnsupportedError
+from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.source import READ_CEILING
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.memory.streampages import StreamPages
 
-__all__ = ["AddressError", "BlockMemory", "MemoryFile", "Readable", "Run"]
+__all__ = ["AddressError", "BlockMemory", "MemoryFile", "Readable", "Run", "fill"]
 
 #: Reads of this many pages or fewer ask for bits one by one; longer ones for runs.
 _FEW_PAGES = 4
-_ZEROS = bytes(1 << 16)
+_FILL_STEP = 1 << 16
 
 
 class AddressError(FixedRamError):
@@ -43,11 +43,12 @@ class Run(NamedTuple):
     file_offset: int | None
 
 
-def zero(view: memoryview) -> None:
-    """Fill a buffer with zeros without allocating as much."""
-    for start in range(0, view.nbytes, len(_ZEROS)):
-        stop = min(start + len(_ZEROS), view.nbytes)
-        view[start:stop] = _ZEROS[: stop - start]
+def fill(view: memoryview, byte: int = 0) -> None:
+    """Fill a buffer with one byte without allocating as much."""
+    piece = bytes([byte]) * min(_FILL_STEP, view.nbytes)
+    for start in range(0, view.nbytes, _FILL_STEP):
+        stop = min(start + _FILL_STEP, view.nbytes)
+        view[start:stop] = piece[: stop - start]
 
 
 class Readable:
@@ -158,14 +159,7 @@ class BlockMemory(Readable):
 
             self._stream = pages or StreamPages(image, [block])
             return
-        bitmap = image.bitmap(block)
-        if bitmap is None:
-            raise FormatError(
-                "the bitmap of this block is not in the file",
-                offset=block.bitmap_offset,
-                path=block.path,
-            )
-        self._bitmap = bitmap
+        self._bitmap = image.presence(block)
 
     def _check(self, address: int, length: int) -> None:
         if address < 0 or length < 0 or address + length > self.size:
@@ -183,7 +177,7 @@ class BlockMemory(Readable):
         at = address
         for start, length, offset in self.runs(address, address + view.nbytes):
             if start > at:
-                zero(view[at - address : start - address])
+                fill(view[at - address : start - address])
             part = view[start - address : start - address + length]
             if offset is not None:
                 self.image.source.read_into(offset, part, self.block.path)
@@ -191,7 +185,7 @@ class BlockMemory(Readable):
                 self._stream.readinto(self.block, start, part)
             at = start + length
         if at < address + view.nbytes:
-            zero(view[at - address :])
+            fill(view[at - address :])
 
     def runs(self, start: int = 0, stop: int | None = None) -> Iterator[Run]:
         """The present parts of [start, stop), in order, and where they lie in the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.memory.block import AddressError, BlockMemory, MemoryFile, Readable, Run
+from fixedram_fmt.memory.block import AddressError, BlockMemory, MemoryFile, Readable, Run, fill
 from fixedram_fmt.memory.map import memory_map
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from fixedram_fmt.memory.streampages import StreamPages
 
 __all__ = ["PhysicalMemory"]
-
-_FILL_STEP = 1 << 16
 
 
 class PhysicalMemory(Readable):
@@ -66,7 +64,7 @@ class PhysicalMemory(Readable):
             elif self.fill is None:
                 raise self._hole(start, stop)
             else:
-                _fill(part, self.fill)
+                fill(part, self.fill)
 
     def _hole(self, start: int, stop: int) -> AddressError:
         ranges = ", ".join(f"{piece.start:#x}-{piece.stop - 1:#x}" for piece in self.map.ranges[:8])
@@ -95,10 +93,3 @@ class PhysicalMemory(Readable):
     def open(self, fill: int | None = 0) -> MemoryFile:
         """A file object over all of it; holes read as fill, and raise where fill is None."""
         return MemoryFile(PhysicalMemory(self.image, self.map, fill=fill))
-
-
-def _fill(view: memoryview, byte: int) -> None:
-    piece = bytes([byte]) * min(_FILL_STEP, view.nbytes)
-    for start in range(0, view.nbytes, _FILL_STEP):
-        stop = min(start + _FILL_STEP, view.nbytes)
-        view[start:stop] = piece[: stop - start]

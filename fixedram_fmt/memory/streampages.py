@@ -1,17 +1,18 @@
 """Pages of an ordinary stream: where the last record of each one lies, and reading them.
 
-Upstream: QEMU migration/ram.c ram_load_precopy(), migration/xbzrle.c xbzrle_decode_buffer().
+Upstream: QEMU migration/ram.c ram_load_precopy().
 """
 
 from __future__ import annotations
 
 import zlib
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.block import Run
 from fixedram_fmt.records import Kind, PageRun
+from fixedram_fmt.stream.xbzrle import apply_delta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.records import Record
 
-__all__ = ["StreamPages", "apply_delta"]
+__all__ = ["StreamPages"]
 
 #: Pages of one chunk of the index: 8 bytes each, made when one of them is sent.
 _CHUNK = 512
@@ -54,7 +55,7 @@ class StreamPages:
         # kind, what was there before, where, how long
         self._extra = (array("b"), array("q"), array("q"), array("q"))
         self._cached: tuple[int, bytes] = (0, b"")
-        for record in _as_far_as_it_goes(image):
+        for record in image.known_records():
             if record.kind in _CARRIES and isinstance(record.value, PageRun):
                 self._enter(record)
 
@@ -183,45 +184,3 @@ class StreamPages:
         if len(page) != size:
             raise FormatError("a compressed page is too short", offset=where[number])
         return page
-
-
-def _as_far_as_it_goes(image: Image) -> Iterator[Record[Any]]:
-    """The records up to where the stream stops: image.stopped says so to whoever asks."""
-    records = image.records()
-    while True:
-        try:
-            yield next(records)
-        except StopIteration:
-            return
-        except FormatError:
-            if image.stopped is None:
-                raise
-            return
-
-
-def apply_delta(page: bytearray, delta: bytes, offset: int = 0) -> None:
-    """Apply an XBZRLE delta: runs to leave and runs to overwrite in turn, lengths as ULEB128.
-
-    Raises FormatError, with the file offset of the delta, where QEMU would refuse it.
-    """
-    at = done = 0
-    while at < len(delta):
-        skipped, at = _uleb128(delta, at, offset)
-        changed, at = _uleb128(delta, at, offset)
-        done += skipped
-        data = delta[at : at + changed]
-        if not changed or len(data) < changed or done + changed > len(page):
-            raise FormatError("an XBZRLE delta does not fit its page", offset=offset + at)
-        page[done : done + changed] = data
-        at, done = at + changed, done + changed
-
-
-def _uleb128(delta: bytes, at: int, offset: int) -> tuple[int, int]:
-    """A number of one or two bytes (util uleb128_decode_small()) and what lies behind it."""
-    pair = delta[at : at + 2]
-    if len(pair) == 2:
-        if not pair[0] & 0x80:
-            return pair[0], at + 1
-        if not pair[1] & 0x80:
-            return pair[0] & 0x7F | pair[1] << 7, at + 2
-    raise FormatError("an XBZRLE delta has a broken length", offset=offset + at)

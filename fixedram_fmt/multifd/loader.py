@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from fixedram_fmt.errors import FixedRamError, FormatError
+from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.channels import Channels
 from fixedram_fmt.records import Kind
@@ -75,17 +75,7 @@ def jobs_of(image: Image, block: RamBlock) -> Iterator[Job]:
 
     FormatError where the bitmap cannot be read.
     """
-    bitmap = image.bitmap(block) if block.has_pages else None
-    if bitmap is None:
-        if block.has_pages:
-            raise FormatError(
-                "which pages are present cannot be read",
-                offset=block.bitmap_offset,
-                path=f"{block.path}/bitmap",
-                expected="a bitmap inside the file",
-            )
-        return
-    for run in bitmap.runs():
+    for run in image.presence(block).runs() if block.has_pages else ():
         if not run.present:
             continue
         start, stop = run.start * block.page_size, run.stop * block.page_size

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.dialect import DIALECTS, ORDINARY
+from fixedram_fmt.dialect import LAYOUTS, ORDINARY
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.loader import JOB_SIZE
-from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.records import Kind, Record, SectionNames
+from fixedram_fmt.schema.ram import RAM_IDSTR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,16 +152,8 @@ def count_jobs(image: Image, block: RamBlock) -> int:
     """
     if not block.has_pages:
         return 0
-    bitmap = image.bitmap(block)
-    if bitmap is None:
-        raise FormatError(
-            "which pages are present cannot be read",
-            offset=block.bitmap_offset,
-            path=f"{block.path}/bitmap",
-            expected="a bitmap inside the file",
-        )
-    size = block.page_size
-    return sum(-(-(run.stop - run.start) * size // JOB_SIZE) for run in bitmap.runs() if run[2])
+    runs, size = image.presence(block).runs(), block.page_size
+    return sum(-(-(run.stop - run.start) * size // JOB_SIZE) for run in runs if run.present)
 
 
 def timeline(
@@ -231,7 +224,7 @@ class _Reader:
         self._image = image
         self._blocks = iter(image.blocks)
         self._block: RamBlock | None = None
-        self._ram_ids: set[int] = set()
+        self._names = SectionNames()
         self._parts = 0
         self._list: _Met | None = None
 
@@ -252,11 +245,7 @@ class _Reader:
                 self._capability(record)
 
     def _section(self, record: Record[Any]) -> None:
-        section_id = record.value.section_id
-        if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
-            change = self._ram_ids.add if record.value.idstr == b"ram" else self._ram_ids.discard
-            change(section_id)
-        if section_id in self._ram_ids:
+        if self._names.of(record) == RAM_IDSTR:
             name = _SECTIONS[record.kind]
             if record.kind is Kind.SECTION_PART:
                 name = f"part[{self._parts}]"
@@ -266,7 +255,7 @@ class _Reader:
 
     def _capability(self, record: Record[Any]) -> None:
         name = record.value.capability
-        if any(dialect.capability == name for dialect in DIALECTS):
+        if name in LAYOUTS:
             self.stream.capability, self.stream.capability_offset = name, record.offset
 
     def stopped_by(self, error: FormatError) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import HostLong
-from fixedram_fmt.pages import non_zero_runs
+from fixedram_fmt.presence.hostlong import HostLong
+from fixedram_fmt.presence.scan import non_zero_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fixedram_fmt.bitmap import PageBitmap
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
+    from fixedram_fmt.presence.bitmap import PageBitmap
 
     Counts = npt.NDArray[np.int64]
 

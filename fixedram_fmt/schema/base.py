@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance, ReadableBuffer
 
-__all__ = ["FieldSpan", "Schema", "counted_string", "text"]
+__all__ = ["FieldSpan", "Schema", "counted_string", "is_printable", "text"]
+
+_VISIBLE = bytes(range(0x20, 0x7F))
 
 T = TypeVar("T", bound="DataclassInstance")
 
@@ -37,6 +39,11 @@ def counted_string(count: str, name: str, width: Any = cs.Int8ub) -> list[Any]:
 def text(raw: bytes) -> str:
     """A name of the file as text; bytes that are no UTF-8 stay visible as \\xNN."""
     return raw.decode("utf-8", "backslashreplace")
+
+
+def is_printable(name: bytes) -> bool:
+    """Whether a name is nothing but visible ASCII, as every name QEMU makes is."""
+    return not name.translate(None, _VISIBLE)
 
 
 class FieldSpan(NamedTuple):

@@ -7,7 +7,7 @@ hw/ppc/spapr.c htab_load(), migration/block-dirty-bitmap.c.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum
 
 import construct as cs
 
@@ -45,7 +45,7 @@ __all__ = [
 S390_PAGE_SIZE = 1 << 12
 
 
-class StattrFlag(IntFlag):
+class StattrFlag(IntEnum):
     """hw/s390x/s390-stattrib.c STATTR_FLAG_*."""
 
     EOS = 0x01
@@ -54,7 +54,7 @@ class StattrFlag(IntFlag):
     DONE = 0x08
 
 
-class SkeysFlag(IntFlag):
+class SkeysFlag(IntEnum):
     """hw/s390x/s390-skeys.c S390_SKEYS_SAVE_FLAG_*."""
 
     EOS = 0x01
@@ -115,7 +115,7 @@ HTAB_CHUNK = Schema(
 )
 
 
-class DirtyBitmapFlag(IntFlag):
+class DirtyBitmapFlag(IntEnum):
     """migration/block-dirty-bitmap.c DIRTY_BITMAP_MIG_FLAG_*; 0x80 says that more bytes follow."""
 
     EOS = 0x01
@@ -128,7 +128,7 @@ class DirtyBitmapFlag(IntFlag):
     EXTRA_FLAGS = 0x80
 
 
-class DirtyBitmapStartFlag(IntFlag):
+class DirtyBitmapStartFlag(IntEnum):
     """migration/block-dirty-bitmap.c DIRTY_BITMAP_MIG_START_FLAG_*."""
 
     ENABLED = 0x01

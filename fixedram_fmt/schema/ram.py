@@ -8,7 +8,7 @@ order is the host's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum
 
 import construct as cs
 
@@ -23,7 +23,9 @@ __all__ = [
     "MAPPED_RAM_HEADER",
     "PAGE_IDSTR",
     "POSTCOPY_PAGE_SIZE",
+    "RAM_IDSTR",
     "RAM_RECORD",
+    "RAM_VERSION",
     "REGION_ADDRESS",
     "TARGET_PAGE_SIZE_MAX",
     "TARGET_PAGE_SIZE_MIN",
@@ -42,6 +44,10 @@ __all__ = [
     "is_page_size",
 ]
 
+#: migration/ram.c ram_mig_init(): what the section of the guest's memory is called
+RAM_IDSTR = b"ram"
+RAM_VERSION = 4
+
 #: migration/ram.c: a reader must not rely on it ("this value can be changed in the future")
 MAPPED_RAM_FILE_OFFSET_ALIGNMENT = 0x100000
 MAPPED_RAM_HDR_VERSION = 1
@@ -58,8 +64,11 @@ def is_page_size(value: int) -> bool:
     return TARGET_PAGE_SIZE_MIN <= value <= TARGET_PAGE_SIZE_MAX and value & (value - 1) == 0
 
 
-class RamSaveFlag(IntFlag):
-    """Low bits of a RAM record, without their RAM_SAVE_FLAG_ prefix; unknown bits are kept."""
+class RamSaveFlag(IntEnum):
+    """Low bits of a RAM record, without their RAM_SAVE_FLAG_ prefix.
+
+    Plain numbers once they are combined: words are met by the million, and an IntFlag is slow.
+    """
 
     FULL = 0x01
     ZERO = 0x02

@@ -245,6 +245,13 @@ class Command:
     command: int
     data: bytes
 
+    @property
+    def packaged_length(self) -> int | None:
+        """Bytes of the stream that follows a PACKAGED command; None where none does."""
+        if self.command != MigCmd.PACKAGED or len(self.data) != PACKAGED_LENGTH.size:
+            return None
+        return PACKAGED_LENGTH.parse(self.data)[0].length
+
 
 COMMAND = Schema(
     cs.Struct(

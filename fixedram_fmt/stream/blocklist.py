@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import PageSet
 from fixedram_fmt.blocks import RamBlock
 from fixedram_fmt.errors import FormatError, TruncatedError
+from fixedram_fmt.presence.pageset import PageSet
 from fixedram_fmt.records import Cursor, Kind, Record
 from fixedram_fmt.schema import ram
+from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING, RamState, can_follow_list
 
@@ -65,7 +66,7 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
         remaining -= block.used_length
         if block.has_pages:
             _jump_behind_pages(cursor, state, block)
-    if not state.mapped:
+    if state.keeps_presence and not state.mapped:
         lengths = {block.idstr: block.used_length for block in state.blocks}
         state.page_sets = PageSet.for_blocks(lengths, state.page_size)
 
@@ -176,7 +177,7 @@ def _list_goes_on(cursor: Cursor, ahead: int) -> bool:
         name = cursor.look(ram.BLOCK_ENTRY, Kind.BLOCK, "", ahead).value.idstr
     except FormatError:
         return False
-    return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
+    return bool(name) and is_printable(name)
 
 
 def looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from fixedram_fmt.blocks import Section
-    from fixedram_fmt.vmstate.vmdesc import DeviceDescription
+    from fixedram_fmt.stream.vmdesc import DeviceDescription
 
     Tell = Callable[[int, str, str, str], None]
 

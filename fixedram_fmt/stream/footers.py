@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from fixedram_fmt.errors import FixedRamError, TruncatedError
 from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import stream
-from fixedram_fmt.schema.ram import TARGET_PAGE_SIZE_MIN, RamSaveFlag
+from fixedram_fmt.schema.base import is_printable
+from fixedram_fmt.schema.ram import RAM_IDSTR, TARGET_PAGE_SIZE_MIN, RamSaveFlag
 from fixedram_fmt.schema.stream import MigCmd, SectionType
 from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
@@ -55,8 +56,7 @@ _SIZE = stream.SECTION_FOOTER.size
 #: How far the look at a place goes: footer, VMDESCRIPTION's header and a brace.
 _REACH = _SIZE + 1 + stream.VMDESCRIPTION.size + 1
 
-_RAM = b"ram"
-_RAM_FLAGS = sum(int(flag) for flag in RamSaveFlag)
+_RAM_FLAGS = sum(RamSaveFlag)
 _COMMAND_MAX = int(max(MigCmd))
 
 # How credible what follows a place is.
@@ -148,7 +148,7 @@ class FooterChain:
         self._known = {number: one.idstr for number, one in sections.items()}
         self._started = {number for number, one in sections.items() if not one.full}
         self._open = {number for number in self._started if not sections[number].ended}
-        self._has_ram = _RAM in self._known.values()
+        self._has_ram = RAM_IDSTR in self._known.values()
         self._records_left = _RECORDS_CEILING
         self._of_id: dict[int, _Judged] = defaultdict(_Judged)
         self._stop = min(source.size, start + _SEARCH_CEILING)
@@ -226,14 +226,14 @@ class FooterChain:
         taken = header.section_id in self._known or header.section_id == before
         if taken or not is_name(header.idstr):
             return _Rank(_IMPOSSIBLE)
-        if header.idstr == _RAM:
+        if header.idstr == RAM_IDSTR:
             return _Rank(_IMPOSSIBLE) if self._has_ram else _rank_of_ram(cursor)
         return self._rank_body(cursor, header.idstr, header.section_id)
 
     def _rank_body(self, cursor: Cursor, idstr: bytes, section_id: int) -> _Rank:
         """The rank of what follows a body at cursor."""
         judged = self._of_id.get(section_id)
-        if idstr == _RAM:
+        if idstr == RAM_IDSTR:
             rank = self._rank_ram_part(cursor, judged)
         elif idstr in FRAMINGS:
             for _ in FRAMINGS[idstr](cursor, ""):
@@ -272,9 +272,8 @@ class FooterChain:
 def _passed_command(cursor: Cursor) -> bool:
     """Go behind the command at cursor and what is packaged in it; False: it is none."""
     command = cursor.take(stream.COMMAND, Kind.COMMAND, "").value
-    if command.command == MigCmd.PACKAGED and len(command.data) == stream.PACKAGED_LENGTH.size:
-        length = stream.PACKAGED_LENGTH.parse(command.data)[0].length
-        cursor.skip(length, Kind.PACKAGED, "", None)
+    if command.packaged_length is not None:
+        cursor.skip(command.packaged_length, Kind.PACKAGED, "", None)
     return 0 < command.command <= _COMMAND_MAX
 
 
@@ -306,7 +305,7 @@ def _rank_of_end(cursor: Cursor) -> int:
 
 def is_name(idstr: bytes) -> bool:
     """Whether bytes can name a section: printable ASCII."""
-    return bool(idstr) and all(0x20 <= byte < 0x7F for byte in idstr)
+    return bool(idstr) and is_printable(idstr)
 
 
 # -- collecting places ----------------------------------------------------------------------------

@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAMINGS"]
 
-# As plain numbers: there can be a million of chunks, and the operators of flags are slow.
-_EOS, _ZEROES = int(DirtyBitmapFlag.EOS), int(DirtyBitmapFlag.ZEROES)
-_START, _BITS = int(DirtyBitmapFlag.START), int(DirtyBitmapFlag.BITS)
-_EXTRA_FLAGS = int(DirtyBitmapFlag.EXTRA_FLAGS)
-_NAMED = (int(DirtyBitmapFlag.DEVICE_NAME), int(DirtyBitmapFlag.BITMAP_NAME))
+#: Flags that a name goes with, in the order of the names.
+_NAMED = (DirtyBitmapFlag.DEVICE_NAME, DirtyBitmapFlag.BITMAP_NAME)
 
 
 def _take(cursor: Cursor, schema: Schema[S], path: str) -> Record[S]:
@@ -62,7 +59,7 @@ def _s390(data: int, ends: tuple[int, ...], others: tuple[int, ...] = ()) -> Wal
                     code="framing",
                     offset=word.offset,
                     path=path,
-                    expected=f"one of {[data, *ends, *others]}",
+                    expected=f"one of {[*map(int, (data, *ends, *others))]}",
                     found=str(flags),
                 )
 
@@ -88,9 +85,9 @@ def _dirty_bitmap(cursor: Cursor, path: str) -> Iterator[Record[Any]]:
     """Chunks, each with flags that say what is in it, up to one with EOS."""
     while True:
         record = _take(cursor, device.BITMAP_FLAGS, path)
-        if record.value.flags & _EXTRA_FLAGS:
+        if record.value.flags & DirtyBitmapFlag.EXTRA_FLAGS:
             record = _take(cursor, device.BITMAP_FLAGS, path)
-            if record.value.flags & _EXTRA_FLAGS:
+            if record.value.flags & DirtyBitmapFlag.EXTRA_FLAGS:
                 # QEMU keeps the low eight bits of the last two bytes.
                 yield _data(cursor, 1, path)
                 record = _take(cursor, device.BITMAP_FLAGS, path)
@@ -99,24 +96,22 @@ def _dirty_bitmap(cursor: Cursor, path: str) -> Iterator[Record[Any]]:
         for named in _NAMED:
             if flags & named:
                 yield _take(cursor, device.BITMAP_ALIAS, path)
-        if flags & _START:
+        if flags & DirtyBitmapFlag.START:
             yield _take(cursor, device.BITMAP_START, path)
-        elif flags & _BITS:
+        elif flags & DirtyBitmapFlag.BITS:
             yield _take(cursor, device.BITMAP_BITS, path)
-            if not flags & _ZEROES:
+            if not flags & DirtyBitmapFlag.ZEROES:
                 data = _take(cursor, device.BITMAP_DATA, path)
                 yield data
                 yield _data(cursor, data.value.buf_size, path)
-        if flags & _EOS:
+        if flags & DirtyBitmapFlag.EOS:
             return
 
 
 #: By idstr of the section.
 FRAMINGS: dict[bytes, Walker] = {
-    b"s390-storage_attributes": _s390(
-        int(StattrFlag.MORE), (int(StattrFlag.EOS),), (int(StattrFlag.DONE),)
-    ),
-    b"s390-skeys": _s390(int(SkeysFlag.SKEYS), (int(SkeysFlag.EOS), int(SkeysFlag.ERROR))),
+    b"s390-storage_attributes": _s390(StattrFlag.MORE, (StattrFlag.EOS,), (StattrFlag.DONE,)),
+    b"s390-skeys": _s390(SkeysFlag.SKEYS, (SkeysFlag.EOS, SkeysFlag.ERROR)),
     b"spapr/htab": _htab,
     b"dirty-bitmap": _dirty_bitmap,
 }

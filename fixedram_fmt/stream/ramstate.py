@@ -9,8 +9,8 @@ from fixedram_fmt.blocks import Note
 from fixedram_fmt.schema.ram import RamSaveFlag
 
 if TYPE_CHECKING:
-    from fixedram_fmt.bitmap import PageSet
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.presence.pageset import PageSet
 
 __all__ = ["ADDRESS_CEILING", "DEFAULT_PAGE_SIZE", "PAGE_FLAGS", "RamState", "can_follow_list"]
 
@@ -21,9 +21,7 @@ DEFAULT_PAGE_SIZE = 4096
 ADDRESS_CEILING = 1 << 52
 
 #: Records that carry a page.
-PAGE_FLAGS = int(
-    RamSaveFlag.ZERO | RamSaveFlag.PAGE | RamSaveFlag.COMPRESS_PAGE | RamSaveFlag.XBZRLE
-)
+PAGE_FLAGS = RamSaveFlag.ZERO | RamSaveFlag.PAGE | RamSaveFlag.COMPRESS_PAGE | RamSaveFlag.XBZRLE
 
 _NOTES_CEILING = 1000
 
@@ -36,6 +34,8 @@ class RamState:
     ignore_shared: bool = False
     target_page_size: int | None = None
     blocks: list[RamBlock] = field(default_factory=list)
+    #: Whether it is kept which pages an ordinary stream sends: 32 MiB for a guest of 1 TiB.
+    keeps_presence: bool = False
     page_sets: dict[bytes, PageSet] = field(default_factory=dict)
     last_idstr: bytes | None = None
     #: By how much all offsets in the headers are wrong: the image was cut out of its container.
@@ -59,6 +59,6 @@ class RamState:
 
 def can_follow_list(word: int, page_size: int) -> bool:
     """Whether word is EOS or begins exactly one page, at an address a guest can have."""
-    flags = word & (page_size - 1) & ~int(RamSaveFlag.CONTINUE)
+    flags = word & (page_size - 1) & ~RamSaveFlag.CONTINUE
     one_page = flags & PAGE_FLAGS != 0 and flags & (flags - 1) == 0
-    return (one_page or flags == int(RamSaveFlag.EOS)) and word < ADDRESS_CEILING
+    return (one_page or flags == RamSaveFlag.EOS) and word < ADDRESS_CEILING

@@ -5,7 +5,8 @@ Upstream: QEMU migration/ram.c ram_load_precopy(), ram_block_from_stream().
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import lru_cache
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError, TruncatedError
@@ -24,6 +25,11 @@ __all__ = ["ordinary_page_size", "walk_ram"]
 #: Sizes tried where nothing tells: the usual one, the larger ones, then the smaller.
 _LIKELY_SIZES = (4096, 8192, 16384, 32768, 65536, 2048, 1024, 512, 256)
 
+# Looked up a million times: an attribute of an enum costs more than the sum it goes into.
+_PAGE, _ZERO, _CONTINUE = RamSaveFlag.PAGE, RamSaveFlag.ZERO, RamSaveFlag.CONTINUE
+_WHOLE = _PAGE | _ZERO
+_WORD = ram.RAM_RECORD.size
+
 #: Records that are nothing but their word.
 _BARE: dict[int, Kind] = {
     RamSaveFlag.EOS: Kind.EOS,
@@ -39,22 +45,22 @@ _RUN_WINDOW = 1 << 20
 
 def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]]:
     """Every record from here to the EOS that ends this section's RAM part."""
-    number = 0
-    while True:
-        word = cursor.look(ram.RAM_RECORD, Kind.EOS, f"{path}/record[{number}]").value.word
+    for number in count():
+        here = f"{path}/record[{number}]"
+        head = cursor.look(ram.RAM_RECORD, Kind.EOS, here)
+        word = head.value.word
         if state.target_page_size is None and word & RamSaveFlag.MEM_SIZE:
             state.target_page_size = page_size_of_first_header(cursor, state)
         flags = word & (state.page_size - 1)
-        kind = flags & ~int(RamSaveFlag.CONTINUE)
-        here = f"{path}/record[{number}]"
-        if kind == RamSaveFlag.MEM_SIZE:
+        kind = flags & ~_CONTINUE
+        if kind & PAGE_FLAGS and kind & (kind - 1) == 0:
+            yield _page_record(cursor, state, head)
+        elif kind == RamSaveFlag.MEM_SIZE:
             yield from block_list(cursor, state, path, here)
         elif kind in _BARE:
             yield cursor.take(ram.RAM_RECORD, _BARE[kind], here)
             if kind == RamSaveFlag.EOS:
                 return
-        elif kind & PAGE_FLAGS and kind & (kind - 1) == 0:
-            yield _page_record(cursor, state, flags, here)
         else:
             raise FormatError(
                 "unknown combination of RAM_SAVE_FLAG bits",
@@ -64,20 +70,20 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
                 expected="one of MEM_SIZE, EOS, PAGE, ZERO, ...",
                 found=f"{word:#x} (flags {flags:#x})",
             )
-        number += 1
 
 
 # -- pages of an ordinary stream ------------------------------------------------------------------
 
 
-def _page_record(cursor: Cursor, state: RamState, flags: int, path: str) -> Record[PageRun]:
-    """A record that carries a page, and the run of like ones behind it."""
-    start = cursor.offset
-    word = cursor.take(ram.RAM_RECORD, Kind.PAGE, path).value.word
-    address = word & ~(state.page_size - 1)
-    if not flags & RamSaveFlag.CONTINUE:
+def _page_record(cursor: Cursor, state: RamState, head: Record[ram.RamRecord]) -> Record[PageRun]:
+    """The record that head begins, which carries a page, and the run of like ones behind it."""
+    word, path, start = head.value.word, head.path, head.offset
+    cursor.offset = head.stop
+    flags = word & (state.page_size - 1)
+    if not flags & _CONTINUE:
         state.last_idstr = cursor.take(ram.PAGE_IDSTR, Kind.PAGE, f"{path}/idstr").value.idstr
-    if state.last_idstr is None:
+    block, address = state.last_idstr, word - flags
+    if block is None:
         raise FormatError(
             "CONTINUE without a block before it",
             code="continue-first",
@@ -86,13 +92,12 @@ def _page_record(cursor: Cursor, state: RamState, flags: int, path: str) -> Reco
             expected="the name of a block",
             hint="the stream's beginning is missing",
         )
-    first = PageRun(state.last_idstr, address, 1, cursor.offset, 0)
-    if flags & (RamSaveFlag.PAGE | RamSaveFlag.ZERO):
-        kind = Kind.ZERO if flags & RamSaveFlag.ZERO else Kind.PAGE
-        run = _run(cursor, state, kind, path, first)
+    if flags & _WHOLE:
+        kind = Kind.ZERO if flags & _ZERO else Kind.PAGE
+        run = _run(cursor, state, kind, path, PageRun(block, address, 1, cursor.offset, 0))
     else:
         kind, length = _delta_length(cursor, flags, path)
-        run = replace(first, data_offset=cursor.offset, stride=length)
+        run = PageRun(block, address, 1, cursor.offset, length)
         cursor.skip(length, kind, path, None)
     _account(state, run, path, start)
     return Record(kind, path, start, cursor.offset - start, run)
@@ -118,43 +123,54 @@ def _delta_length(cursor: Cursor, flags: int, path: str) -> tuple[Kind, int]:
 
 def _run(cursor: Cursor, state: RamState, kind: Kind, path: str, first: PageRun) -> PageRun:
     """Lengthen a PAGE or ZERO record by the records that only count on from it."""
-    fill = None
+    fill, tail = None, b""
     if kind is Kind.ZERO:
         fill = cursor.take(ram.ZERO_PAGE, kind, path).value.fill
-        payload = ram.ZERO_PAGE.size
+        payload, tail, flag = ram.ZERO_PAGE.size, _fill_byte(fill), _ZERO
     else:
-        payload = ordinary_page_size(cursor, state)
+        payload, flag = ordinary_page_size(cursor, state), _PAGE
         cursor.skip(payload, kind, path, None)
-    stride = ram.RAM_RECORD.size + payload
-    flag = RamSaveFlag.ZERO if kind is Kind.ZERO else RamSaveFlag.PAGE
-    word = first.address | flag | RamSaveFlag.CONTINUE
-    followers = _count_followers(cursor, state, word, stride, fill)
+    stride = _WORD + payload
+    words = _words(first.address | flag | _CONTINUE, state.page_size, tail)
+    followers = _count_followers(cursor, words, stride)
     cursor.offset += followers * stride
-    return replace(first, pages=1 + followers, stride=stride, fill=fill)
+    return PageRun(first.block, first.address, 1 + followers, first.data_offset, stride, fill)
 
 
-def _count_followers(
-    cursor: Cursor, state: RamState, word: int, stride: int, fill: int | None
-) -> int:
-    """How many records from here on have the words that follow word, page by page.
+@lru_cache(maxsize=256)
+def _fill_byte(fill: int) -> bytes:
+    """The payload of a ZERO record, as it is in the stream."""
+    return ram.ZERO_PAGE.build(ram.ZeroPage(fill))
+
+
+def _words(word: int, page_size: int, tail: bytes) -> Iterator[bytes]:
+    """What records begin with that count on from word, page by page; none behind 64 bits."""
+    for following in range(word + page_size, 1 << 64, page_size):
+        yield following.to_bytes(_WORD, "big") + tail
+
+
+def _count_followers(cursor: Cursor, words: Iterator[bytes], stride: int) -> int:
+    """How many records from here on, one every stride bytes, begin with words one by one.
 
     Only the words are looked at (and the fill of ZERO pages), a window of the file at a time.
     """
-    word_size = ram.RAM_RECORD.size
-    tail = b"" if fill is None else ram.ZERO_PAGE.build(ram.ZeroPage(fill))
-    count = 0
-    records = _FIRST_LOOK
+    # Most records stand alone, and the walk goes on where this looks.
+    following = next(words, b"")
+    if not following or cursor.peek(len(following)) != following:
+        return 0
+    words = chain((following,), words)
+    found, records = 0, _FIRST_LOOK
     while True:
         # Most runs are short, some are gigabytes: look further each time.
-        window = cursor.source.read_upto(cursor.offset + count * stride, records * stride)
-        usable = len(window) // stride
-        for at in range(0, usable * stride, stride):
-            word += state.page_size
-            if word >= 1 << 64 or not window.startswith(word.to_bytes(word_size, "big") + tail, at):
-                return count
-            count += 1
-        if usable < records:
-            return count
+        window = cursor.source.read_upto(cursor.offset + found * stride, records * stride)
+        same = 0
+        for at, begin in zip(range(0, len(window) - stride + 1, stride), words, strict=False):
+            if not window.startswith(begin, at):
+                return found + same
+            same += 1
+        found += same
+        if same < records:
+            return found
         records = min(records * 4, max(_FIRST_LOOK, _RUN_WINDOW // stride))
 
 

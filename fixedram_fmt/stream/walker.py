@@ -15,11 +15,11 @@ from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.records import Cursor, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
-from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.devices import DeviceBodies, section_can_start
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
-from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
+from fixedram_fmt.stream.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -36,8 +36,6 @@ SECTIONS_CEILING = 65536
 #: More sections and parts in all than a save of a day has, at 10 parts a second.
 PARTS_CEILING = 1 << 20
 
-_RAM_IDSTR = b"ram"
-
 #: Bodies of the configuration's subsections whose length QEMU fixes.
 _CONFIGURATION_BODIES: dict[bytes, tuple[Schema[Any], Kind]] = {
     b"configuration/target-page-bits": (stream.TARGET_PAGE_BITS, Kind.TARGET_PAGE_BITS),
@@ -48,15 +46,17 @@ _CONFIGURATION_BODIES: dict[bytes, tuple[Schema[Any], Kind]] = {
 class StreamWalker:
     """One walk over the stream that starts at offset start of source.
 
+    keeps_presence: of an ordinary stream ram.page_sets will tell which pages it sends.
+
     records() does the walk; the attributes hold what has been learnt so far, so they are complete
     once it is exhausted, and as far as the stream went when it raised.
     """
 
-    def __init__(self, source: Source, start: int = 0) -> None:
+    def __init__(self, source: Source, start: int = 0, *, keeps_presence: bool = False) -> None:
         self.source = source
         self.start = start
         self.cursor = Cursor(source, start)
-        self.ram = RamState()
+        self.ram = RamState(keeps_presence=keeps_presence)
         self.machine: bytes | None = None
         self.capabilities: list[bytes] = []
         self.uuid: bytes | None = None
@@ -300,7 +300,7 @@ class StreamWalker:
 
     def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
         """The records of a body; returns how its end was found."""
-        if section.idstr == _RAM_IDSTR:
+        if section.is_ram:
             if self.ram.target_page_size is None and not self.ram.mapped:
                 described = self._find_vmdesc(self.start)
                 if described and ram.is_page_size(described.page_size or 0):
@@ -332,8 +332,8 @@ class StreamWalker:
     def _command(self, path: str) -> Iterator[Record[Any]]:
         command = self.cursor.take(stream.COMMAND, Kind.COMMAND, f"{path}/header")
         yield command
-        if command.value.command == MigCmd.PACKAGED and len(command.value.data) == 4:
-            length = stream.PACKAGED_LENGTH.parse(command.value.data)[0].length
+        length = command.value.packaged_length
+        if length is not None:
             yield self.cursor.skip(
                 length, Kind.PACKAGED, f"{path}/packaged", Region("a stream inside the stream")
             )

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from fixedram_fmt.bitmap import PageBitmap
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import Outcome, SyncPoint
+from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.schema.stream import MigCmd
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fixedram_fmt.validate.validator import Report, unopened, validate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixedram_fmt.bitmap import HostLong
+    from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.source import Source
     from fixedram_fmt.validate.destination import Destination
     from fixedram_fmt.validate.rule import Finding

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.bitmap import PageBitmap
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.pages import PageScan, scan_pages
-from fixedram_fmt.records import Cursor, Kind, Record
-from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, BlockEntry
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.scan import PageScan, scan_pages
+from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS, Cursor, Kind, Record
+from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR, BlockEntry
 from fixedram_fmt.stream.blocklist import looks_like_header
-from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,15 +21,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.validate.destination import Destination
 
-__all__ = ["RAM", "SECTION_HEADERS", "Flush", "Region", "Survey"]
+__all__ = ["Flush", "Region", "Survey"]
 
-RAM = b"ram"
-SECTION_HEADERS = (
-    Kind.SECTION_START,
-    Kind.SECTION_PART,
-    Kind.SECTION_END,
-    Kind.SECTION_FULL,
-)
 _KEPT = 1000
 #: Bytes that are read although another block has the same: more than any damage leads to.
 _READ_AGAIN = 1 << 28
@@ -97,8 +89,7 @@ class Survey:
         While a record is given out, everything here tells of the ones before it (section: also
         of its own).
         """
-        walker = StreamWalker(self.image.source, self.image.container.stream_offset)
-        for record in walker.records():
+        for record in self.image.records():
             if record.kind in SECTION_HEADERS:
                 self.section = record
             yield record
@@ -122,7 +113,7 @@ class Survey:
     def _section(self, record: Record[Any]) -> None:
         self.unfooted = record
         value = record.value
-        if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+        if record.kind in SECTION_STARTS:
             self.started.setdefault(value.section_id, record)
             self.section_orders.setdefault(value.section_id, self.order)
             self.names.add((value.idstr, value.instance_id))
@@ -163,11 +154,11 @@ class Survey:
     @property
     def in_ram(self) -> bool:
         """Whether the walk is in a section of the guest's memory."""
-        return self.section is not None and self.idstr_of(self.section) == RAM
+        return self.section is not None and self.idstr_of(self.section) == RAM_IDSTR
 
     def idstr_of(self, header: Record[Any]) -> bytes:
         """Name of the section a header belongs to; PARTs and ENDs have only its id."""
-        if header.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
+        if header.kind in SECTION_STARTS:
             return bytes(header.value.idstr)
         start = self.started.get(header.value.section_id)
         return bytes(start.value.idstr) if start else b""
@@ -295,11 +286,10 @@ class Survey:
     @cached_property
     def regions(self) -> list[Region]:
         """Bitmaps and pages of all blocks and the ranges of the stream, by where they start."""
-        size = self.image.host_long.host_long.size
         regions = list(self.stream_regions)
         for block in self.blocks:
             bitmap = block.bitmap_offset
-            length = block.bitmap_length(size)
+            length = self.image.bitmap_length(block)
             regions.append(Region(bitmap, bitmap + length, "bitmap", block.index))
             regions.append(Region(block.pages_offset, block.pages_stop, "pages", block.index))
         return sorted(

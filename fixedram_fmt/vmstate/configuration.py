@@ -10,10 +10,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Section
-from fixedram_fmt.errors import FormatError
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import text
-from fixedram_fmt.vmstate.model import Field
+from fixedram_fmt.schema.vmdesc import Field
 from fixedram_fmt.vmstate.state import DeviceState, Layout
 from fixedram_fmt.vmstate.structure import Structure
 
@@ -62,16 +61,12 @@ def configuration_state(image: Image) -> DeviceState | None:
 
 def _records(image: Image) -> Iterator[Record[Any]]:
     """Everything from the configuration's type byte to the first section."""
-    try:
-        for record in image.records():
-            if record.kind is Kind.FILE_HEADER:
-                continue
-            if record.path.partition("/")[0] != _NAME:
-                return
-            yield record
-    except FormatError:
-        # What was read before that counts; the image says in `stopped` why it ends there.
-        return
+    for record in image.known_records():
+        if record.kind is Kind.FILE_HEADER:
+            continue
+        if record.path.partition("/")[0] != _NAME:
+            return
+        yield record
 
 
 def _structure(records: list[Record[Any]]) -> Structure:

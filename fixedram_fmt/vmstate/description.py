@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.vmstate.model import (
-    DEPTH_CEILING,
-    Device,
-    Document,
-    Field,
-    Vmstate,
-)
+from fixedram_fmt.schema.vmdesc import DEPTH_CEILING, Device, Document, Field, Vmstate
 from fixedram_fmt.vmstate.structure import Structure
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.vmstate.model import Field
+from fixedram_fmt.schema.vmdesc import Field
 from fixedram_fmt.vmstate.structure import Structure, subsection_header
 
 if TYPE_CHECKING:

@@ -10,25 +10,24 @@ from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.vmstate.configuration import configuration_state
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.fit import fitted, misfit
-from fixedram_fmt.vmstate.model import BODY_CEILING
 from fixedram_fmt.vmstate.state import (
     DeviceState,
     Layout,
     MachineState,
     paths_of,
 )
+from fixedram_fmt.vmstate.structure import BODY_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.model import Device
+    from fixedram_fmt.schema.vmdesc import Device
     from fixedram_fmt.vmstate.structure import Structure
 
 __all__ = ["machine_state"]
 
-_RAM = b"ram"
 _NO_DESCRIPTION = "the image has no description of its devices: their state is kept as bytes"
 
 
@@ -47,7 +46,7 @@ def machine_state(image: Image, *, donor: Description | None = None) -> MachineS
     if donor is None and own is None and not notes:
         notes.append(Note(image.source.size, "vmdescription", _NO_DESCRIPTION, "no-vmdesc"))
     describer = _Describer(image, donor or own, borrowed=donor is not None)
-    sections = [section for section in image.sections if section.idstr != _RAM]
+    sections = [section for section in image.sections if not section.is_ram]
     paths = paths_of([(section.name, section.instance_id) for section in sections])
     devices = [
         DeviceState(image.source, path, section, describer.layout(section))

@@ -15,7 +15,7 @@ from fixedram_fmt.stream.framing import FRAMINGS
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.model import Field
+    from fixedram_fmt.schema.vmdesc import Field
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
     from fixedram_fmt.vmstate.structure import Structure
 
@@ -35,7 +35,7 @@ def document(image: Image, state: MachineState) -> dict[str, Any]:
     devices = {device.section_id: device for device in state.devices}
     for section in image.sections:
         key = f"{section.name} ({section.section_id})"
-        if section.idstr == b"ram":
+        if section.is_ram:
             sizes = {block.name: f"0x{block.used_length:016x}" for block in image.blocks}
             found[key] = {"section sizes": sizes}
         else:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Note
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.vmstate.model import BODY_CEILING
 from fixedram_fmt.vmstate.paths import Pattern
+from fixedram_fmt.vmstate.structure import BODY_CEILING
 from fixedram_fmt.vmstate.values import Value, children
 
 if TYPE_CHECKING:

@@ -16,17 +16,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.vmstate.model import header_size
+from fixedram_fmt.schema.vmdesc import header_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from fixedram_fmt.vmstate.model import Field
+    from fixedram_fmt.schema.vmdesc import Field
 
     Body = bytes | memoryview
     Convert = Callable[[Body, int], Any]
 
-__all__ = ["Structure", "Subsection", "integer_of", "subsection_header", "subsection_header_of"]
+__all__ = [
+    "BODY_CEILING",
+    "Structure",
+    "Subsection",
+    "integer_of",
+    "subsection_header",
+    "subsection_header_of",
+]
+
+#: A longer body is not decoded as a whole; single values of it can still be had.
+BODY_CEILING = 1 << 25
 
 #: A NULL pointer in an array of pointers: VMS_NULLPTR_MARKER.
 _NULLPTR = b"0"

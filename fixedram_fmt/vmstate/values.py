@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.vmstate.model import BODY_CEILING
-from fixedram_fmt.vmstate.structure import converter
+from fixedram_fmt.vmstate.structure import BODY_CEILING, converter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.vmstate.model import Field
+    from fixedram_fmt.schema.vmdesc import Field
     from fixedram_fmt.vmstate.state import DeviceState
     from fixedram_fmt.vmstate.structure import Structure
 
-__all__ = ["Value", "children"]
+__all__ = ["Value", "children", "element"]
 
 _PIECE = 1 << 20
 
@@ -159,21 +158,26 @@ def _member(value: Value, field: Field, nested: Structure | None, offset: int) -
     )
 
 
-def _elements(array: Value, path: str, first: int) -> Iterator[Value]:
-    """The elements of an array of equal ones, numbered from first on."""
+def element(array: Value, number: int) -> Value:
+    """An element of an array of equal ones."""
     field = array.field
     assert field is not None
-    one = replace(field, array_len=None)
-    for number in range(field.count):
-        yield Value(
-            array.device,
-            f"{path}[{first + number}]",
-            field.type,
-            array.start + number * field.size,
-            field.size,
-            field=one,
-            structure=array.structure,
-        )
+    return _element(array, number, f"{array.path}[{number}]", replace(field, array_len=None))
+
+
+def _element(array: Value, number: int, path: str, field: Field) -> Value:
+    start = array.start + number * field.size
+    return Value(
+        array.device, path, field.type, start, field.size, field=field, structure=array.structure
+    )
+
+
+def _elements(array: Value, path: str, first: int) -> Iterator[Value]:
+    """The elements of an array of equal ones, numbered from first on."""
+    assert array.field is not None
+    one = replace(array.field, array_len=None)
+    for number in range(array.field.count):
+        yield _element(array, number, f"{path}[{first + number}]", one)
 
 
 def _elements_of_parts(array: Value, *, elements: bool) -> Iterator[Value]:
@@ -183,8 +187,8 @@ def _elements_of_parts(array: Value, *, elements: bool) -> Iterator[Value]:
         if not elements and part.structure is None:
             number += part.field.count if part.field else 1
         elif part.is_array:
-            for element in _elements(part, array.path, number):
-                yield element
+            for one in _elements(part, array.path, number):
+                yield one
                 number += 1
         else:
             yield Value(

@@ -13,9 +13,9 @@ import pytest
 from builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 from conftest import SAMPLES, SHARED, absent, sample_entries, shared_entries, unpack
 from fixedram_fmt import Image
-from fixedram_fmt.bitmap import HostLong
 from fixedram_fmt.errors import FixedRamError, UnsupportedError
 from fixedram_fmt.memory import AddressError, BlockMemory, PhysicalMemory
+from fixedram_fmt.presence.hostlong import HostLong
 from memory import block_memory
 
 if TYPE_CHECKING:

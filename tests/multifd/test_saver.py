@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixedram_fmt.bitmap import PageBitmap
 from fixedram_fmt.multifd.saver import Place, WrittenBitmap, save_rounds
+from fixedram_fmt.presence.bitmap import PageBitmap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ def print_state(
 
     One device after the other is decoded and printed, so that memory holds one.
     """
-    from fixedram_fmt.stream.handcoded import summarize
+    from fixedram_fmt.vmstate.handcoded import summarize
 
     head = {"path": path, "complete": image.complete, "machine": image.machine}
     sys.stdout.write(dumps(head)[:-1] + ', "devices": {')

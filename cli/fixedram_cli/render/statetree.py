@@ -94,7 +94,7 @@ class StatePrinter:
     def _print_devices(self, image: Image, machine: MachineState) -> None:
         from rich.table import Table
 
-        from fixedram_fmt.stream.handcoded import summarize
+        from fixedram_fmt.vmstate.handcoded import summarize
 
         summaries = {one.section_id: str(one) for one in summarize(image)}
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -43,8 +43,8 @@ def _(p: Pieces) -> None:
 def _(e: Elements) -> None:
     from dataclasses import replace
 
-    from fixedram_fmt.bitmap import HostLong
     from fixedram_fmt.build.patterns import MadeBitmap
+    from fixedram_fmt.presence.hostlong import HostLong
 
     index, block = _block(e)
     if isinstance(block.bitmap, MadeBitmap):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.bitmap import HostLong
-from fixedram_fmt.pages import non_zero_runs
+from fixedram_fmt.presence.hostlong import HostLong
+from fixedram_fmt.presence.scan import non_zero_runs
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema import ram
+from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
-from fixedram_fmt.validate.rules.names import is_printable, is_safe_path, shown
+from fixedram_fmt.validate.rules.names import is_safe_path, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.dialect import LAYOUTS
 from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
-from fixedram_fmt.validate.rules.names import is_printable, shown
+from fixedram_fmt.validate.rules.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ _CAPABILITIES = frozenset(
     b" switchover-ack dirty-limit mapped-ram".split()
 )
 _VALIDATED = frozenset((b"x-ignore-shared", b"mapped-ram"))
-_DIALECTS = frozenset(dialect.capability for dialect in DIALECTS)
 #: Subsections of vmstate_configuration, all of version 1.
 _SUBSECTIONS = frozenset(
     f"configuration/{name}".encode() for name in ("target-page-bits", "capabilities", "uuid")
@@ -168,7 +168,7 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: load it with the QEMU that wrote it, or take the name out of the list.
     """
     name = record.value.capability
-    if name not in _CAPABILITIES | _DIALECTS and _is_list(survey):
+    if name not in _CAPABILITIES | LAYOUTS and _is_list(survey):
         yield Found(
             "unknown capability",
             record.offset + 1,
@@ -218,7 +218,7 @@ def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found
     Fix: load it with a QEMU of the review, or rename the capability and take out the FLUSH.
     """
     name = record.value.capability
-    if name in _DIALECTS - _CAPABILITIES:
+    if name in LAYOUTS - _CAPABILITIES:
         yield Found(
             "no released QEMU has this capability",
             record.offset + 1,

@@ -9,15 +9,15 @@ from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.schema.stream import Vmdescription
+from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import shown
-from fixedram_fmt.vmstate.vmdesc import VMDESC_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.stream.vmdesc import VmDescription
     from fixedram_fmt.validate.survey import Survey
-    from fixedram_fmt.vmstate.vmdesc import VmDescription
 
 _VMDESC = "FORMAT 2; migration/savevm.c should_send_vmdesc()"
 #: Sections that no description mentions.

@@ -27,9 +27,10 @@ _AT = {span.name: span.offset for span in MAPPED_RAM_HEADER.spans(bytes(MAPPED_R
 OFFSET_CEILING = 1 << 63
 
 
-def at_header(survey: Survey, block: RamBlock, field: str, message: str, *values: str) -> Found:
-    """A finding at a field of a block's header; values are what was found and expected."""
-    found, expected = values
+def at_header(
+    survey: Survey, block: RamBlock, field: str, message: str, found: str, expected: str
+) -> Found:
+    """A finding at a field of a block's header."""
     offset = (block.header_offset or 0) + _AT[field]
     return Found(
         message, offset, f"{block.path}/header", found, expected, order=survey.order_of(block)
@@ -106,17 +107,9 @@ def page_size_larger(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; the header is damaged, or not of this target.
     """
-    size = survey.target_page_size
     for block in survey.image.blocks:
-        if (block.header_page_size or 0) > size:
-            yield at_header(
-                survey,
-                block,
-                "page_size",
-                "page_size is not the target's",
-                str(block.header_page_size),
-                str(size),
-            )
+        if (block.header_page_size or 0) > survey.target_page_size:
+            yield _other_page_size(survey, block)
 
 
 @over_image("L05", Severity.ERROR, _PARSE)
@@ -128,17 +121,15 @@ def page_size_smaller(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; the header is damaged, or not of this target.
     """
-    size = survey.target_page_size
     for block in survey.image.blocks:
-        if 0 < (block.header_page_size or 0) < size:
-            yield at_header(
-                survey,
-                block,
-                "page_size",
-                "page_size is not the target's",
-                str(block.header_page_size),
-                str(size),
-            )
+        if 0 < (block.header_page_size or 0) < survey.target_page_size:
+            yield _other_page_size(survey, block)
+
+
+def _other_page_size(survey: Survey, block: RamBlock) -> Found:
+    found, expected = str(block.header_page_size), str(survey.target_page_size)
+    message = "page_size is not the target's"
+    return at_header(survey, block, "page_size", message, found, expected)
 
 
 @over_image("L14", Severity.NOTE, _SAVE)

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from fixedram_fmt.schema.base import text
 
-__all__ = ["is_printable", "is_safe_path", "shown"]
+__all__ = ["is_safe_path", "shown"]
 
 _SHOWN = 60
-
-
-def is_printable(name: bytes) -> bool:
-    """Whether a name is nothing but visible ASCII, as every name QEMU makes is."""
-    return all(0x20 <= byte < 0x7F for byte in name)
 
 
 def is_safe_path(name: bytes) -> bool:

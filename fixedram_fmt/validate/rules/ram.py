@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema import stream
-from fixedram_fmt.schema.ram import RamSaveFlag
+from fixedram_fmt.schema.ram import RAM_IDSTR, RAM_VERSION, RamSaveFlag
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validate.rules.names import shown
-from fixedram_fmt.validate.survey import RAM, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validate.survey import Survey
 
 _LOAD = "FORMAT 3; migration/ram.c ram_load_precopy()"
 _LIST = "FORMAT 3; migration/ram.c parse_ramblocks()"
-_RAM_VERSION = 4
 #: More PARTs than a save of minutes has; QEMU writes empty ones when its bandwidth is unlimited.
 _MANY_PARTS = 4096
 _CARRIERS = (Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_PAGE, Kind.HOOK)
@@ -32,7 +31,9 @@ def no_ram(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; something ended the stream before its memory.
     """
-    if survey.whole and not any(header.value.idstr == RAM for header in survey.started.values()):
+    if survey.whole and not any(
+        header.value.idstr == RAM_IDSTR for header in survey.started.values()
+    ):
         yield Found(
             "no ram section before EOF",
             survey.image.container.stream_offset,
@@ -53,7 +54,7 @@ def no_block_list(survey: Survey) -> Iterator[Found]:
     """
     if survey.whole and not survey.mem_sizes:
         for header in survey.started.values():
-            if header.value.idstr == RAM:
+            if header.value.idstr == RAM_IDSTR:
                 yield Found(
                     "no MEM_SIZE in the ram section",
                     header.stop,
@@ -183,13 +184,13 @@ def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again; the section's header is damaged.
     """
     value = record.value
-    if value.idstr == RAM and value.version_id != _RAM_VERSION:
+    if value.idstr == RAM_IDSTR and value.version_id != RAM_VERSION:
         yield Found(
             "unknown version of ram",
             record.stop - 4,
             record.path,
             str(value.version_id),
-            str(_RAM_VERSION),
+            str(RAM_VERSION),
         )
 
 
@@ -208,7 +209,7 @@ def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again; the section's header is damaged.
     """
     value = record.value
-    if value.idstr == RAM and value.instance_id:
+    if value.idstr == RAM_IDSTR and value.instance_id:
         yield Found("no second ram", record.stop - 8, record.path, str(value.instance_id), "0")
 
 
@@ -220,7 +221,7 @@ def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: check who wrote the image.
     """
-    if record.value.idstr == RAM:
+    if record.value.idstr == RAM_IDSTR:
         yield Found(
             "ram as a FULL section", record.offset, record.path, "SECTION_FULL", "SECTION_START"
         )
@@ -232,7 +233,7 @@ def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     QEMU writes at least one PART and an END, and loads a stream without.
     """
-    started = [header for header in survey.started.values() if header.value.idstr == RAM]
+    started = [header for header in survey.started.values() if header.value.idstr == RAM_IDSTR]
     whole = survey.ram_parts - len([h for h in started if h.value.section_id in survey.ended])
     if started and whole <= 0 and started[0].kind is Kind.SECTION_START:
         yield Found(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.pages import non_zero_runs
+from fixedram_fmt.presence.scan import non_zero_runs
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.headers import OFFSET_CEILING, at_header
 from fixedram_fmt.validate.rules.names import shown
@@ -30,9 +30,8 @@ def bitmap_outside(survey: Survey) -> Iterator[Found]:
     Fix: get the file again; it was cut off, or bitmap_offset is damaged.
     """
     size = survey.image.source.size
-    long_bytes = survey.image.host_long.host_long.size
     for block in survey.blocks:
-        stop = block.bitmap_offset + block.bitmap_length(long_bytes)
+        stop = block.bitmap_offset + survey.image.bitmap_length(block)
         if block.bitmap_offset < 0 or size < stop < OFFSET_CEILING:
             yield at_header(
                 survey,
@@ -186,10 +185,9 @@ def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
 
     Fix: compare both places; fixedram dump --offset shows them.
     """
-    long_bytes = survey.image.host_long.host_long.size
     for block in survey.blocks:
         usual = survey.usual_bitmap(block)
-        length = min(block.bitmap_length(long_bytes), _PADDING_LOOKED_AT)
+        length = min(survey.image.bitmap_length(block), _PADDING_LOOKED_AT)
         if survey.has_other_bits(block) and any(_orphans(survey, usual, usual + length)):
             yield at_header(
                 survey,
@@ -230,10 +228,9 @@ def padding_used(survey: Survey) -> Iterator[Found]:
 
     Fix: fixedram copy --align 1M writes it anew.
     """
-    long_bytes = survey.image.host_long.host_long.size
     looked_at = 0
     for block in sorted(survey.blocks, key=lambda one: one.bitmap_offset):
-        start = block.bitmap_offset + block.bitmap_length(long_bytes)
+        start = block.bitmap_offset + survey.image.bitmap_length(block)
         stop = min(block.pages_offset, start + _PADDING_LOOKED_AT)
         if block.bitmap_offset != survey.usual_bitmap(block) or (
             block.header_page_size != survey.target_page_size

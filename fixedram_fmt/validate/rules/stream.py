@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.records import SECTION_HEADERS, Kind, Record
+from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop
 from fixedram_fmt.validate.rules.configuration import announced_length
-from fixedram_fmt.validate.rules.names import is_printable, shown
-from fixedram_fmt.validate.survey import SECTION_HEADERS, Survey
+from fixedram_fmt.validate.rules.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validate.survey import Survey
 
 _SAVEVM = "FORMAT 2; migration/savevm.c "
 

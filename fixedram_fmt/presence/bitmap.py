@@ -10,62 +10,30 @@ from __future__ import annotations
 
 import re
 import sys
-from array import array
-from enum import Enum
 from functools import partial
 from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from fixedram_fmt.blocks import bitmap_length
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.presence.hostlong import HostLong, swapped
 from fixedram_fmt.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy as np
     import numpy.typing as npt
 
     from fixedram_fmt.blocks import RamBlock
 
-__all__ = ["HostLong", "PageBitmap", "PageSet", "Run", "swapped"]
+__all__ = ["PageBitmap", "Run"]
 
 #: Bytes of bitmap looked at in one step: 8 Mi pages, 32 GiB of guest with 4 KiB pages.
 _CHUNK = 1 << 20
 
 #: A bitmap up to this long is read whole: asking the file system for its holes costs more.
 _SMALL = 1 << 16
-
-#: More pages than this (1 TiB of 4 KiB pages) are not tracked for an ordinary stream.
-_PAGE_SET_CEILING = 1 << 28
-
-
-class HostLong(Enum):
-    """How the saving host stores an unsigned long: bytes, and array typecode to swap, if any."""
-
-    LITTLE_64 = ("little", 8)
-    BIG_64 = ("big", 8)
-    LITTLE_32 = ("little-32", 4)
-    BIG_32 = ("big-32", 4)
-
-    @classmethod
-    def from_label(cls, label: str) -> HostLong:
-        """The member that users call label; KeyError if there is none."""
-        return {member.label: member for member in cls}[label]
-
-    @property
-    def label(self) -> str:
-        """What users call it: little, big, little-32, big-32."""
-        return self.value[0]
-
-    @property
-    def size(self) -> int:
-        """Bytes of one long."""
-        return self.value[1]
-
-    @property
-    def big_endian(self) -> bool:
-        """Whether the most significant byte comes first."""
-        return self in (HostLong.BIG_64, HostLong.BIG_32)
 
 
 class Run(NamedTuple):
@@ -74,16 +42,6 @@ class Run(NamedTuple):
     start: int
     stop: int
     present: bool
-
-
-def swapped(data: bytes, host_long: HostLong) -> bytes:
-    """data between little-endian order and that of host_long, which is its own inverse."""
-    if not host_long.big_endian:
-        return data
-    longs = array("Q" if host_long.size == 8 else "I")
-    longs.frombytes(data)
-    longs.byteswap()
-    return longs.tobytes()
 
 
 #: Bytes with an edge, in a chunk, that are looked at one by one.
@@ -123,8 +81,7 @@ class PageBitmap:
     @staticmethod
     def length_of(pages: int, host_long: HostLong) -> int:
         """Bytes of a bitmap for so many pages: BITS_TO_LONGS(pages) longs."""
-        bits = host_long.size * 8
-        return (pages + bits - 1) // bits * host_long.size
+        return bitmap_length(pages, host_long.size)
 
     @classmethod
     def of_block(
@@ -174,9 +131,11 @@ class PageBitmap:
                 yield step, min(step + _CHUNK, stop)
 
     def flags(self, start: int, stop: int) -> npt.NDArray[np.bool_]:
-        """Presence of the pages [start, stop), one value each; for ranges of a few MiB at most."""
+        """One bool a page for [start, stop), cut to the block; for ranges that fit into memory."""
         import numpy as np
 
+        stop = min(stop, self.pages)
+        start = max(0, min(start, stop))
         raw = np.frombuffer(self._chunk(start // 8, (stop + 7) // 8), np.uint8)
         bits = np.unpackbits(raw, bitorder="little")
         return bits[start % 8 : start % 8 + stop - start].astype(np.bool_)
@@ -222,16 +181,6 @@ class PageBitmap:
         first = self.length - self.host_long.size
         bits = int.from_bytes(self._chunk(first, self.length), "little")
         return (bits >> self.pages - first * 8).bit_count()
-
-    def present(self, start: int, stop: int) -> npt.NDArray[np.bool_]:
-        """One bool a page for [start, stop): a numpy array, for ranges that fit into memory."""
-        import numpy as np
-
-        stop = min(stop, self.pages)
-        start = max(0, min(start, stop))
-        data = np.frombuffer(self._chunk(start // 8, (stop + 7) // 8), np.uint8)
-        bits = np.unpackbits(data, bitorder="little")
-        return bits[start % 8 : start % 8 + stop - start].astype(np.bool_)
 
     def runs(self, start: int = 0, stop: int | None = None) -> Iterator[Run]:
         """The pages [start, stop) as maximal runs, present and absent in turn, in order."""
@@ -304,41 +253,3 @@ def _positions(raw: bytes, base: int) -> list[int]:
     rows, columns = np.nonzero(bits)
     found: list[int] = (hits[rows] * 64 + columns + base).tolist()
     return found
-
-
-class PageSet:
-    """Pages that an ordinary stream has sent so far, one bit each; the last record of one wins."""
-
-    def __init__(self, pages: int) -> None:
-        self.pages = pages
-        self._bits = bytearray((pages + 63) // 64 * 8)
-
-    @classmethod
-    def for_blocks(cls, lengths: Mapping[bytes, int], page_size: int) -> dict[bytes, PageSet]:
-        """An empty set for each block by its length in bytes; none at all beyond the ceiling."""
-        pages = {idstr: length // page_size for idstr, length in lengths.items()}
-        if sum(pages.values()) > _PAGE_SET_CEILING:
-            return {}
-        return {idstr: cls(count) for idstr, count in pages.items()}
-
-    def mark(self, start: int, stop: int, *, present: bool) -> bool:
-        """Set or clear the pages [start, stop); False, and nothing done, if one is outside."""
-        if stop > self.pages:
-            return False
-        first, last = -(-start // 8), stop // 8
-        if first <= last:
-            self._bits[first:last] = (b"\xff" if present else b"\0") * (last - first)
-            edges = [*range(start, first * 8), *range(last * 8, stop)]
-        else:
-            edges = [*range(start, stop)]
-        for page in edges:
-            bit = 1 << page % 8
-            if present:
-                self._bits[page // 8] |= bit
-            else:
-                self._bits[page // 8] &= ~bit
-        return True
-
-    def bitmap(self) -> PageBitmap:
-        """The set as a bitmap that can be counted and split into runs."""
-        return PageBitmap.from_bytes(self._bits, self.pages)

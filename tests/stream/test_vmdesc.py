@@ -9,7 +9,7 @@ import pytest
 
 from builders import StreamBuilder, device, open_bytes, tiny_image, uint
 from fixedram_fmt import FormatError, Source
-from fixedram_fmt.vmstate.vmdesc import VmDescription, find_vmdesc
+from fixedram_fmt.stream.vmdesc import VmDescription, find_vmdesc
 
 
 def parse(devices: Any, **more: Any) -> VmDescription:

@@ -49,7 +49,7 @@ def _length(delta: bytes, at: int, offset: int) -> tuple[int, int]:
 
 def _broken(message: str, offset: int) -> FormatError:
     return FormatError(
-        "a delta that cannot be applied: " + message,
+        "an XBZRLE delta that cannot be applied: " + message,
         offset=offset,
         path="ram",
         expected="runs of unchanged and new bytes inside a page",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from builders import StreamBuilder, open_bytes
 from fixedram_fmt import Image
-from fixedram_fmt.stream.handcoded import HandCoded, summarize
+from fixedram_fmt.vmstate.handcoded import HandCoded, summarize
 from real_files import location_of
 
 

@@ -16,7 +16,7 @@ import msgspec
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.vmstate.model import DEPTH_CEILING, Sized, SizedDocument, header_size
+from fixedram_fmt.schema.vmdesc import DEPTH_CEILING, Sized, SizedDocument, header_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from fixedram_fmt.bitmap import HostLong, PageBitmap
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.presence.bitmap import PageBitmap
+from fixedram_fmt.presence.hostlong import HostLong
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

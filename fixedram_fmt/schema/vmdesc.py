@@ -14,7 +14,6 @@ from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
 
 __all__ = [
-    "BODY_CEILING",
     "DEPTH_CEILING",
     "NAME_CEILING",
     "Device",
@@ -33,9 +32,6 @@ NAME_CEILING = 255
 
 #: Structures inside structures deeper than this are not QEMU's.
 DEPTH_CEILING = 32
-
-#: A longer body is not decoded as a whole; single values of it can still be had.
-BODY_CEILING = 1 << 25
 
 #: Bytes of a subsection's header, its name left out.
 _NAMELESS = len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, b"", 0)))

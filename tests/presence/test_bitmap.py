@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from builders import bitmap_bytes
 from fixedram_fmt import FormatError, HostLong, PageBitmap, Source, bitmap
-from fixedram_fmt.bitmap import PageSet, Run, swapped
 from fixedram_fmt.blocks import RamBlock
+from fixedram_fmt.presence.bitmap import Run
+from fixedram_fmt.presence.hostlong import swapped
+from fixedram_fmt.presence.pageset import PageSet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +77,7 @@ def test_count_runs_and_present_agree_with_a_loop_over_bits(
     assert bits.count(start, stop) == sum(inside)
     assert list(bits.runs()) == naive_runs(present, 0, len(present))
     assert list(bits.runs(start, stop)) == naive_runs(present, start, stop)
-    assert bits.present(start, max(start, stop)).tolist() == present[start : max(start, stop)]
+    assert bits.flags(start, max(start, stop)).tolist() == present[start : max(start, stop)]
 
 
 @EACH_ORDER

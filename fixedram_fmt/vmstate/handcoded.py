@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.records import Cursor, Kind
+from fixedram_fmt.records import SECTION_HEADERS, Cursor, SectionNames
 from fixedram_fmt.schema import device
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.device import DirtyBitmapFlag, DirtyBitmapStartFlag
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HandCoded", "summarize"]
 
-_STEP = 1 << 20
 #: htab_save_setup(): there is no hash table, the guest uses radix trees.
 _NO_TABLE = 0xFFFFFFFF
 #: spapr_hpt_shift_for_ramsize() and the ceiling of the architecture: log2 of the table's bytes.
@@ -40,8 +39,6 @@ _BITMAPS_CEILING = 1024
 _RANGES_CEILING = 256
 #: Counting fewer bytes than this one by one is faster than by numpy.
 _FEW = 512
-
-_HEADERS = (Kind.SECTION_START, Kind.SECTION_FULL, Kind.SECTION_PART, Kind.SECTION_END)
 
 
 @dataclass(slots=True)
@@ -82,7 +79,7 @@ def _bitmap_words(found: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-_START_FLAGS = {str(flag.name).lower(): int(flag) for flag in DirtyBitmapStartFlag}
+_START_FLAGS = {flag.name.lower(): flag for flag in DirtyBitmapStartFlag}
 
 _WORDS: dict[str, Callable[[Any], str]] = {
     "pages": lambda number: f"{number:,} pages",
@@ -132,24 +129,19 @@ class _Body(NamedTuple):
 
 def _bodies(image: Image) -> Iterator[_Body]:
     """The bodies of such sections, and the one that the image ends in."""
-    names: dict[int, bytes] = {}
+    names = SectionNames()
     begun: _Body | None = None
-    try:
-        for record in image.records():
-            if record.kind in _HEADERS:
-                number = record.value.section_id
-                if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
-                    names[number] = record.value.idstr
-                path = record.path.removesuffix("header") + "body"
-                begun = _Body(number, names.get(number, b""), record.stop, path)
-                begun = begun if begun.idstr in _READERS else None
-            elif begun:
-                yield begun
-                begun = None
-    except FixedRamError:
-        # The image says in `stopped` why it ends there.
-        if begun:
+    for record in image.known_records():
+        if record.kind in SECTION_HEADERS:
+            idstr = names.of(record)
+            path = record.path.removesuffix("header") + "body"
+            begun = _Body(record.value.section_id, idstr, record.stop, path)
+            begun = begun if idstr in _READERS else None
+        elif begun:
             yield begun
+            begun = None
+    if begun:
+        yield begun
 
 
 class _Reader:
@@ -167,8 +159,7 @@ class _Reader:
 
     def read(self, record: Record[Any]) -> Iterator[bytes]:
         """The data that a record stands for, in steps."""
-        for start in range(record.offset, record.stop, _STEP):
-            yield self.source.read_exact(start, min(_STEP, record.stop - start), record.path)
+        return self.source.pieces(record.offset, record.stop, record.path)
 
 
 class _PageBytes(_Reader):
@@ -258,7 +249,7 @@ class _DirtyBitmaps(_Reader):
             self._read_bits(record)
         elif isinstance(value, device.BitmapFlags):
             self._due = [place for place, flag in enumerate(_NAMES) if value.flags & flag]
-            self._completes = bool(value.flags & _COMPLETE)
+            self._completes = bool(value.flags & DirtyBitmapFlag.COMPLETE)
         elif isinstance(value, device.BitmapAlias):
             self._names[self._due.pop(0)] = text(value.alias)
         elif isinstance(value, device.BitmapStart):
@@ -305,8 +296,7 @@ class _DirtyBitmaps(_Reader):
             bitmap["dirty_bytes"] = bitmap["bits_set"] * bitmap["granularity"]
 
 
-_NAMES = (int(DirtyBitmapFlag.DEVICE_NAME), int(DirtyBitmapFlag.BITMAP_NAME))
-_COMPLETE = int(DirtyBitmapFlag.COMPLETE)
+_NAMES = (DirtyBitmapFlag.DEVICE_NAME, DirtyBitmapFlag.BITMAP_NAME)
 
 #: By idstr; the same sections as FRAMINGS.
 _READERS: dict[bytes, type[_Reader]] = {

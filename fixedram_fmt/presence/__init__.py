@@ -1,0 +1,1 @@
+"""Which pages of a block there are: bitmaps in the file, sets in memory, pages that hold bytes."""
