@@ -52,7 +52,7 @@ ACTS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 1 << 30), st.lists(st.lists(ACTS, max_size=8), min_size=1, max_size=5))
 def test_records_add_up_to_the_guests_memory(
     seed: int, rounds: list[list[tuple[str, int, int, int]]]

@@ -151,7 +151,7 @@ def test_zero_pages_and_stale_pages_make_no_difference() -> None:
     assert digest_image(image_of(bytes(stale))).image != expected.image
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_one_bit_of_memory_or_device_state_makes_a_difference(data: st.DataObject) -> None:
     raw = bytearray(made())

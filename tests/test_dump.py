@@ -154,7 +154,7 @@ def hostile_layouts(draw: st.DrawFn) -> bytes:
     return builder.described().file()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(hostile_layouts())
 def test_hostile_layouts_are_tiled_too(data: bytes) -> None:
     with open_bytes(data) as image:
@@ -164,7 +164,7 @@ def test_hostile_layouts_are_tiled_too(data: bytes) -> None:
             tiles(list(merged(leaves(image), depth)), 0, len(data))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(hostile_layouts())
 def test_fields_and_layout_of_any_leaf_can_be_shown(data: bytes) -> None:
     """Leaves that others overlap are cut: what is left of them is no structure any more."""
@@ -232,7 +232,7 @@ def naive_stale(data: bytes, block: Any, size: int, present: set[int]) -> set[in
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(["present", "absent", "stale", "one byte"]), min_size=1, max_size=60)
 )
@@ -262,9 +262,7 @@ def test_stale_pages_are_absent_pages_with_a_byte(states: list[str]) -> None:
         assert all(before != after for before, after in zip(runs, runs[1:], strict=False))
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     writes=st.lists(st.tuples(st.integers(0, 700_000), st.integers(1, 9000)), max_size=6),
     size=st.sampled_from([256, 4096, 8192, 65536]),

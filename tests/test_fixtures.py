@@ -55,7 +55,7 @@ def test_nonsense_is_refused(fixedram_image: ImageFactory) -> None:
         fixedram_image(blocks=["a=4K"], faults=["nonsense"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(images())
 def test_images_of_the_strategy_are_sound(raw: bytes) -> None:
     image = image_of(raw)
@@ -63,7 +63,7 @@ def test_images_of_the_strategy_are_sound(raw: bytes) -> None:
     assert image.notes == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(broken_images())
 def test_broken_images_have_the_fault_they_name(drawn: tuple[str, bytes]) -> None:
     name, raw = drawn
@@ -74,7 +74,7 @@ def test_broken_images_have_the_fault_they_name(drawn: tuple[str, bytes]) -> Non
         assert str(error)  # noqa: PT017 - either way is fine
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated_images())
 def test_mutated_images_give_a_result_or_a_clean_error(raw: bytes) -> None:
     try:

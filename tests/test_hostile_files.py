@@ -151,7 +151,7 @@ def test_any_byte_of_a_structure_may_have_any_value(name: str, quarter: int) -> 
             look_at(raw[:offset] + bytes([value]) + raw[offset + 1 :])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(RAW)),
     st.lists(
@@ -171,7 +171,7 @@ def test_any_bytes_may_be_replaced_added_or_removed(
 
 
 @pytest.mark.parametrize("name", BUILT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_pieces_of_the_stream_may_come_in_any_order(name: str, data: st.DataObject) -> None:
     """Structures that are sound by themselves, left out, repeated and mixed."""

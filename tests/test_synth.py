@@ -30,7 +30,7 @@ def test_same_spec_and_seed_give_the_same_bytes() -> None:
     assert made(seed=8, rounds=3, blocks=[{"name": "a", "size": "1M", "density": 0.3}]) != one
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     pages=st.integers(1, 300),
     density=st.sampled_from([0, 0.001, 0.2, 0.5, 0.97, 1]),

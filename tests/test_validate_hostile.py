@@ -98,7 +98,7 @@ def look_at(raw: bytes) -> list[Report]:
     return told
 
 
-relaxed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @relaxed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fixedram_fmt.blocks import RamBlock
@@ -34,7 +34,6 @@ def painted(steps: list[tuple[int, int, int, int]]) -> tuple[Canvas, dict[int, t
 
 
 @given(layers)
-@settings(deadline=None)
 def test_what_is_painted_last_is_seen(steps: list[tuple[int, int, int, int]]) -> None:
     canvas, truth = painted(steps)
     found = canvas.finish(BLOCKS)
@@ -48,7 +47,6 @@ def test_what_is_painted_last_is_seen(steps: list[tuple[int, int, int, int]]) ->
 
 
 @given(layers, st.integers(0, 130), st.integers(0, 130))
-@settings(deadline=None)
 def test_parts_tile_what_was_asked_for(
     steps: list[tuple[int, int, int, int]], start: int, stop: int
 ) -> None:

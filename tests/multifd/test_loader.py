@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from watchdog import ended
 
@@ -163,7 +163,6 @@ def built(draw: st.DrawFn) -> tuple[Image, dict[str, bytes]]:
 
 
 @given(made=built(), channels=st.integers(1, 5))
-@settings(deadline=None)
 def test_memory_is_the_one_the_image_was_made_of(
     made: tuple[Image, dict[str, bytes]], channels: int
 ) -> None:

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import bitmap_bytes
-from fixedram_fmt import FormatError, HostLong, PageBitmap, Source, bitmap
+from fixedram_fmt import FormatError, HostLong, PageBitmap, Source
 from fixedram_fmt.blocks import RamBlock
+from fixedram_fmt.presence import bitmap
 from fixedram_fmt.presence.bitmap import Run
 from fixedram_fmt.presence.hostlong import swapped
 from fixedram_fmt.presence.pageset import PageSet
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EACH_ORDER = pytest.mark.parametrize("order", list(HostLong))
-SETTINGS = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
-)
+SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
 
 @pytest.fixture(params=["whole", "chunked"], autouse=True)
@@ -211,9 +210,7 @@ HOLE = 4096
 
 @EACH_ORDER
 @pytest.mark.parametrize("front", [0, 3, HOLE - 4, HOLE + 7])
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_holes_of_the_file_are_absent_pages(
     order: HostLong, front: int, data: st.DataObject, tmp_path: Path

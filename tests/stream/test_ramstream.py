@@ -75,7 +75,7 @@ def page_lists(draw: st.DrawFn, size: int) -> list[tuple[str, bytes, int, bytes]
 
 
 @pytest.mark.parametrize("size", [256, 1024, 4096])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_page_of_an_ordinary_stream_can_be_read_from_the_file(
     size: int, data: st.DataObject

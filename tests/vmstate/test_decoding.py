@@ -263,7 +263,7 @@ class _Writer(Interpreter):
         return {}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(vmstate=_vmstate(2), source=st.randoms(use_true_random=False))
 def test_made_up_structures_are_read_as_the_plain_interpreter_does(
     vmstate: dict[str, Any], source: Any

@@ -100,7 +100,7 @@ def test_ranges_of_pages_are_merged_over_chunks_and_parts() -> None:
     assert found.facts["values"] == {"0x00": 7, "0x06": 2}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 60), st.binary(max_size=40) | st.just(bytes(range(256)) * 3)),
