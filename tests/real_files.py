@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conftest import SAMPLES, SHARED, sample_entries, shared_entries, unpack
+from conftest import SAMPLES, SHARED, absent, sample_entries, shared_entries, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,14 @@ def location_of(name: str, folder: Path) -> str:
     path = unpack(packed, folder / f"{prefix}-{plain}")
     offset = 0 if plain.startswith("libvirt") else entry.get("stream_offset", 0)
     return f"{path}@{offset}" if offset else str(path)
+
+
+def unpacked_case(name: str, folder: Path) -> Path:
+    """A file of ../shared/cases; folder is the fixture unpacked_dir."""
+    packed = SHARED.parent / "cases" / f"{name}.xz"
+    if not packed.exists():
+        absent(f"../shared/cases/{packed.name}")
+    return unpack(packed, folder / f"case-{name}")
 
 
 def without_description(source: Path, offset: int, target: Path) -> Path:

@@ -12,6 +12,7 @@ from fixedram_fmt.documents import read_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.units import parse_size
+from fixedram_fmt.validate.lengths import known_max_lengths
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
@@ -33,7 +34,8 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     """The receiving VM; what is None is not judged.
 
     machine is the full name of its type, blocks its RAM blocks by name with their lengths (bytes,
-    or text like 64M), sections the versions it has of each device, and instances the instance ids
+    or text like 64M), max_lengths how long those of them may become that QEMU resizes (`info
+    ramblock`, Total), sections the versions it has of each device, and instances the instance ids
     of each (where left out, any instance fits).
     """
 
@@ -41,18 +43,24 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     capabilities: list[str] | None = None
     target_page_size: int | None = None
     blocks: dict[str, int | str] | None = None
+    max_lengths: dict[str, int | str] | None = None
     sections: dict[str, int] | None = None
     instances: dict[str, list[int]] | None = None
 
     @property
     def block_lengths(self) -> dict[str, int] | None:
         """Lengths of the blocks in bytes."""
-        if self.blocks is None:
-            return None
-        return {
-            name: parse_size(size) if isinstance(size, str) else size
-            for name, size in self.blocks.items()
-        }
+        return None if self.blocks is None else _in_bytes(self.blocks)
+
+    @property
+    def block_ceilings(self) -> dict[str, int]:
+        """How long each block may become when a stream says so, in bytes.
+
+        A ROM that is no ACPI blob is as long as its file; blocks of other kinds are never resized.
+        """
+        lengths = self.block_lengths or {}
+        known = {**known_max_lengths(lengths), **_in_bytes(self.max_lengths or {})}
+        return {name: max(length, known.get(name, length)) for name, length in lengths.items()}
 
     def knows(self, name: str, instance_id: int) -> bool:
         """Whether there is a device for a section, as far as that is known."""
@@ -69,11 +77,13 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         instances: dict[str, list[int]] = {}
         for section in image.sections:
             instances.setdefault(section.name, []).append(section.instance_id)
+        lengths = {block.name: block.used_length for block in image.blocks}
         return cls(
             machine=image.machine,
             capabilities=image.capabilities,
             target_page_size=image.target_page_size,
-            blocks={block.name: block.used_length for block in image.blocks},
+            blocks={**lengths},
+            max_lengths={**known_max_lengths(lengths)} or None,
             sections={section.name: section.version_id for section in image.sections},
             instances=instances,
         )
@@ -82,6 +92,12 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         """The destination as plain values, what is not known left out."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return {name: value for name, value in plain.items() if value is not None}
+
+
+def _in_bytes(lengths: dict[str, int | str]) -> dict[str, int]:
+    return {
+        name: parse_size(size) if isinstance(size, str) else size for name, size in lengths.items()
+    }
 
 
 def load_destination(path: str | Path) -> Destination:
@@ -111,9 +127,10 @@ def _check(destination: Destination) -> None:
     size = destination.target_page_size
     if size is not None and not is_page_size(size):
         raise ValueError(f"target_page_size: no target has pages of {size} bytes")
-    for name, length in (destination.block_lengths or {}).items():
-        if not 0 <= length < _LENGTH_CEILING:
-            raise ValueError(f"blocks: {name!r} cannot be so long")
+    for field in ("blocks", "max_lengths"):
+        for name, length in _in_bytes(getattr(destination, field) or {}).items():
+            if not 0 <= length < _LENGTH_CEILING:
+                raise ValueError(f"{field}: {name!r} cannot be so long")
     names = (destination.machine or "", *(destination.blocks or ()), *(destination.sections or ()))
     for name in names:
         name.encode()

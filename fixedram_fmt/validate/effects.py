@@ -14,6 +14,7 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import Outcome, SyncPoint
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.schema.stream import MigCmd
+from fixedram_fmt.validate.lengths import is_resizable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,8 @@ REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
 
 #: What QEMU 11 says, in substance, of any page_size that is not its own.
 _PAGE_SIZE = "page size {found} of the block's header is not {expected}"
+#: migration/ram.c MAPPED_RAM_LOAD_BUF_SIZE: bytes that a load reads at a time.
+_LOAD_PIECE = 1 << 20
 #: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
 _NEGATIVE_INT = 1 << 31
 
@@ -137,15 +140,59 @@ def _larger_pages(case: Case) -> Effect | None:
 
 def _longer_block(case: Case) -> Effect | None:
     """Pages past the destination's end are refused, if any is present."""
-    survey, block = case.survey, _block_of(case)
+    survey, finding = case.survey, case.finding
+    if survey is not None and not survey.mapped:
+        return _other_length(case)
+    block = _block_of(case)
     bitmap = survey.bitmaps[block.index] if survey and block else None
-    if survey is None or block is None or bitmap is None:
+    if survey is None or survey.destination is None or block is None or bitmap is None:
         return None
-    lengths = (survey.destination.block_lengths if survey.destination else None) or {}
-    length = lengths.get(block.name, block.used_length)
-    if bitmap.count(length // block.page_size):
-        return _refuses("page outside of ramblock range")
-    return None
+    length = int(finding.expected)
+    ceiling = survey.destination.block_ceilings.get(block.name, length)
+    if not bitmap.count(length // block.page_size):
+        return None
+    if ceiling > length and _fits_by_luck(bitmap, block.page_size, length, ceiling):
+        return None
+    return _refuses(f"page outside of ramblock {_braced(block.name)} range")
+
+
+def _braced(name: str) -> str:
+    """A name as a part of a message, whose braces have a meaning."""
+    return name.replace("{", "{{").replace("}", "}}")
+
+
+def _fits_by_luck(bitmap: PageBitmap, page_size: int, length: int, ceiling: int) -> bool:
+    """Whether no piece of a run begins past a block's length, and none reaches past its ceiling.
+
+    migration/ram.c read_ramblock_mapped_ram() looks where a piece of MAPPED_RAM_LOAD_BUF_SIZE
+    begins; a resizable block has memory up to its max_length.
+    """
+    for run in bitmap.runs():
+        stop = run.stop * page_size
+        if not run.present or stop <= length:
+            continue
+        last_piece = stop - 1 - (stop - 1 - run.start * page_size) % _LOAD_PIECE
+        if last_piece >= length or stop > ceiling:
+            return False
+    return True
+
+
+def _shorter_block(case: Case) -> Effect | None:
+    if case.survey is not None and not case.survey.mapped:
+        return _other_length(case)
+    return _wrong("the rest of the block is left as it is")
+
+
+def _other_length(case: Case) -> Effect:
+    """system/physmem.c qemu_ram_resize(), which ordinary streams call for another length."""
+    survey = case.survey
+    block = survey.listed_by_path.get(case.finding.path) if survey else None
+    name = _braced(block.name) if block else "?"
+    length, expected = int(case.finding.found), int(case.finding.expected)
+    if block is not None and is_resizable(block.name) and survey and survey.destination:
+        ceiling = survey.destination.block_ceilings.get(block.name, expected)
+        return _refuses(f"Size too large: {name}: {length:#x} > {ceiling:#x}: Invalid argument")
+    return _refuses(f"Size mismatch: {name}: {length:#x} != {expected:#x}: Invalid argument")
 
 
 def _overlap(case: Case) -> Effect | None:
@@ -260,7 +307,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "Y02": _never_synced,
     "Y03": _second_sync,
     "T05": _wrong("the block's memory is left as it is"),
-    "T07": _wrong("the rest of the block is left as it is"),
+    "T07": _shorter_block,
     "T08": _refuses("Unknown section or instance {found}"),
     "T09": _refuses("savevm: unsupported {found}"),
     "T10": _refuses("incoming version_id is too old"),

@@ -56,7 +56,8 @@ class Found:
     """What a rule saw, and where: offset in bytes in the file, None for what has no place in it.
 
     order is when a loader comes across it: the number of the record it is at; None is where the
-    walk stands.  conditional: no fault, but some loaders are not made for it.
+    walk stands.  conditional: no fault, but some loaders are not made for it.  fix: what to do,
+    where that is not what the rule says.
     """
 
     message: str
@@ -66,6 +67,7 @@ class Found:
     expected: str = ""
     order: int | None = None
     conditional: bool = False
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class Finding:
     expected: str
     #: When a loader comes across it.
     order: int
+    #: What to do about it; the rule's own words, mostly.
+    fix: str
 
     def as_dict(self) -> dict[str, Any]:
         """The finding as `validate --json` has it."""
@@ -126,7 +130,7 @@ class Finding:
             "message": self.message,
             "found": self.found,
             "expected": self.expected,
-            "fix": self.rule.fix,
+            "fix": self.fix,
         }
 
 

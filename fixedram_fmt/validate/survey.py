@@ -205,6 +205,11 @@ class Survey:
         return {block.path: block for block in self.blocks}
 
     @cached_property
+    def listed_by_path(self) -> dict[str, RamBlock]:
+        """Every block of the list by its path."""
+        return {block.path: block for block in self.image.blocks}
+
+    @cached_property
     def lengths(self) -> dict[bytes, int]:
         """Length in bytes of each block by its name; the last one counts."""
         return {block.idstr: block.used_length for block in self.image.blocks}

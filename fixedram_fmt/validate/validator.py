@@ -153,6 +153,7 @@ def _add(report: Report, rule: Rule, found: Iterator[Found], order: int) -> None
                 one.found,
                 one.expected,
                 order if one.order is None else one.order,
+                one.fix or rule.fix,
             )
         )
 

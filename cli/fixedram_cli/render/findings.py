@@ -102,8 +102,8 @@ def _print_group(out: Console, report: ImageReport, findings: Sequence[Finding])
     if hidden:
         told = f"{_INDENT} ... and {hidden:,} more of these (see --json)"
         print_line(out, Text(told, style="dim"))
-    if first.rule.fix:
-        print_line(out, Text(f"{_INDENT} fix: {first.rule.fix}", style="green"))
+    for fix in dict.fromkeys(finding.fix for finding in findings[:_PLACES_SHOWN] if finding.fix):
+        print_line(out, Text(f"{_INDENT} fix: {visible(fix)}", style="green"))
 
 
 def _place(finding: Finding, around: Bytes | None) -> Iterator[Text]:

@@ -157,7 +157,7 @@ def _finding(one: Finding) -> str:
     severity = one.severity.value
     where = f"at {one.offset:#x} " if one.offset is not None else ""
     told = [("found", one.found), ("expected", one.expected), ("why it matters", one.rule.why)]
-    told += [("what to do", one.rule.fix)]
+    told += [("what to do", one.fix)]
     rows = facts((name, shown(text, 600)) for name, text in told if text)
     return (
         f'<details><summary><span class="{_SEVERITIES[severity]}">{severity}</span> '

@@ -82,7 +82,7 @@ def _add_rule(
     lines = [f"{finding.severity.value}: {finding_text(finding)}" for finding in findings]
     if unlisted:
         lines.append(f"... and {unlisted:,} more")
-    if rule.fix:
+    if rule.fix and any(finding.fix == rule.fix for finding in findings):
         lines.append(f"fix: {rule.fix}")
     if fail_on is not None and worst.rank <= fail_on.rank:
         element = SubElement(case, "failure", message=finding_text(findings[0]), type=worst.value)

@@ -30,7 +30,7 @@ def file_of(location: str) -> str:
 
 
 def finding_text(finding: Finding) -> str:
-    """What was found and expected, and where."""
+    """What was found and expected, and where; what to do, where that is not the rule's fix."""
     text = finding.message
     values = (("found", finding.found), ("expected", finding.expected))
     told = ", ".join(f"{name} {value}" for name, value in values if value)
@@ -39,7 +39,9 @@ def finding_text(finding: Finding) -> str:
     where = [finding.path] if finding.path else []
     if finding.offset is not None:
         where.append(f"at {finding.offset:#x}")
-    return visible(f"{text} ({' '.join(where)})" if where else text)
+    if where:
+        text += f" ({' '.join(where)})"
+    return visible(f"{text}; fix: {finding.fix}" if finding.fix != finding.rule.fix else text)
 
 
 def loader_text(verdict: Verdict) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.schema.base import text
+from fixedram_fmt.validate.lengths import fix_of_length, is_resizable
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.names import shown
 
@@ -150,42 +151,56 @@ def missing_block(survey: Survey) -> Iterator[Found]:
 def longer_block(survey: Survey) -> Iterator[Found]:
     """A block is longer than the destination's.
 
-    QEMU refuses the first page that lies past the end of its own block.
+    With a fixed layout QEMU refuses the first page that lies past the end of its own block. An
+    ordinary stream is refused at once (Size mismatch), unless QEMU can resize the block up to the
+    image's length (the ACPI tables: `info ramblock`, Total).
 
     Fix: give the destination as much memory as the image has.
     """
-    lengths = _blocks(survey) or {}
-    for block in survey.image.blocks:
-        length = lengths.get(block.name)
-        if length is not None and block.used_length > length:
-            yield _at(
-                survey,
-                block,
-                f"{shown(block.idstr)} is longer than the destination's",
-                str(block.used_length),
-                str(length),
-            )
+    ceilings = survey.destination.block_ceilings if survey.destination else {}
+    for block, length in _other_lengths(survey):
+        fits = is_resizable(block.name) and block.used_length <= ceilings[block.name]
+        if block.used_length > length and (survey.mapped or not fits):
+            yield _length(survey, block, "longer", length, conditional=fits)
 
 
 @over_image("T07", Severity.ERROR, _LIST)
 def shorter_block(survey: Survey) -> Iterator[Found]:
     """A block is shorter than the destination's.
 
-    QEMU loads what there is and leaves the rest as it is, without a word.
+    With a fixed layout QEMU loads what there is and leaves the rest as it is, without a word. An
+    ordinary stream is refused (Size mismatch). Blocks that QEMU resizes (the ACPI tables) may be
+    shorter.
 
     Fix: give the destination as much memory as the image has.
     """
+    for block, length in _other_lengths(survey):
+        if block.used_length < length and not is_resizable(block.name):
+            yield _length(survey, block, "shorter", length)
+
+
+def _other_lengths(survey: Survey) -> Iterator[tuple[RamBlock, int]]:
+    """Blocks that the destination has with another length, and that length."""
     lengths = _blocks(survey) or {}
     for block in survey.image.blocks:
         length = lengths.get(block.name)
-        if length is not None and block.used_length < length:
-            yield _at(
-                survey,
-                block,
-                f"{shown(block.idstr)} is shorter than the destination's",
-                str(block.used_length),
-                str(length),
-            )
+        if length is not None and length != block.used_length:
+            yield block, length
+
+
+def _length(
+    survey: Survey, block: RamBlock, how: str, length: int, *, conditional: bool = False
+) -> Found:
+    return Found(
+        f"{shown(block.idstr)} is {how} than the destination's",
+        block.entry_offset,
+        block.path,
+        str(block.used_length),
+        str(length),
+        order=survey.order_of(block),
+        conditional=conditional,
+        fix=fix_of_length(block.name, block.used_length),
+    )
 
 
 @over_image("T08", Severity.ERROR, _SECTION)
