@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema import elf
+from fixedram_fmt.vmstate.overview.fact import fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +48,9 @@ def find_vmcoreinfo(image: Image, order: str) -> bytes | None:
 
 def _told(image: Image) -> int | None:
     """The address that the guest has told QEMU (fw_cfg etc/vmcoreinfo)."""
-    address = image.state.get("vmcoreinfo/vmcoreinfo.paddr")
-    inside = isinstance(address, int) and 0 < address < image.physical_memory.size
-    return address if inside else None
+    found = fact(image.state.device("vmcoreinfo"), "address", "vmcoreinfo.paddr")
+    address = int(found.value) if found else 0
+    return address if 0 < address < image.physical_memory.size else None
 
 
 def _searched(image: Image) -> Iterator[int]:

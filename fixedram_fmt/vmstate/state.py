@@ -17,7 +17,7 @@ from fixedram_fmt.blocks import Note
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.vmstate.paths import Pattern
 from fixedram_fmt.vmstate.structure import BODY_CEILING
-from fixedram_fmt.vmstate.values import Value, children
+from fixedram_fmt.vmstate.values import Value, children, toward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,6 +87,20 @@ class DeviceState:
         """What a path to it may begin with."""
         return self.name, f"{self.name}/{self.instance_id}"
 
+    def value(self, path: str) -> Value | None:
+        """The value at exactly this path inside the device (`env.regs[4]`), None: there is none.
+
+        Looks only at what lies on the way, so that a thousand of them cost a thousand steps.
+        """
+        goal = f"{self.path}/{path}"
+        pending = [self.root]
+        while pending:
+            value = pending.pop()
+            if value.path == goal:
+                return value
+            pending += reversed([*toward(value, goal)])
+        return None
+
     def find(self, pattern: Pattern) -> Iterator[Value]:
         """The values that pattern means, outermost first: what is inside one is not given again."""
         pending: list[tuple[Value, tuple[str, ...]]] = [(self.root, self.names)]
@@ -108,6 +122,13 @@ class MachineState:
     def __init__(self, devices: Sequence[DeviceState], notes: Sequence[Note] = ()) -> None:
         self.devices = tuple(devices)
         self.notes = [*notes, *(note for device in devices if (note := device.note))]
+        self._by_section: dict[tuple[str, int], DeviceState] = {}
+        for device in self.devices:
+            self._by_section.setdefault((device.name, device.instance_id), device)
+
+    def device(self, name: str, instance_id: int = 0) -> DeviceState | None:
+        """The first device of that name and instance, None if there is none."""
+        return self._by_section.get((name, instance_id))
 
     def find(self, pattern: str) -> Iterator[Value]:
         """Every value a glob means: `cpu*/env.eip`, `**/ioregsel`, `apic`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.state import DeviceState
     from fixedram_fmt.vmstate.structure import Structure
 
-__all__ = ["Value", "children", "element"]
+__all__ = ["Value", "children", "element", "toward"]
 
 _PIECE = 1 << 20
+#: More digits than any array has elements are no index.
+_INDEX = re.compile(r"\[([0-9]{1,10})\]", re.ASCII)
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -114,6 +117,19 @@ def children(value: Value, *, elements: bool = True) -> Iterator[Value]:
             yield from _elements(value, value.path, 0)
     elif value.structure is not None:
         yield from _members(value, value.structure)
+
+
+def toward(value: Value, goal: str) -> Iterator[Value]:
+    """The children of a value that are, or can hold, the value whose path is goal."""
+    index = _INDEX.match(goal, len(value.path)) if value.is_array else None
+    if index and value.parts is None and value.field is not None:
+        number = int(index[1])
+        if number < value.field.count:
+            yield element(value, number)
+        return
+    for child in children(value, elements=index is not None):
+        if goal.startswith(child.path) and goal[len(child.path) :][:1] in ("", "/", "["):
+            yield child
 
 
 def _members(value: Value, structure: Structure) -> Iterator[Value]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from builders import open_bytes
 from fixedram_fmt import Image
+from fixedram_fmt.vmstate import state
 from fixedram_fmt.vmstate.overview.clock import clocks
+from fixedram_fmt.vmstate.overview.cpus import cpus
 from fixedram_fmt.vmstate.overview.virtio import virtio_devices
+from fixedram_fmt.vmstate.state import MachineState
+from fixedram_fmt.vmstate.values import Value, toward
 from real_files import location_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Registers of the MC146818 (hw/rtc/mc146818rtc_regs.h): register B has the form of the others.
 SECONDS, MINUTES, HOURS, DAY, MONTH, YEAR, REGISTER_B, CENTURY = 0, 2, 4, 7, 8, 9, 11, 0x32
@@ -89,3 +97,23 @@ def test_a_virtio_blob_that_lies_changes_what_is_told_of_its_device_only(
     raw[blob.offset : blob.offset + blob.size] = b"\xff" * blob.size
     with open_bytes(bytes(raw)) as image:
         assert [device.as_dict() for device in virtio_devices(image.state)] == sound[1:]
+
+
+def test_the_work_grows_with_the_vcpus_not_with_their_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = 0
+
+    def counted(value: Value, goal: str) -> Iterator[Value]:
+        nonlocal steps
+        steps += 1
+        return toward(value, goal)
+
+    monkeypatch.setattr(state, "toward", counted)
+    with Image.open(Path(__file__).parents[2] / "samples" / "pc-live.img.xz") as image:
+        once = len(list(cpus(image.state)))
+        of_one, steps = steps, 0
+        many = MachineState(image.state.devices * 16)
+        assert once
+        assert len(list(cpus(many))) == 16 * once
+    assert steps == 16 * of_one

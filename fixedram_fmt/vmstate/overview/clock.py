@@ -25,36 +25,41 @@ _PM = 0x80
 
 def run_state(state: MachineState) -> list[Fact]:
     """What migration/global_state.c says: the run state the guest is to have again."""
-    told = []
-    found = state.value("globalstate/runstate")
-    if found is not None and isinstance(found.value, bytes):
-        name = found.value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
-        told.append(Fact("run state at save", name, found.path))
-    suspended = state.value("globalstate/vm_was_suspended")
-    if suspended is not None and suspended.value:
-        told.append(Fact("suspended at save", True, suspended.path))
-    return told
+    facts = []
+    for found in _values(state, "globalstate", "runstate"):
+        if isinstance(found.value, bytes):
+            name = found.value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+            facts.append(Fact("run state at save", name, found.path))
+    for found in _values(state, "globalstate", "vm_was_suspended"):
+        if found.value:
+            facts.append(Fact("suspended at save", True, found.path))
+    return facts
 
 
 def clocks(state: MachineState) -> Iterator[Fact]:
     """Real-time clocks, then how long the guest has run."""
-    for found in state.find("**/cmos_data"):
-        if found.device.name == "mc146818rtc" and isinstance(found.value, bytes):
+    for found in _values(state, "mc146818rtc", "cmos_data"):
+        if isinstance(found.value, bytes):
             yield from _cmos(found, found.value)
-    elapsed = state.value("timer/cpu_clock_offset")
+    elapsed = next(_values(state, "timer", "cpu_clock_offset"), None)
     clock = elapsed.value if elapsed is not None else None
-    if not isinstance(clock, int):
+    if elapsed is None or not isinstance(clock, int):
         return
-    for found in state.find("pl031/tick_offset_vmstate"):
+    for found in _values(state, "pl031", "tick_offset_vmstate"):
         # In seconds, and such that the virtual clock makes it the time (pl031_pre_save()).
         yield from _time("RTC time", found.value + clock // _NANOSECONDS, found)
-    for found in state.find("goldfish_rtc/tick_offset"):
+    for found in _values(state, "goldfish_rtc", "tick_offset"):
         # Which clock it is to be added to (-rtc clock=) is not in the state.
         text = f"{found.value / _NANOSECONDS:.3f} s, to be added to the RTC's clock"
         yield Fact("RTC offset", found.value, found.path, text)
-    if elapsed is not None:
-        text = f"{clock / _NANOSECONDS:.3f} s"
-        yield Fact("virtual clock", clock, elapsed.path, text)
+    yield Fact("virtual clock", clock, elapsed.path, f"{clock / _NANOSECONDS:.3f} s")
+
+
+def _values(state: MachineState, name: str, path: str) -> Iterator[Value]:
+    """The value at path of every device of that name."""
+    for device in state.devices:
+        if device.name == name and (found := device.value(path)) is not None:
+            yield found
 
 
 def _cmos(found: Value, cmos: bytes) -> Iterator[Fact]:

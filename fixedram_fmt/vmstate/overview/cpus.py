@@ -254,13 +254,12 @@ def cpus(state: MachineState) -> Iterator[Cpu]:
 
 
 def _cpu(state: MachineState, device: DeviceState, architecture: _Architecture) -> Cpu:
-    prefix = f"cpu/{device.instance_id}"
-    found = [fact(state, name, f"{prefix}/{path}") for name, path in architecture.registers]
+    found = [fact(device, name, path) for name, path in architecture.registers]
     registers = [one for one in found if one is not None]
     if architecture.name == "aarch64":
         registers += _system_registers(device)
     values = {one.name: int(one.value) for one in registers}
-    halted = fact(state, "halted", f"cpu_common/{device.instance_id}/halted")
+    halted = fact(state.device("cpu_common", device.instance_id), "halted", "halted")
     return Cpu(
         device.path,
         architecture.name,

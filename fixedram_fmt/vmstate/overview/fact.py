@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.state import DeviceState
 
 __all__ = ["Fact", "fact"]
+
+_LONGEST_NUMBER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,13 @@ class Fact:
         return told | ({"text": self.text} if self.text else {})
 
 
-def fact(state: MachineState, name: str, path: str) -> Fact | None:
-    """The number at a path, None where there is none."""
-    found = state.value(path)
-    if found is None:
+def fact(device: DeviceState | None, name: str, path: str) -> Fact | None:
+    """The number at a path inside a device, None where there is none."""
+    found = device.value(path) if device else None
+    if found is None or found.size > _LONGEST_NUMBER:
         return None
     value = found.value
-    if isinstance(value, bytes) and len(value) <= 8:
+    if isinstance(value, bytes):
         # Types of one architecture (`cpsr`) are kept as bytes; these are numbers.
         value = int.from_bytes(value, "big")
     if isinstance(value, bool) or not isinstance(value, int):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import pci, virtio
-from fixedram_fmt.vmstate.paths import Pattern
 from fixedram_fmt.vmstate.structure import subsection_header_of
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def virtio_devices(state: MachineState) -> Iterator[VirtioDevice]:
 
 def blob_of(device: DeviceState) -> _Blob | None:
     """The blob of a device, read by the first transport that makes sense; None without one."""
-    value = next(device.find(Pattern("**/virtio")), None)
+    value = device.value("virtio")
     if value is None or value.type != "virtio" or value.size > _BLOB_CEILING:
         return None
     raw = value.raw
