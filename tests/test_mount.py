@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import run_cli
+from fixedram_cli.mount import mount as mount_command
 from fixedram_fmt import FixedRamError, Image, UnsupportedError
 from fixedram_fmt.mount.files import File, Folder, image_folder
 from fixedram_fmt.mount.fuse import _operations as filesystem
@@ -50,6 +51,80 @@ def test_reads_end_where_a_file_ends(unpacked_dir: Path) -> None:
         assert len(whole) == file.size
         assert file.read(file.size - 3, 100) == whole[-3:]
         assert file.read(file.size + 3, 100) == b""
+
+
+#: Names that libfuse would take for options of their own, were they inside one.
+_HOSTILE_NAMES = (
+    "x,modules=m",
+    "a,rw,allow_other,suid,dev",
+    "x\\,modules=m",
+    "-oallow_other",
+    "--help",
+    "fsname=y,subtype=z",
+    "q\"uo'te, ro=0",
+)
+
+
+class _Fuse:
+    """Stands in for mfusepy: keeps what libfuse would be told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    Operations = type("Operations", (), {})
+    FuseOSError = OSError
+
+    def FUSE(self, operations: object, target: str, **options: object) -> None:  # noqa: N802
+        self.told.append((target, options))
+
+
+@pytest.mark.parametrize("name", _HOSTILE_NAMES)
+def test_no_name_reaches_the_options_of_fuse(
+    name: str, unpacked_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / f"{name}.img"
+    image.write_bytes(Path(location_of("sample/q35-dimm", unpacked_dir)).read_bytes())
+    (tmp_path / name).mkdir()
+    fuse = _Fuse()
+    monkeypatch.setattr("fixedram_fmt.mount.fuse.require_fuse", lambda: fuse)
+    monkeypatch.chdir(tmp_path)
+    mount_command(f"{name}.img", Path(name), foreground=True)
+    ((target, options),) = fuse.told
+    # libfuse reads argv: what begins with a dash, or stands in an option, is not a name.
+    assert target == str(tmp_path / name)
+    assert options == {
+        "foreground": True,
+        "ro": True,
+        "nosuid": True,
+        "nodev": True,
+        "noexec": True,
+        "fsname": "fixedram",
+        "subtype": "fixedram",
+    }
+
+
+def test_a_mount_keeps_the_content_of_open_files_only() -> None:
+    made = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"bytes"
+
+    calls = filesystem(_Fuse(), Folder({"a": File(make), "b": File(make, 5)}))
+    assert calls.getattr("/b")["st_size"] == 5
+    assert not made
+    for _ in range(3):
+        assert calls.getattr("/a")["st_size"] == 5
+    assert len(made) == 1
+    opened = calls.open("/a", 0)
+    assert [calls.read("/a", 2, at, opened) for at in (0, 2, 4)] == [b"by", b"te", b"s"]
+    assert len(made) == 2
+    calls.release("/a", opened)
+    several = [calls.open("/a", 0) for _ in range(1024)]
+    with pytest.raises(OSError, match="24"):
+        calls.open("/a", 0)
+    calls.release("/a", several[0])
+    assert calls.read("/a", 9, 0, calls.open("/a", 0)) == b"bytes"
 
 
 @pytest.fixture
@@ -102,6 +177,31 @@ def test_mounted_files_are_what_the_commands_print(mounted: tuple[str, Path]) ->
     for one in json.loads((target / "blocks.json").read_text())["files"]:
         digest = hashlib.sha256((target / one["file"]).read_bytes()).hexdigest()
         assert digest == blocks[one["block"]]
+
+
+@pytest.mark.parametrize("name", _HOSTILE_NAMES[:2])
+def test_a_real_mount_of_a_hostile_name_is_read_only_and_private(
+    name: str, unpacked_dir: Path, tmp_path: Path
+) -> None:
+    try:
+        require_fuse()
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    image, target = tmp_path / name, tmp_path / "mnt"
+    image.write_bytes(Path(location_of("sample/q35-dimm", unpacked_dir)).read_bytes())
+    target.mkdir()
+    command = [sys.executable, "-m", "fixedram_cli", "mount", image.name, "mnt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"FUSE does not work here: {done.stderr!r}")
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        source, _, kind, options = next(x for x in lines if f" {target} " in x).split()[:4]
+        assert (source, kind) == ("fixedram", "fuse.fixedram")
+        assert {"ro", "nosuid", "nodev", "noexec"} <= set(options.split(","))
+        assert not {"rw", "suid", "dev", "allow_other"} & set(options.split(","))
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
 
 
 def test_nothing_can_be_written(mounted: tuple[str, Path]) -> None:

@@ -48,4 +48,4 @@ def mount(
         raise SourceError(f"{str(folder)!r} is not empty", hint="give an empty folder")
     with open_image(image, search=search, byte_order=byte_order) as opened:
         shown = image_folder(opened)
-        mount_folder(shown, str(folder), foreground=foreground, name=opened.source.name)
+        mount_folder(shown, str(folder), foreground=foreground)

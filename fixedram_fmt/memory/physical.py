@@ -28,6 +28,7 @@ class PhysicalMemory(Readable):
     def __init__(
         self, image: Image, map_: MemoryMap | None = None, *, fill: int | None = None
     ) -> None:
+        self._shared: PhysicalMemory | None = None
         self.image = image
         self.map = memory_map(image) if map_ is None else map_
         self.fill = fill
@@ -37,6 +38,8 @@ class PhysicalMemory(Readable):
 
     def block(self, block: RamBlock) -> BlockMemory:
         """The memory of a block, opened once."""
+        if self._shared is not None:
+            return self._shared.block(block)
         memory = self._blocks.get(block.index)
         if memory is None:
             memory = BlockMemory(self.image, block, None if block.mapped else self._pages())
@@ -92,4 +95,10 @@ class PhysicalMemory(Readable):
 
     def open(self, fill: int | None = 0) -> MemoryFile:
         """A file object over all of it; holes read as fill, and raise where fill is None."""
-        return MemoryFile(PhysicalMemory(self.image, self.map, fill=fill))
+        return MemoryFile(self.filled(fill))
+
+    def filled(self, fill: int | None) -> PhysicalMemory:
+        """The same memory with holes that read as fill; what is known of blocks is shared."""
+        other = PhysicalMemory(self.image, self.map, fill=fill)
+        other._shared = self
+        return other

@@ -8,49 +8,59 @@
     state/DEVICE.bin     its bytes
     info.json            what `fixedram info --json` tells
 
-Contents are made when they are asked for; memory is read where it is read.
+A content is made when a file is opened and goes when it is closed; memory is read where it is read.
+Only lengths are remembered.  A length that nothing tells beforehand is counted, piece by piece.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.filenames import safe_names
+from fixedram_fmt.memory.block import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixedram_fmt.image import Image
-    from fixedram_fmt.memory.block import Readable
     from fixedram_fmt.vmstate.state import DeviceState
 
-__all__ = ["File", "Folder", "image_folder"]
+__all__ = ["File", "Folder", "image_folder", "read_content"]
 
 
 @dataclass
 class File:
-    """A file: size bytes, read at any offset.  make gives its content when it is first needed."""
+    """A file: open gives its content, which belongs to who opened it; length is in bytes."""
 
-    make: Callable[[], Readable | bytes]
-
-    @cached_property
-    def _content(self) -> Readable | bytes:
-        return self.make()
+    open: Callable[[], Readable | bytes]
+    length: int | None = None
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
-        return len(self._content)
+        """Length in bytes; a content that is made to count it is not kept."""
+        if self.length is None:
+            self.length = _length(self.open())
+        return self.length
 
     def read(self, offset: int, length: int) -> bytes:
         """At most length bytes at offset, fewer at the end."""
-        length = max(0, min(length, self.size - offset))
-        if isinstance(self._content, bytes):
-            return self._content[offset : offset + length]
-        return self._content.read(offset, length)
+        return read_content(self.open(), offset, length)
+
+
+def read_content(content: Readable | bytes, offset: int, length: int) -> bytes:
+    """At most length bytes at offset of what a file's open gave, fewer at the end."""
+    length = max(0, min(length, _length(content) - offset))
+    if isinstance(content, bytes):
+        return content[offset : offset + length]
+    return content.read(offset, length)
+
+
+def _length(content: Readable | bytes) -> int:
+    # len() is limited to what an index can be; addresses go up to 2^64.
+    return len(content) if isinstance(content, bytes) else content.size
 
 
 @dataclass
@@ -76,10 +86,10 @@ def image_folder(image: Image) -> Folder:
     listed = []
     for name, block in zip(names, image.blocks, strict=True):
         listed.append({"file": f"blocks/{name}", "block": block.name, "bytes": block.used_length})
-        blocks.entries[name] = File(partial(image.memory, block))
+        blocks.entries[name] = File(partial(image.memory, block), block.used_length)
     root.entries["blocks.json"] = File(lambda: _json({"files": listed}))
     if image.memory_map.ranges:
-        root.entries["physical"] = File(lambda: _physical(image))
+        root.entries["physical"] = File(lambda: _physical(image), image.memory_map.stop)
         root.entries["core.elf"] = File(lambda: _core(image))
     root.entries["state"] = _state(image)
     return root
@@ -96,9 +106,7 @@ def _info(image: Image) -> bytes:
 
 
 def _physical(image: Image) -> Readable:
-    from fixedram_fmt.memory.physical import PhysicalMemory
-
-    return PhysicalMemory(image, image.memory_map, fill=0)
+    return image.physical_memory.filled(0)
 
 
 def _core(image: Image) -> Readable:
@@ -113,11 +121,24 @@ def _fields(device: DeviceState) -> bytes:
     return _json(plain(device.fields))
 
 
+class _Body(Readable):
+    """The bytes of a device's state, read where they are read."""
+
+    def __init__(self, device: DeviceState) -> None:
+        self.size = device.size
+        self._device = device
+
+    def readinto(self, address: int, buffer: bytearray | memoryview) -> None:
+        """Fill buffer from an offset of the body."""
+        view = memoryview(buffer).cast("B")
+        view[:] = self._device.read(address, view.nbytes)
+
+
 def _state(image: Image) -> Folder:
     folder = Folder()
     devices = image.state.devices
     for name, device in zip(safe_names([one.path for one in devices]), devices, strict=True):
         if device.structure is not None:
             folder.entries[f"{name}.json"] = File(partial(_fields, device))
-        folder.entries[f"{name}.bin"] = File(partial(device.read, 0, device.size))
+        folder.entries[f"{name}.bin"] = File(partial(_Body, device), device.size)
     return folder
