@@ -26,6 +26,7 @@ from fixedram_fmt.schema.stream import (
 )
 from fixedram_fmt.spool import compression_of, spool_compressed
 from fixedram_fmt.units import parse_size
+from fixedram_fmt.unpacking import UnpackBudget
 
 if TYPE_CHECKING:
     from fixedram_fmt.source import Source
@@ -105,13 +106,18 @@ def split_location(location: str) -> tuple[str, int | None]:
 
 
 def locate_stream(
-    source: Source, *, offset: int | None = None, search: bool = False
+    source: Source,
+    *,
+    offset: int | None = None,
+    search: bool = False,
+    budget: UnpackBudget | None = None,
 ) -> tuple[Source, Container]:
     """The Source that holds the stream (source itself, or it unpacked), and where it starts there.
 
     Of a compressed file the offset counts in the unpacked bytes, as all offsets that are told,
-    unless there is a stream at it as it is.  Raises FormatError when there is no stream,
-    UnsupportedError for a compression that cannot be undone here.
+    unless there is a stream at it as it is.  budget is what is left where source was unpacked
+    itself.  Raises FormatError when there is no stream, UnsupportedError for a compression that
+    cannot be undone here or that unpacks to too much.
     """
     head = source.read_upto(0, 16)
     compression = compression_of(head)
@@ -128,7 +134,7 @@ def locate_stream(
             )
         return source, Container("offset" if offset else "bare", offset)
     if head in (QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL):
-        return _libvirt(source)
+        return _libvirt(source, budget)
     if head.startswith(QEMU_VM_FILE_MAGIC):
         return source, Container("bare", 0)
     if search:
@@ -165,7 +171,8 @@ def _packed(
     source: Source, compression: str, *, offset: int | None, search: bool
 ) -> tuple[Source, Container]:
     """A whole file that is compressed; what is in it may be a save, but not packed once more."""
-    unpacked, why = spool_compressed(source, 0, compression)
+    budget = UnpackBudget.of(source.size)
+    unpacked, why = spool_compressed(source, 0, compression, budget)
     try:
         if compression_of(unpacked.read_upto(0, 16)):
             raise UnsupportedError(
@@ -173,7 +180,7 @@ def _packed(
                 path=compression,
                 hint="unpack it first",
             )
-        inner, container = locate_stream(unpacked, offset=offset, search=search)
+        inner, container = locate_stream(unpacked, offset=offset, search=search, budget=budget)
     except FormatError as error:
         unpacked.close()
         if not why:
@@ -187,7 +194,7 @@ def _packed(
     return inner, replace(container, compression=compression, cut_short=why)
 
 
-def _libvirt(source: Source) -> tuple[Source, Container]:
+def _libvirt(source: Source, budget: UnpackBudget | None) -> tuple[Source, Container]:
     byte_order, header, length = _libvirt_header(source)
     start = length + header.data_len
     if start > source.size:
@@ -206,7 +213,7 @@ def _libvirt(source: Source) -> tuple[Source, Container]:
     compression = compression_of(source.read_upto(start, 16))
     if compression is None:
         return source, container
-    unpacked, why = spool_compressed(source, start, compression)
+    unpacked, why = spool_compressed(source, start, compression, budget)
     return unpacked, Container("libvirt", 0, libvirt, compression, why)
 
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.source import Source
+from fixedram_fmt.unpacking import UnpackBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,10 @@ MORE_ROOM = "set TMPDIR to a folder on a file system with more space"
 _STEP = 1 << 20
 #: Runs of zeros at least this long become holes: the block size of common file systems.
 _HOLE = 1 << 16
+_ZEROS = bytes(_HOLE)
+#: A decompressor is first given so much, and then ever more: what comes after the end of a
+#: compressed stream is copied back, which must stay cheap where there are thousands of short ones.
+_FIRST_STEP = 1 << 12
 #: xz streams may ask for dictionaries of gigabytes; `xz -9` needs 65 MiB.
 _XZ_MEMORY = 1 << 27
 
@@ -72,10 +77,13 @@ class _Forward(io.RawIOBase):
         return length
 
 
-def spool_compressed(source: Source, offset: int, compression: str) -> tuple[Source, str]:
+def spool_compressed(
+    source: Source, offset: int, compression: str, budget: UnpackBudget | None = None
+) -> tuple[Source, str]:
     """What is compressed in source from offset on, and why it ends early ("" if it does not).
 
-    Raises UnsupportedError when this Python cannot undo the compression.
+    budget is what is left where source was unpacked itself.  Raises UnsupportedError when this
+    Python cannot undo the compression, or when there is more in it than the budget allows.
     """
     make = _DECOMPRESSORS.get(compression)
     if make is None:
@@ -85,8 +93,9 @@ def spool_compressed(source: Source, offset: int, compression: str) -> tuple[Sou
             hint=f"decompress it first: tail -c +{offset + 1} FILE | {compression} -dc > IMAGE",
         )
     packed = io.BufferedReader(_Forward(source, offset), _STEP)
-    stream = _Unpacker(packed, make, COMPRESSIONS[compression])
-    return _spool(lambda: stream.read(_STEP), f"{source.name} ({compression})")
+    budget = budget or UnpackBudget.of(source.size - offset)
+    stream = _Unpacker(packed, make, COMPRESSIONS[compression], budget)
+    return _spool(lambda: stream.read(_STEP), f"{source.name} ({compression})", budget)
 
 
 def spool_pipe(stream: IO[bytes], name: str) -> Source:
@@ -98,9 +107,11 @@ def spool_pipe(stream: IO[bytes], name: str) -> Source:
     return source
 
 
-def _spool(read: Callable[[], bytes], name: str) -> tuple[Source, str]:
+def _spool(
+    read: Callable[[], bytes], name: str, budget: UnpackBudget | None = None
+) -> tuple[Source, str]:
     with scratch_file(f"to unpack {name!r}") as fd:
-        size, why = _fill(read, fd)
+        size, why = _fill(read, fd, budget)
         os.ftruncate(fd, size)
         return Source.from_fd(fd, name), why
 
@@ -115,7 +126,7 @@ def scratch_file(purpose: str) -> Iterator[int]:
         raise SourceError(f"no room {purpose}: {error.strerror}", hint=MORE_ROOM) from error
 
 
-def _fill(read: Callable[[], bytes], fd: int) -> tuple[int, str]:
+def _fill(read: Callable[[], bytes], fd: int, budget: UnpackBudget | None) -> tuple[int, str]:
     """Write all that read() gives; how much that was, and why it ended early."""
     size = 0
     while True:
@@ -127,18 +138,23 @@ def _fill(read: Callable[[], bytes], fd: int) -> tuple[int, str]:
             return size, f"the data is damaged or cut off ({error})"
         if not chunk:
             return size, ""
-        _write_sparse(fd, chunk, size)
+        if budget:
+            budget.take(len(chunk))
+        _write_sparse(fd, chunk, size, budget)
         size += len(chunk)
 
 
-def _write_sparse(fd: int, chunk: bytes, offset: int) -> None:
+def _write_sparse(fd: int, chunk: bytes, offset: int, budget: UnpackBudget | None) -> None:
     for start in range(0, len(chunk), _HOLE):
         piece = chunk[start : start + _HOLE]
-        if piece.count(0) != len(piece):
-            view = memoryview(piece)
-            while view:
-                done = os.pwrite(fd, view, offset + start)
-                view, start = view[done:], start + done  # noqa: PLW2901 - the rest of the piece
+        if _ZEROS.startswith(piece):
+            continue
+        if budget:
+            budget.take_data(len(piece))
+        view = memoryview(piece)
+        while view:
+            done = os.pwrite(fd, view, offset + start)
+            view, start = view[done:], start + done  # noqa: PLW2901 - the rest of the piece
 
 
 class _Unpacker:
@@ -149,30 +165,62 @@ class _Unpacker:
     """
 
     def __init__(
-        self, stream: io.BufferedReader[Any], make: Callable[[], Any], magic: bytes
+        self,
+        stream: io.BufferedReader[Any],
+        make: Callable[[], Any],
+        magic: bytes,
+        budget: UnpackBudget,
     ) -> None:
         self._stream = stream
         self._make = make
         self._magic = magic
+        self._budget = budget
         self._decompressor = make()
-        self._left = b""
+        self._chunk = memoryview(b"")
+        self._position = 0
+        self._step = _FIRST_STEP
 
     def read(self, size: int) -> bytes:
         while True:
-            if self._decompressor.eof:
-                self._left = self._decompressor.unused_data or self._stream.read(_STEP)
-                if not self._left.startswith(self._magic):
-                    return b""
-                self._decompressor = self._make()
-            data = self._left
-            self._left = b""
-            if not data and self._decompressor.needs_input:
-                data = self._stream.read(_STEP)
+            if self._decompressor.eof and not self._next_stream():
+                return b""
+            data: bytes | memoryview = b""
+            if self._decompressor.needs_input:
+                data = self._take()
                 if not data:
                     raise EOFError("compressed data ends too early")
             piece: bytes = self._decompressor.decompress(data, size)
+            if self._decompressor.eof:
+                # It asked for more only when all before was used: these are the last of the chunk.
+                self._position -= len(self._decompressor.unused_data)
             if piece:
                 return piece
+
+    def _take(self) -> memoryview:
+        """The next bytes for the decompressor, none at the end of the data."""
+        self._more(1)
+        start, self._position = self._position, min(self._position + self._step, len(self._chunk))
+        self._step = min(_STEP, 2 * self._step)
+        return self._chunk[start : self._position]
+
+    def _next_stream(self) -> bool:
+        """Start with the compressed stream that follows; False where none does."""
+        self._more(len(self._magic))
+        if self._chunk[self._position : self._position + len(self._magic)] != self._magic:
+            return False
+        self._budget.take_stream()
+        self._decompressor = self._make()
+        self._step = _FIRST_STEP
+        return True
+
+    def _more(self, length: int) -> None:
+        """Read on until length bytes can be taken, or all that there are."""
+        while len(self._chunk) - self._position < length:
+            data = self._stream.read(_STEP)
+            if not data:
+                return
+            self._chunk = memoryview(bytes(self._chunk[self._position :]) + data)
+            self._position = 0
 
 
 class _Gunzip:

@@ -109,14 +109,34 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _limit_unpacking(size: str) -> None:
+    """For this process and those it starts."""
+    import os
+
+    from fixedram_cli.options import number
+    from fixedram_fmt.unpacking import UNPACK_LIMIT
+
+    os.environ[UNPACK_LIMIT] = str(number(size, "--unpack-limit"))
+
+
 def _globals(
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
     ] = False,
+    unpack_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--unpack-limit",
+            metavar="SIZE",
+            help="What a compressed file may unpack to (default: by its own size).",
+        ),
+    ] = None,
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show Python tracebacks (for developers).")
     ] = False,
 ) -> None:
     """Toolkit for QEMU fixed-ram (mapped-ram) migration images."""
+    if unpack_limit is not None:
+        _limit_unpacking(unpack_limit)
     settings.traceback = traceback

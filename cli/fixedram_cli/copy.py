@@ -118,11 +118,14 @@ def _with_flags(
 
 
 def _xml(path: Path) -> bytes:
-    from fixedram_fmt.documents import read_document
+    from fixedram_fmt.documents import read_document, xml_document
     from fixedram_fmt.errors import SourceError
 
     try:
-        return read_document(path)
+        data = read_document(path)
+        # virsh refuses what is none.
+        xml_document(data.rstrip(b"\0"))
+        return data
     except ValueError as error:
         raise SourceError(f"cannot read {str(path)!r}: {error}") from error
 

@@ -55,9 +55,18 @@ def _run(words: list[str]) -> None:
         return
     from fixedram_cli.app import application
 
-    # Global options have no values: the first word is the command, if there is one.
-    command = next((word for word in words if not word.startswith("-")), None)
-    application(command)(prog_name="fixedram")
+    application(_command_in(words))(prog_name="fixedram")
+
+
+def _command_in(words: list[str]) -> str | None:
+    """The first word that is no global option and no value of one, if there is any."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--unpack-limit":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _open_standard_streams() -> None:

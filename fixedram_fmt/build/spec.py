@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fixedram_fmt.dialect import DIALECTS
-from fixedram_fmt.documents import read_document
+from fixedram_fmt.documents import json_document, read_document, toml_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT
 from fixedram_fmt.units import parse_size
@@ -130,17 +129,12 @@ def load_spec(path: str | Path) -> ImageSpec:
     """The spec in a file: JSON if it is called so, otherwise TOML."""
     path = Path(path)
     try:
-        text = read_document(path).decode()
+        data = read_document(path)
     except ValueError as error:
         raise SpecError(f"cannot read {str(path)!r}: {error}") from error
     try:
-        if path.suffix == ".json":
-            document = json.loads(text)
-        else:
-            import tomllib
-
-            document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = json_document(data) if path.suffix == ".json" else toml_document(data)
+    except ValueError as error:
         raise SpecError(f"{str(path)!r} cannot be read: {error}") from error
     return spec_from(document)
 

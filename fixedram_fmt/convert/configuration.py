@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.build.elements import Copied, Literal, Raw, Structure
 from fixedram_fmt.dialect import LAYOUTS
+from fixedram_fmt.documents import json_document
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import text
@@ -114,7 +115,7 @@ def _described(data: bytes, names: Sequence[bytes]) -> bytes:
         return data
     try:
         document = data.decode()
-        json.loads(document)
+        json_document(data)
         value, stop = json.JSONDecoder().raw_decode(document, len(data[: start.end()].decode()))
         subsections = [
             entry

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fixedram_fmt.documents import read_document
+from fixedram_fmt.documents import json_document, read_document, toml_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.units import parse_size
@@ -104,16 +103,11 @@ def load_destination(path: str | Path) -> Destination:
     """The destination in a file: JSON if it is called so, otherwise TOML."""
     path = Path(path)
     try:
-        text = read_document(path).decode()
-        if path.suffix == ".json":
-            document = json.loads(text)
-        else:
-            import tomllib
-
-            document = tomllib.loads(text)
+        data = read_document(path)
+        document = json_document(data) if path.suffix == ".json" else toml_document(data)
         destination = msgspec.convert(document, Destination)
         _check(destination)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         # msgspec.ValidationError is a ValueError and names the field; so is what cannot be encoded.
         raise DestinationError(
             f"{str(path)!r} is no description of a destination: {error}",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fixedram_fmt.container import split_location
-from fixedram_fmt.documents import read_document
+from fixedram_fmt.documents import json_document, read_document
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.validate.rule import AREAS
@@ -126,7 +126,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 def load_baseline(path: str | Path) -> Baseline:
     """The baseline in a file; SelectionError if it is none."""
     try:
-        baseline = msgspec.json.decode(read_document(path), type=Baseline)
+        baseline: Baseline = json_document(read_document(path), Baseline)
         if baseline.version != _VERSION:
             raise ValueError(f"version {baseline.version} is unknown")
     except ValueError as error:

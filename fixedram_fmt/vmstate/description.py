@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fixedram_fmt.documents import json_document
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema.vmdesc import DEPTH_CEILING, Device, Document, Field, Vmstate
 from fixedram_fmt.vmstate.structure import Structure
@@ -71,8 +71,11 @@ class Description:
         return self.document.devices
 
     def as_json(self) -> Any:
-        """All of it, as `state --desc` prints it."""
-        return json.loads(self.text)
+        """All of it, as `state --desc` prints it; FormatError where no description has so much."""
+        try:
+            return json_document(self.text)
+        except ValueError as error:
+            raise self._error(error) from error
 
     def by_section(self) -> dict[tuple[str, int], deque[Device]]:
         """Devices by name and instance_id, in order, for those that share both."""
