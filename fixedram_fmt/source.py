@@ -108,6 +108,11 @@ class Source(Closing):
         status = os.fstat(self._fd)
         return status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else None
 
+    @property
+    def is_device(self) -> bool:
+        """Whether this is a block device, which holds what was written to it before."""
+        return self._fd >= 0 and stat.S_ISBLK(os.fstat(self._fd).st_mode)
+
     def read_exact(self, offset: int, length: int, path: str = "") -> bytes:
         """Exactly length bytes at offset, or SourceError; path names the structure in the error."""
         self._check(offset, length, path)

@@ -133,7 +133,7 @@ def _xml(path: Path) -> bytes:
 def _tell(image: Image, options: RewriteOptions) -> None:
     """What a person should know before the work, on stderr."""
     from fixedram_cli.render.terminal import warn, warn_if_stopped
-    from fixedram_fmt.build.rewrite import stale_bytes
+    from fixedram_fmt.build.rewrite import possible_losses, stale_bytes
     from fixedram_fmt.units import human_size
 
     if image.offset_bias and not options.moves:
@@ -145,6 +145,12 @@ def _tell(image: Image, options: RewriteOptions) -> None:
     if image.container.compression:
         warn(f"the copy is not compressed ({image.container.compression} was undone)")
     if options.drop_stale:
+        possible = possible_losses(image)
         held = stale_bytes(image)
         warn(f"stale pages left out: {human_size(held)} ({held:,} bytes)")
+        for name in possible:
+            warn(
+                f"no page of {name!r} is present: what is left out of it is stale, or memory whose "
+                "bitmap is lost; keep the original until a restored guest is right"
+            )
     warn_if_stopped(image, "the stream stops early, the rest is copied as it is")

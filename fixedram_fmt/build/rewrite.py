@@ -14,6 +14,7 @@ from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Liter
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.errors import FormatError, UnsupportedError
+from fixedram_fmt.memory.lost import image_losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.scan import stale_runs
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.build.output import Output
     from fixedram_fmt.image import Image
 
-__all__ = ["RewriteOptions", "rewrite", "stale_bytes"]
+__all__ = ["RewriteOptions", "possible_losses", "rewrite", "stale_bytes"]
 
 #: Kinds that belong to a block's fixed layout and move with it.
 _OF_BLOCKS = frozenset({Kind.BITMAP, Kind.PADDING, Kind.PAGES})
@@ -105,6 +106,26 @@ def stale_bytes(image: Image) -> int:
     return total
 
 
+def possible_losses(image: Image) -> list[str]:
+    """Blocks without a present page whose data may be stale, or memory whose bitmap is lost.
+
+    UnsupportedError where it is certain that the pages are the only copy of a block's memory.
+    """
+    possible = []
+    for loss in image_losses(image):
+        if loss.certain:
+            raise UnsupportedError(
+                f"absent pages of {loss.block.name!r} are no stale ones: {loss.reason}",
+                offset=loss.offset,
+                path=loss.block.path,
+                hint="the bitmap is lost, and these pages are the only copy (validate: B07, B03); "
+                "copy without --drop-stale",
+            )
+        if loss.whole and loss.found.pages:
+            possible.append(loss.block.name)
+    return possible
+
+
 def _check(image: Image, options: RewriteOptions) -> None:
     page_size = image.target_page_size
     if options.align is not None and not keeps_pages_aligned(options.align, page_size):
@@ -120,6 +141,8 @@ def _check(image: Image, options: RewriteOptions) -> None:
             path="rebase",
             expected="either a container or an offset",
         )
+    if options.drop_stale:
+        possible_losses(image)
     if image.stopped is not None and options.moves:
         raise UnsupportedError(
             "an image that stops early cannot be laid out again",

@@ -56,7 +56,7 @@ CHECKS = (
     ("regions against each other", "bitmaps, pages and stream share no byte", "L09 L10"),
     ("a constant error of all offsets", "an image moved without its offsets", "L11"),
     ("bitmaps", "read in pieces; bits past the last page ignored; byte order given or inferred",
-     "B01 B02 B03 B06"),
+     "B01 B02 B03 B06 B07 B08 B09"),
     ("present pages", "inside the file before anything is handed to a channel", "B04 B05"),
     ("absent pages", "never read as memory; wiped before an image leaves the house", "P01 L17 S18"),
     ("the description", "a ceiling on its length, nesting, sizes and counts; no size is negative",

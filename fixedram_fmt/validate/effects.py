@@ -32,6 +32,9 @@ REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
 _PAGE_SIZE = "page size {found} of the block's header is not {expected}"
 #: migration/ram.c MAPPED_RAM_LOAD_BUF_SIZE: bytes that a load reads at a time.
 _LOAD_PIECE = 1 << 20
+#: Bytes of vmstate_vapic, all of version 1, and what is said where its ROM is not in memory.
+_VAPIC_BODY = 144
+_NO_VAPIC = "error while loading state for instance 0x0 of device 'kvm-tpr-opt'"
 #: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
 _NEGATIVE_INT = 1 << 31
 
@@ -204,6 +207,30 @@ def _overlap(case: Case) -> Effect | None:
     return _wrong("bytes of one region are loaded as another's")
 
 
+def _no_memory(case: Case) -> Effect:
+    if case.survey is not None and _vapic_is_active(case.survey):
+        return _refuses(_NO_VAPIC)
+    return _wrong("all memory is taken for zero")
+
+
+def _block_lost(case: Case) -> Effect:
+    block = _block_of(case)
+    main = case.survey and block and block.name == "pc.ram" and not case.survey.present[block.index]
+    if case.survey is not None and main and _vapic_is_active(case.survey):
+        return _refuses(_NO_VAPIC)
+    return _wrong("memory of the block is taken for zero")
+
+
+def _vapic_is_active(survey: Survey) -> bool:
+    """Whether hw/i386/kvmvapic.c vapic_post_load() looks for its ROM in the guest's memory."""
+    for section in survey.image.sections:
+        if section.idstr == b"kvm-tpr-opt":
+            body = survey.image.source.read_upto(section.body_offset, _VAPIC_BODY)
+            # state, and rom_state_paddr at the body's end.
+            return len(body) == _VAPIC_BODY and any((*body[124:128], *body[140:]))
+    return False
+
+
 def _never_synced(case: Case) -> Effect | None:
     syncs = case.loader.syncs_property_on if case.property_on else case.loader.syncs
     if not case.multifd or syncs != {SyncPoint.FLUSH}:
@@ -301,7 +328,8 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "L10": _overlap,
     "L13": _wrong("pages are loaded as another bitmap says"),
     "B02": _wrong("pages are loaded to the places of others"),
-    "B03": _wrong("all memory is taken for zero"),
+    "B03": _no_memory,
+    "B07": _block_lost,
     "Y01": _flush,
     "Y05": _ordinary,
     "Y02": _never_synced,

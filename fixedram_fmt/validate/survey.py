@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.memory.lost import Loss, losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import PageScan, scan_pages
 from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS, Cursor, Kind, Record
 from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR, BlockEntry
+from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.stream.blocklist import looks_like_header
 
 if TYPE_CHECKING:
@@ -51,12 +53,15 @@ class Flush:
 class Survey:
     """What has been seen of an image so far; rules read it, only records() writes it.
 
-    destination is what the receiving VM has, if that is known.
+    destination is what the receiving VM has, if that is known; deep: pages are read too.
     """
 
-    def __init__(self, image: Image, destination: Destination | None = None) -> None:
+    def __init__(
+        self, image: Image, destination: Destination | None = None, *, deep: bool = False
+    ) -> None:
         self.image = image
         self.destination = destination
+        self.deep = deep
         self.order = 0
         self.previous: Record[Any] | None = None
         #: Header of the section the walk is in; that of the last one whose footer has not come.
@@ -78,6 +83,7 @@ class Survey:
         self.flushes: list[Flush] = []
         self.last_eos: tuple[Record[Any], int] | None = None
         self.ram_parts = 0
+        self.switches_over = False
         self.stream_regions: list[Region] = []
         self._other_bits: dict[int, bool] = {}
 
@@ -140,6 +146,9 @@ class Survey:
 
     def _subsection(self, record: Record[Any]) -> None:
         self.subsections.add(record.value.idstr)
+
+    def _command(self, record: Record[Any]) -> None:
+        self.switches_over |= record.value.command == MigCmd.SWITCHOVER_START
 
     def _capabilities(self, record: Record[Any]) -> None:
         # Of several lists the last one counts.
@@ -289,6 +298,20 @@ class Survey:
         }
 
     @cached_property
+    def losses(self) -> list[Loss]:
+        """Blocks whose memory is there and whose bits are not; none whose pages are another's too.
+
+        Within a budget of bytes, unless pages are read anyway (--deep).
+        """
+        shared = {region.block for pair in self.overlaps for region in pair}
+        known = {
+            index: bitmap
+            for index, bitmap in self.bitmaps.items()
+            if bitmap is not None and index not in shared
+        }
+        return list(losses(self.image, known, limited=not self.deep))
+
+    @cached_property
     def regions(self) -> list[Region]:
         """Bitmaps and pages of all blocks and the ranges of the stream, by where they start."""
         regions = list(self.stream_regions)
@@ -379,6 +402,7 @@ _NOTES = {
     Kind.MULTIFD_FLUSH: Survey._flush,
     Kind.EOS: Survey._eos,
     Kind.SUBSECTION: Survey._subsection,
+    Kind.COMMAND: Survey._command,
     Kind.CAPABILITIES: Survey._capabilities,
     Kind.CAPABILITY: Survey._capability,
 }

@@ -102,7 +102,7 @@ def validate(image: Image, destination: Destination | None = None, *, deep: bool
 
     deep reads the pages too.  Costs what the bitmaps cost otherwise.
     """
-    survey = Survey(image, destination)
+    survey = Survey(image, destination, deep=deep)
     report = Report(survey)
     rules = all_rules().values()
     _at_records(survey, report, rules)

@@ -47,6 +47,8 @@ SPEC: dict[str, Any] = {
 }
 DENSE = [{"name": name, "size": 8 * PAGE, "pattern": "text"} for name in ("pc.ram", "pc.rom")]
 EMPTY = [{"name": "pc.ram", "size": 8 * PAGE, "pattern": "zero"}]
+VIDEO = {"name": "vga.vram", "size": 8 * PAGE, "pattern": "text"}
+LARGE = {"name": "mem1", "size": "65M", "pattern": "zero"}
 LIBVIRT = {"container": {"kind": "libvirt"}}
 V4 = {"dialect": "fixed-ram-v4", "multifd": True}
 HEADER = Kind.MAPPED_RAM_HEADER
@@ -63,6 +65,7 @@ class Made:
     raw: Callable[[bytes], bytes] | None = None
     destination: Callable[[Destination], Destination] | None = None
     suffix: str = ""
+    deep: bool = True
 
     def write(self, path: Path) -> Path:
         custom = Fault(
@@ -270,6 +273,10 @@ def shifted(p: Pieces) -> None:
                  pages_offset=value.pages_offset + 65536)  # fmt: skip
 
 
+def last_bitmap_lost(p: Pieces) -> None:
+    p.overwrite(Kind.BITMAP, 2, bytes(8))
+
+
 def tail_bits(p: Pieces) -> None:
     p.overwrite(Kind.BITMAP, 1, b"\x80", at=7)
 
@@ -408,7 +415,7 @@ RECIPES: dict[str, Recipe] = {
     "L12": Recipe(
         Made(pieces=pages_before), also=frozenset({"L09", "L10", "R07", "R13", "B02", "B05"})
     ),
-    "L13": Recipe(Made(pieces=bitmap_aside), also=frozenset({"P01"})),
+    "L13": Recipe(Made(pieces=bitmap_aside), also=frozenset({"B07"})),
     "L14": Recipe(Made({"align": PAGE})),
     "L15": fault("ignored-without-capability"),
     "L16": Recipe(Made(ignored_block())),
@@ -420,6 +427,12 @@ RECIPES: dict[str, Recipe] = {
     "B04": fault("cut-in-pages"),
     "B05": fault("present-page-in-hole"),
     "B06": Recipe(Made({"blocks": EMPTY})),
+    "B07": fault("bitmap-lost"),
+    "B08": Recipe(Made({"blocks": [*SPEC["blocks"], VIDEO]}, pieces=last_bitmap_lost),
+                  Made({"blocks": [*SPEC["blocks"], VIDEO]})),
+    # Rewritten, a file has no holes.
+    "B09": Recipe(Made({"blocks": [*SPEC["blocks"], LARGE]}, raw=bytes, deep=False),
+                  Made({"blocks": [*SPEC["blocks"], LARGE]}, deep=False)),
     "P01": fault("stale-page"),
     "P02": fault("stored-zero-page", blocks=DENSE),
     "D01": Recipe(Made({"vmdesc": False})),
@@ -462,7 +475,7 @@ RECIPES: dict[str, Recipe] = {
 def findings(made: Made, path: Path, fitting: Destination | None) -> ImageReport:
     made.write(path)
     destination = made.destination(fitting) if made.destination and fitting else None
-    report = ask(str(path), Question("qemu-10.0", deep=True, destination=destination))
+    report = ask(str(path), Question("qemu-10.0", deep=made.deep, destination=destination))
     assert not report.error
     return report
 

@@ -34,6 +34,11 @@ def _(e: Elements) -> None:
             e.items[index] = replace(block, bitmap=Hole(block.bitmap.length))
 
 
+@on_pieces("bitmap-lost", "the bitmap of one block is all zero, its pages are there", WRONG)
+def _(p: Pieces) -> None:
+    p.overwrite(Kind.BITMAP, 0, bytes(p.piece(Kind.BITMAP).content.length))
+
+
 @on_pieces("bitmap-all-set", "every page is called present, also those in holes", LOADS)
 def _(p: Pieces) -> None:
     p.overwrite(Kind.BITMAP, 0, b"\xff" * p.piece(Kind.BITMAP).content.length)
@@ -60,8 +65,10 @@ def _(p: Pieces) -> None:
 
 @on_pieces("stale-page", "an absent page that still holds old memory", LOADS)
 def _(p: Pieces) -> None:
-    p.overwrite(Kind.BITMAP, 0, b"\0")
-    p.overwrite(Kind.PAGES, 0, b"secret of another time ".ljust(p.page_size, b"."), at=p.page_size)
+    # Page 0 stays present: a block without any has lost its bitmap.
+    p.overwrite(Kind.BITMAP, 0, b"\1")
+    secret = b"secret of another time ".ljust(p.page_size, b".")
+    p.overwrite(Kind.PAGES, 0, b"memory of today ".ljust(p.page_size, b".") + secret)
 
 
 @on_pieces("stored-zero-page", "a page that is present, and zero", LOADS)

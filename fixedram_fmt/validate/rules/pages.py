@@ -20,15 +20,16 @@ def stale_pages(survey: Survey) -> Iterator[Found]:
     """Absent pages still hold old memory.
 
     A page that was written and later became zero has its bit cleared and its bytes left. A load
-    does not see them; whoever has the file does: they leak what the guest had wiped.
+    does not see them; whoever has the file does: they leak what the guest had wiped. Where a part
+    of a bitmap was lost in a save of a running guest it looks the same; where that can be told, it
+    is (B07, B08), and the pages are not called stale.
 
     Fix: fixedram copy --drop-stale IMAGE -o CLEAN.
     """
-    if not any(survey.present.values()):
-        return  # then it is the bitmaps that are missing
+    lost = {loss.block.index for loss in survey.losses}
     for block in survey.blocks:
         scan = survey.page_scans.get(block.index)
-        if scan and scan.stale_pages:
+        if scan and scan.stale_pages and block.index not in lost:
             amount = human_size(scan.stale_pages * block.page_size)
             yield Found(
                 f"{amount} of old memory in absent pages",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import SECTION_HEADERS, Kind, Record
 from fixedram_fmt.schema.base import is_printable
+from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop
 from fixedram_fmt.validate.rules.configuration import announced_length
 from fixedram_fmt.validate.rules.names import shown
@@ -252,11 +253,15 @@ def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A section that was started has no END.
 
     QEMU writes an END for every START, and loads a stream without one. What the END would have
-    carried (the last dirty pages of a device, say) is missing.
+    carried (the last dirty pages of a device, say) is missing. The ram of a background snapshot
+    needs none: its pages do not change.
 
     Fix: save the guest again.
     """
+    snapshot = not survey.mapped and is_background_snapshot(survey)
     for section_id, header in survey.started.items():
+        if snapshot and header.value.idstr == RAM_IDSTR:
+            continue
         if section_id not in survey.ended and header.kind is Kind.SECTION_START:
             yield Found(
                 f"{shown(header.value.idstr)} has no END",
@@ -265,6 +270,20 @@ def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Found]:
                 "EOF",
                 f"an END of section id {section_id}",
             )
+
+
+def is_background_snapshot(survey: Survey) -> bool:
+    """Whether the ram section ends as in migration/migration.c bg_migration_thread().
+
+    PARTs and no END, and no SWITCHOVER_START, which other saves have since QEMU 10.0.
+    """
+    rams = [
+        section_id
+        for section_id, header in survey.started.items()
+        if header.value.idstr == RAM_IDSTR and header.kind is Kind.SECTION_START
+    ]
+    ended = any(section_id in survey.ended for section_id in rams)
+    return bool(rams and survey.ram_parts) and not ended and not survey.switches_over
 
 
 @at_records("S17", Severity.ERROR, _SAVEVM + "find_se()", Kind.SECTION_START, Kind.SECTION_FULL)
