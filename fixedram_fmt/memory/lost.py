@@ -85,19 +85,23 @@ def losses(
     """
     still, left = stood_still(image), _BUDGET
     main = {block.index for block in roles_of(image.blocks).main}
-    empty = {index for index, bitmap in bitmaps.items() if not bitmap.count()}
+    present = {index: bitmap.count() for index, bitmap in bitmaps.items()}
+    nothing = not any(present.values())
     for block in image.blocks:
-        bitmap, whole = bitmaps.get(block.index), block.index in empty
-        if bitmap is None or not (whole or still):
+        bitmap = bitmaps.get(block.index)
+        if bitmap is None or (present[block.index] and not still):
             continue
+        whole = not present[block.index]
         budget = min(left, _BLOCK_BUDGET) if limited else None
         found = unclaimed_pages(image.source, block, bitmap, budget)
         left = max(0, left - found.read)
         if found.pages or (whole and not found.whole):
             reason = _reason(block, still=still, main=block.index in main)
-            if len(empty) == len(bitmaps):
+            if nothing:
                 reason = "no bitmap of the image has a bit"
-            certain = bool(reason) and (whole or found.pages >= ENOUGH)
+            # A few pages may be a damaged bit; they are told, and do not decide.
+            many = found.pages >= min(ENOUGH, present[block.index])
+            certain = bool(reason) and bool(found.pages) and many
             yield Loss(block, found, whole, certain, reason)
 
 

@@ -249,7 +249,8 @@ def _lost(survey: Survey, loss: Loss, what: str) -> Found:
         f"{count} with data and without a bit" + (", none present" if loss.whole else ""),
         "a bit for each page with data",
         order=survey.order_of(block),
-        fix="save the guest again; until then keep this file, the pages are in it: "
+        fix=("save the guest again, and" if loss.certain else "compare with the guest, if it runs;")
+        + " keep this file until a restored guest is right; the pages are in it: "
         "dd iflag=skip_bytes,count_bytes conv=sparse bs=1M "
         f"skip={block.pages_offset} count={length} if=IMAGE of=MEMORY",
     )
