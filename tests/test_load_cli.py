@@ -18,7 +18,7 @@ from conftest import (
 from fixedram_fmt import Image
 from fixedram_fmt.build.faults import fault_named
 from memory import block_memory
-from real_files import ENTRIES, MAPPED, location_of
+from real_files import MAPPED, location_of
 from synthetic import PAGE, made
 
 MIB = 1 << 20
@@ -31,9 +31,8 @@ def test_shared_images_are_part_of_this() -> None:
 
 @pytest.fixture
 def real(request: pytest.FixtureRequest, unpacked_dir: Path) -> tuple[str, str]:
-    """Location of a real image, and a loader that takes it."""
-    shared = "x-ignore-shared" in ENTRIES[request.param]["capabilities"]
-    return location_of(request.param, unpacked_dir), "qemu-11.1" if shared else "mapped-ram"
+    """Location of a real image, and the loader that is taken by default."""
+    return location_of(request.param, unpacked_dir), "qemu-11.1"
 
 
 def oracle(location: str | Path) -> dict[str, bytes]:
@@ -68,7 +67,7 @@ def image_in(folder: Path, **spec: Any) -> Path:
 @pytest.mark.parametrize("real", MAPPED, indirect=True)
 def test_json_has_the_hash_of_every_blocks_memory(real: tuple[str, str]) -> None:
     location, loader = real
-    result = run_cli("load", location, "--json", "--loader", loader, "--channels", "3")
+    result = run_cli("load", location, "--json", "--channels", "3")
     assert (result.code, result.err) == (0, "")
     told = result.json
     assert told["channels"] == 3
@@ -100,7 +99,7 @@ def test_text_is_one_line_for_people(tmp_path: Path) -> None:
     assert result.err == ""
     assert result.out.count("\n") == 1
     assert "32 KiB of 2 blocks loaded: 3 jobs" in result.out
-    assert "on 1 channel, 1 sync (mapped-ram)" in result.out
+    assert "on 1 channel, 1 sync (qemu-11.1)" in result.out
 
 
 def test_image_of_a_big_endian_host_is_refused_here_and_loads_all_the_same(tmp_path: Path) -> None:
@@ -111,7 +110,8 @@ def test_image_of_a_big_endian_host_is_refused_here_and_loads_all_the_same(tmp_p
     big.write_bytes(made(blocks=blocks, byte_order="big"))
     for options in ([], ["--byte-order", "big"]):
         refused = run_cli("load", big, "--json", *options)
-        assert (refused.code, refused.out) == (1, "")
+        assert refused.code == 1
+        assert (refused.json["verdict"], refused.json["jobs"]) == ("wrong-memory", 0)
         assert "big-endian host" in refused.note
         loaded = run_cli("load", big, "--json", "--ignore-verdict", *options)
         assert loaded.code == 1
@@ -166,7 +166,10 @@ def test_image_the_loader_would_not_load_is_exit_code_1_unless_told_to_ignore_it
 ) -> None:
     path = image_in(tmp_path, **spec)
     refused = run_cli("load", path, "--json", *options)
-    assert (refused.code, refused.out) == (1, "")
+    assert refused.code == 1
+    assert refused.json["verdict"] != "loads"
+    assert (refused.json["jobs"], refused.json["bytes"], refused.json["seconds"]) == (0, 0, 0)
+    assert [block["sha256"] for block in refused.json["blocks"]] == [None, None]
     assert f"{options[1]} would " in refused.note
     assert outcome in refused.err
     anyway = run_cli("load", path, "--json", "--ignore-verdict", *options)
@@ -181,6 +184,10 @@ def test_image_the_loader_would_not_load_is_exit_code_1_unless_told_to_ignore_it
 
 @pytest.mark.parametrize("name", ["legacy-stream", "libvirt-fx-raw"])
 def test_ordinary_stream_cannot_be_loaded_by_channels(name: str, unpacked_dir: Path) -> None:
+    asked = run_cli("load", location_of(f"sample/{name}", unpacked_dir), "--json")
+    assert asked.code == 2
+    assert "ordinary stream" in asked.json["error"]
+    assert asked.json["verdict"] is None
     result = run_cli("load", location_of(f"sample/{name}", unpacked_dir))
     assert result.code == 2
     assert "ordinary stream" in result.note
@@ -312,3 +319,23 @@ def test_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     result = run_cli("load", path, "-o", path)
     assert result.code == 2
     assert "cannot make" in result.note
+
+
+@pytest.mark.parametrize("name", ["pc-ignore-shared-11.1", "pc-ignore-shared-none"])
+def test_what_a_current_qemu_writes_loads_without_being_told_who_wrote_it(
+    name: str, unpacked_dir: Path
+) -> None:
+    location = location_of(f"sample/{name}", unpacked_dir)
+    loaded = run_cli("load", location, "--json", "--no-digest")
+    assert (loaded.code, loaded.json["verdict"]) == (0, "loads")
+    synced = run_cli("sync", location, "--json")
+    assert (synced.code, synced.json["loader"]) == (0, loaded.json["loader"])
+
+
+def test_json_answers_of_what_is_no_image_too(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no image at all")
+    result = run_cli("load", path, "--json")
+    assert result.code == 2
+    assert result.json["blocks"] == []
+    assert "neither a QEMU migration stream" in result.json["error"]

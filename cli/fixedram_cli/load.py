@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import Loader
     from fixedram_fmt.multifd.loader import Loaded
@@ -42,7 +43,7 @@ _TELL_EVERY = 1 << 26
 def load(
     image: ImageArgument,
     channels: ChannelsOption = 2,
-    loader: LoaderOption = "mapped-ram",
+    loader: LoaderOption = None,
     flush: FlushOption = False,
     out: Annotated[
         Path | None,
@@ -67,7 +68,8 @@ def load(
 
     Every block goes into memory, or into files.
 
-    The image is judged first, as `validate` does; exit code 1 where this loader would not load it.
+    The image is judged first, as `validate` does; exit code 1 where this loader would not load it
+    (with --json the answer says so too).
 
     Example: fixedram load guest.img --channels 4
 
@@ -75,13 +77,24 @@ def load(
     """
     from dataclasses import replace
 
+    from fixedram_cli.render.jsonout import print_json
+    from fixedram_cli.render.terminal import warn
+    from fixedram_fmt.loaders import DEFAULT_LOADER, Outcome
+    from fixedram_fmt.multifd.loader import Loaded
+
     as_json = wants_json(json_, output)
-    model = loader_named(loader)
-    with open_image(image, search=search, byte_order=byte_order) as opened:
+    model = loader_named(loader or DEFAULT_LOADER)
+    with (
+        _answering(model, channels, as_json=as_json),
+        open_image(image, search=search, byte_order=byte_order) as opened,
+    ):
         verdict = _judge(opened, model, flush=flush)
-        if verdict is not None and not anyway:
+        refused = verdict.outcome is not Outcome.LOADS
+        if refused and not anyway:
+            if as_json:
+                print_json(_document(opened.blocks, Loaded(channels), model, verdict))
             raise typer.Exit(1)
-        if verdict is not None:
+        if refused:
             # Told above; from here on nothing in the stream makes it give up.
             model = replace(model, takes_flush=True, syncs_again=True)
         how = {"channels": channels, "loader": model, "property_on": flush}
@@ -92,13 +105,34 @@ def load(
         else:
             loaded, written = _into_files(opened, how, out, direct=direct_io, force=force)
             hashes = _digests_of_files(out, written) if as_json and digest else []
-        _tell(opened, loaded, model, hashes, written, as_json=as_json)
-    if verdict is not None:
+        for note in loaded.notes:
+            warn(note)
+        if as_json:
+            answer = _document(opened.blocks, loaded, model, verdict, hashes=hashes, files=written)
+            print_json(answer)
+        else:
+            _print(loaded, model, len(opened.blocks))
+    if refused:
         raise typer.Exit(1)
 
 
-def _judge(image: Image, loader: Loader, *, flush: bool) -> Verdict | None:
-    """Why this loader would not load the image, if it would not; told on stderr."""
+@contextmanager
+def _answering(loader: Loader, channels: int, *, as_json: bool) -> Iterator[None]:
+    """With --json an answer on stdout also where there is nothing that could be loaded."""
+    from fixedram_cli.render.jsonout import print_json
+    from fixedram_fmt.errors import FixedRamError
+    from fixedram_fmt.multifd.loader import Loaded
+
+    try:
+        yield
+    except FixedRamError as error:
+        if as_json:
+            print_json(_document((), Loaded(channels), loader, error=str(error)))
+        raise
+
+
+def _judge(image: Image, loader: Loader, *, flush: bool) -> Verdict:
+    """What this loader does with the image; told on stderr where it would not load it."""
     from fixedram_cli.render.terminal import warn
     from fixedram_fmt.errors import UnsupportedError
     from fixedram_fmt.loaders import Outcome
@@ -110,11 +144,10 @@ def _judge(image: Image, loader: Loader, *, flush: bool) -> Verdict | None:
             hint="save with mapped-ram on",
         )
     verdict = validate(image).verdict(loader, multifd=True, property_on=flush)
-    if verdict.outcome is Outcome.LOADS:
-        return None
-    finding = verdict.decided_by
-    why = f"{finding.rule.id} at {finding.offset or 0:#x}: {finding.message}" if finding else ""
-    warn(f"{loader.name} {_WOULD[verdict.outcome.value]}: {verdict.message} ({why})")
+    if verdict.outcome is not Outcome.LOADS:
+        finding = verdict.decided_by
+        why = f"{finding.rule.id} at {finding.offset or 0:#x}: {finding.message}" if finding else ""
+        warn(f"{loader.name} {_WOULD[verdict.outcome.value]}: {verdict.message} ({why})")
     return verdict
 
 
@@ -207,28 +240,13 @@ def _progress(image: Image) -> AbstractContextManager[Callable[[int], None] | No
     return shown()
 
 
-def _tell(
-    image: Image,
-    loaded: Loaded,
-    loader: Loader,
-    hashes: Sequence[str],
-    files: Sequence[str],
-    *,
-    as_json: bool,
-) -> None:
-    from fixedram_cli.render.terminal import count, warn
+def _print(loaded: Loaded, loader: Loader, blocks: int) -> None:
+    from fixedram_cli.render.terminal import count
     from fixedram_fmt.units import human_size
 
-    for note in loaded.notes:
-        warn(note)
-    if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
-        print_json(_document(image, loaded, loader, hashes, files))
-        return
     speed = human_size(int(loaded.bytes / loaded.seconds)) if loaded.seconds else "-"
     print(
-        f"{human_size(loaded.bytes)} of {count(len(image.blocks), 'block')} loaded:"
+        f"{human_size(loaded.bytes)} of {count(blocks, 'block')} loaded:"
         f" {count(loaded.jobs, 'job')} on {count(loaded.channels, 'channel')},"
         f" {count(loaded.syncs, 'sync')} ({loader.name}),"
         f" {loaded.seconds:.3f} s, {speed}/s"
@@ -236,12 +254,16 @@ def _tell(
 
 
 def _document(
-    image: Image,
+    blocks: Sequence[RamBlock],
     loaded: Loaded,
     loader: Loader,
-    hashes: Sequence[str],
-    files: Sequence[str],
+    verdict: Verdict | None = None,
+    *,
+    hashes: Sequence[str] = (),
+    files: Sequence[str] = (),
+    error: str = "",
 ) -> dict[str, Any]:
+    """The answer; verdict is what was expected of the load, None where nothing could be judged."""
     return {
         "blocks": [
             {
@@ -250,9 +272,13 @@ def _document(
                 "sha256": hashes[block.index] if hashes else None,
                 "file": files[block.index] if files else None,
             }
-            for block in image.blocks
+            for block in blocks
         ],
         "loader": loader.name,
+        "verdict": verdict.outcome.value if verdict else None,
+        "message": verdict.message if verdict else "",
+        "rule": verdict.decided_by.rule.id if verdict and verdict.decided_by else None,
+        "error": error or None,
         "channels": loaded.channels,
         "jobs": loaded.jobs,
         "syncs": loaded.syncs,

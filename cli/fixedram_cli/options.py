@@ -105,10 +105,11 @@ PlanOption = Annotated[
 Force = Annotated[bool, option("--force", "Overwrite files.")]
 Deep = Annotated[bool, option("--deep", "Read absent pages too, and tell those with stale data.")]
 LoaderOption = Annotated[
-    str,
+    str | None,
     option(
         "--loader",
-        "Whose design: mapped-ram, fixed-ram-v4, reentrant, per-ram-load, qemu-10.0, qemu-11.1.",
+        "Who loads: qemu-10.0, qemu-11.1, or a design: mapped-ram, fixed-ram-v4, reentrant,"
+        " per-ram-load (default: the newest QEMU).",
         "LOADER",
     ),
 ]

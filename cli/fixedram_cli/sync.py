@@ -31,7 +31,7 @@ _MODELS = ("fixed-ram-v4", "per-ram-load", "reentrant", "mapped-ram")
 
 def sync(
     image: Annotated[str | None, image_argument()] = None,
-    loader: LoaderOption = "mapped-ram",
+    loader: LoaderOption = None,
     channels: ChannelsOption = 2,
     flush: FlushOption = False,
     compare: Annotated[
@@ -52,13 +52,14 @@ def sync(
 
     Example: fixedram sync guest.img --compare
     """
+    from fixedram_fmt.loaders import DEFAULT_LOADER
     from fixedram_fmt.multifd.timeline import timelines
 
-    asked = loader_named(loader)
+    asked = [loader_named(loader or DEFAULT_LOADER)] if loader or not compare else []
     if image is None and not explain:
         raise typer.BadParameter("which image?  (--explain alone needs none)", param_hint="'IMAGE'")
     designs = map(loader_named, _MODELS) if compare else ()
-    models = list(dict.fromkeys((*designs, asked)))
+    models = list(dict.fromkeys((*designs, *asked)))
     lines = []
     if image is not None:
         with open_image(image, search=search, byte_order=byte_order) as opened:

@@ -136,6 +136,8 @@ def validate(
     threshold = _threshold(fail_on)
     if shown is None:
         _write(reports, form, out, threshold)
+    elif len(images) > 1:
+        _tell_left_open(reports)
     if write_baseline:
         _write_baseline(Baseline.joined(told), write_baseline)
     raise typer.Exit(_exit_code(reports, threshold))
@@ -229,6 +231,16 @@ def _shown_at_once(form: ReportFormat, out: Path | None, *, alone: bool) -> Any:
     from fixedram_cli.render.terminal import console
 
     return partial(print_report if alone else print_summary, console())
+
+
+def _tell_left_open(reports: Sequence[ImageReport]) -> None:
+    """A note after one line an image: what the verdicts do not cover, each once."""
+    from fixedram_cli.render.findings import left_open
+    from fixedram_cli.render.terminal import warn
+
+    parts = dict.fromkeys(part for one in reports for part in one.scope.not_judged if not one.error)
+    if parts:
+        warn(left_open(parts))
 
 
 def _write(

@@ -37,6 +37,7 @@ from fixedram_fmt.specification.records import RECORD, record_defs
 from fixedram_fmt.specification.stateschema import STATE, SUMMARY
 from fixedram_fmt.summary import BlockSummary, ImageSummary, SectionSummary
 from fixedram_fmt.validate.rule import AREAS, Severity
+from fixedram_fmt.validate.scope import JUDGED, Extent, Scope
 
 __all__ = ["schemas"]
 
@@ -119,6 +120,8 @@ _VALIDATE = object_(
         "verdicts": array(
             object_({"loader": _LOADER, "multifd": BOOLEAN, "verdict": _VERDICT})
         ),
+        "judged": object_({name: one_of(*Extent) for name in JUDGED}, str(Scope.__doc__)),
+        "not_judged": array(TEXT),
         "findings": array(_FINDING),
         "unlisted": mapping(UNSIGNED),
         "accepted": UNSIGNED,
@@ -154,10 +157,13 @@ _LOAD = object_(
         "blocks": array(object_({
             "name": TEXT, "length": UNSIGNED, "sha256": nullable(SHA256), "file": MAYBE_TEXT,
         })),
-        "loader": _LOADER, "channels": UNSIGNED, "jobs": UNSIGNED, "syncs": UNSIGNED,
+        "loader": _LOADER, "verdict": nullable(_VERDICT), "message": TEXT,
+        "rule": nullable(_RULE_ID), "error": MAYBE_TEXT,
+        "channels": UNSIGNED, "jobs": UNSIGNED, "syncs": UNSIGNED,
         "unsynced_jobs": UNSIGNED, "bytes": UNSIGNED, "seconds": NUMBER, "notes": array(TEXT),
     },
-    "What a load did; sha256 is of a block's whole memory, absent pages as zeros.",
+    "What a load did, or why it did nothing (verdict, error); sha256 is of"
+    " a block's whole memory, absent pages as zeros.",
 )  # fmt: skip
 
 _TIMELINE: dict[str, Schema] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.validate.scope import NOTHING, Scope
 from fixedram_fmt.validate.validator import Report, unopened, validate
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class ImageReport:
     #: Bytes of the file, and what it had to be unpacked from: offsets are those of what was in it.
     size: int | None = None
     compression: str | None = None
+    #: What the verdict covers.
+    scope: Scope = NOTHING
 
     @property
     def verdict_stands(self) -> bool:
@@ -96,6 +99,7 @@ class ImageReport:
                 {"loader": one.loader, "multifd": one.multifd, "verdict": one.outcome.value}
                 for one in self.verdicts
             ],
+            **self.scope.as_dict(),
             "findings": [finding.as_dict() for finding in self.findings],
             "unlisted": self.unlisted,
             "accepted": self.accepted,
@@ -144,6 +148,7 @@ def _answer(
         findings=findings,
         unlisted=report.unlisted,
         verdicts=list(report.verdicts()),
+        scope=report.scope,
         bytes={
             finding.offset: around
             for finding in findings

@@ -11,6 +11,7 @@ from fixedram_fmt.loaders import LOADERS, Loader, Outcome
 from fixedram_fmt.validate.effects import EFFECTS, Case, effect_of
 from fixedram_fmt.validate.rule import Finding, Found, Rule, Severity
 from fixedram_fmt.validate.rules import all_rules
+from fixedram_fmt.validate.scope import Scope, scope_of
 from fixedram_fmt.validate.survey import Survey
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     conditional: list[Finding] = field(default_factory=list)
     unlisted: dict[str, int] = field(default_factory=dict)
+    #: Whether pages were read too.
+    deep: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """What a verdict on the image covers, and what it leaves open."""
+        return scope_of(self.survey, deep=self.deep)
 
     def verdict(self, loader: Loader, *, multifd: bool, property_on: bool = False) -> Verdict:
         """What loader does: the first finding in its way that stops it, or spoils the memory."""
@@ -103,7 +111,7 @@ def validate(image: Image, destination: Destination | None = None, *, deep: bool
     deep reads the pages too.  Costs what the bitmaps cost otherwise.
     """
     survey = Survey(image, destination, deep=deep)
-    report = Report(survey)
+    report = Report(survey, deep=deep)
     rules = all_rules().values()
     _at_records(survey, report, rules)
     for rule in rules:

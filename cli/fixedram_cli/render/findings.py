@@ -14,7 +14,7 @@ from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validate.rule import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validate.rule import Finding
     from fixedram_fmt.validate.validator import Verdict
 
-__all__ = ["print_report", "print_summary", "severity_style"]
+__all__ = ["left_open", "print_report", "print_summary", "severity_style"]
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 _OUTCOMES = {Outcome.LOADS: "green", Outcome.WRONG_MEMORY: "bold red"}
@@ -80,6 +80,13 @@ def _verdict_lines(report: ImageReport) -> Iterator[Text]:
     if others:
         told = "; ".join(f"{', '.join(names)}: {outcome}" for outcome, names in others.items())
         yield Text(f"  {told}", style="dim")
+    if report.scope.not_judged:
+        yield Text(f"  {left_open(report.scope.not_judged)}", style="dim")
+
+
+def left_open(parts: Iterable[str]) -> str:
+    """What verdicts do not cover, as one line."""
+    return visible(f"not judged: {'; '.join(parts)}")
 
 
 def _because(verdict: Verdict) -> str:
