@@ -139,7 +139,8 @@ def test_json_has_the_keys_of_the_contract(levels: dict[str, Path]) -> None:
     raw = levels["error"].read_bytes()
     assert raw[finding["offset"] :][:4] == b"\0\0\0\2"
     assert error["decided_by"] == finding
-    assert "version 2" in error["message"]
+    assert "got 2" in error["message"]
+    assert error["messages"][0] == error["message"]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ _VALIDATE = object_(
         "verdict": nullable(_VERDICT),
         "decided_by": nullable(_FINDING),
         "message": TEXT,
+        "messages": array(TEXT),
         "verdicts": array(
             object_({"loader": _LOADER, "multifd": BOOLEAN, "verdict": _VERDICT})
         ),

@@ -7,20 +7,22 @@ loader checks things: of two findings at one record the upper row decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import Outcome, SyncPoint
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.schema.stream import MigCmd
+from fixedram_fmt.validate import causes
 from fixedram_fmt.validate.lengths import is_resizable
+from fixedram_fmt.validate.loaderlog import block_of, c_int, lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.loaders import Loader
+    from fixedram_fmt.validate.messages import Holes
     from fixedram_fmt.validate.rule import Finding
     from fixedram_fmt.validate.survey import Survey
 
@@ -28,8 +30,6 @@ __all__ = ["EFFECTS", "Case", "Effect", "effect_of"]
 
 REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
 
-#: What QEMU 11 says, in substance, of any page_size that is not its own.
-_PAGE_SIZE = "page size {found} of the block's header is not {expected}"
 #: migration/ram.c MAPPED_RAM_LOAD_BUF_SIZE: bytes that a load reads at a time.
 _LOAD_PIECE = 1 << 20
 #: Bytes of vmstate_vapic, all of version 1, and what is said where its ROM is not in memory.
@@ -37,20 +37,24 @@ _VAPIC_BODY = 144
 _NO_VAPIC = "error while loading state for instance 0x0 of device 'kvm-tpr-opt'"
 #: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
 _NEGATIVE_INT = 1 << 31
+_SIZE_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a loader does: without channels, with multifd, and since QEMU 11, where that differs.
 
-    message is what QEMU prints, in substance; {found} and {expected} are the finding's.
+    says is the key of QEMU's message, holes what the finding itself does not fill in; text is what
+    happens where QEMU has no word for it, says_11 the message of an outcome that is 11's alone.
     """
 
     outcome: Outcome
-    message: str = ""
+    says: str = ""
+    holes: Holes = field(default_factory=dict)
+    text: str = ""
     multifd: Outcome | None = None
     since_11: Outcome | None = None
-    message_11: str = ""
+    says_11: str = ""
 
 
 class Case(NamedTuple):
@@ -63,73 +67,87 @@ class Case(NamedTuple):
     property_on: bool
 
 
-def _refuses(message: str) -> Effect:
-    return Effect(REFUSES, message)
+#: What a fault of the receive channels looks like.
+_IN_CHANNELS = "the channels' error path dies or hangs on the way to its message"
 
 
-def _wrong(message: str) -> Effect:
-    return Effect(WRONG, message)
+def _refuses(says: str, **holes: int | str) -> Effect:
+    return Effect(REFUSES, says, holes)
+
+
+def _by(cause: Callable[[Case], causes.Cause]) -> Callable[[Case], Effect]:
+    """A row that refuses with a message that depends on the case."""
+    return lambda case: Effect(REFUSES, *cause(case))
+
+
+def _wrong(text: str) -> Effect:
+    return Effect(WRONG, text=text)
 
 
 # -- rows that depend on more ---------------------------------------------------------------------
 
 
 def _allocation(case: Case) -> Effect:
-    if int(case.finding.found) >= _NEGATIVE_INT:
-        return Effect(CRASHES, "GLib: failed to allocate memory")
-    return _refuses("load of migration failed: Invalid argument")
+    count = int(case.finding.found)
+    if count >= _NEGATIVE_INT:
+        size = 4 if case.finding.rule.id == "G16" else 1
+        return Effect(CRASHES, "allocation", {"bytes": c_int(count) * size & _SIZE_MAX})
+    if case.finding.rule.id == "G16":
+        return _refuses("unknown-capability")
+    return _refuses("field", vmsd="configuration", field="name")
+
+
+def _bitmap_allocation(case: Case) -> Effect:
+    """A bit a page, in longs."""
+    pages = int(case.finding.found, 0) // 4096
+    return Effect(CRASHES, "allocation", {"bytes": -(-pages // 64) * 8})
 
 
 def _review_capability(case: Case) -> Effect | None:
     if case.finding.found.strip("'").encode() in case.loader.layouts:
         return None
-    return _refuses("Received unknown capability {found}")
+    return _refuses("unknown-capability", capability=case.finding.found.strip("'"))
+
+
+#: Commands of a conversation that a loader refuses when nobody is there: what it says.
+_TALKING: dict[str, tuple[str, Holes]] = {
+    MigCmd.PING.name: ("ping", {}),
+    MigCmd.POSTCOPY_ADVISE.name: ("advise", {}),
+    MigCmd.POSTCOPY_LISTEN.name: ("listen-state", {"state": 0}),
+    MigCmd.POSTCOPY_RUN.name: ("run-state", {"state": 0}),
+    MigCmd.POSTCOPY_RAM_DISCARD.name: ("discard-state", {"state": 0}),
+    MigCmd.ENABLE_COLO.name: ("colo", {}),
+}
 
 
 def _talking_command(case: Case) -> Effect | None:
     """Which commands of a conversation a loader stumbles over when nobody is there."""
-    refused = {
-        MigCmd.PING.name: "CMD_PING received with no return path",
-        MigCmd.POSTCOPY_ADVISE.name: "RAM postcopy is disabled but have 16 byte advise",
-        MigCmd.POSTCOPY_LISTEN.name: "CMD_POSTCOPY_LISTEN in wrong postcopy state",
-        MigCmd.POSTCOPY_RUN.name: "CMD_POSTCOPY_RUN in wrong postcopy state",
-        MigCmd.POSTCOPY_RAM_DISCARD.name: "CMD_POSTCOPY_RAM_DISCARD in wrong postcopy state",
-        MigCmd.ENABLE_COLO.name: "ENABLE_COLO command come in migration stream, but the capability"
-        " is not set",
-    }
-    message = refused.get(case.finding.found)
-    return _refuses(message) if message else None
-
-
-def _block_of(case: Case) -> RamBlock | None:
-    """The block that a finding is about."""
-    if case.survey is None:
-        return None
-    return case.survey.blocks_by_path.get(case.finding.path.removesuffix("/header"))
+    row = _TALKING.get(case.finding.found)
+    return _refuses(row[0], **row[1]) if row else None
 
 
 def _smaller_pages(case: Case) -> Effect | None:
     """A longer bitmap than there is: what follows it counts as pages past the block's end."""
-    survey, block = case.survey, _block_of(case)
+    survey, block = case.survey, block_of(case.survey, case.finding)
     if case.loader.major >= 11 or survey is None:
-        return _refuses(_PAGE_SIZE)
+        return _refuses("header-page-size")
     if block is None or not block.header_page_size:
         return None
     bits = block.used_length // block.header_page_size
     try:
         bitmap = PageBitmap(survey.image.source, block.bitmap_offset, bits)
     except FormatError:
-        return _refuses("Error reading dirty bitmap")
+        return _refuses("bitmap-unread")
     if bitmap.count(block.used_length // survey.target_page_size):
-        return _refuses("page outside of ramblock range")
+        return _refuses("outside-block")
     return None
 
 
 def _larger_pages(case: Case) -> Effect | None:
     """A bitmap that is read too short: the pages whose bits lie behind its end are left out."""
-    survey, block = case.survey, _block_of(case)
+    survey, block = case.survey, block_of(case.survey, case.finding)
     if case.loader.major >= 11 or survey is None:
-        return _refuses(_PAGE_SIZE)
+        return _refuses("header-page-size")
     if block is not None and block.header_page_size:
         pages = block.used_length // survey.target_page_size
         read = block.used_length // block.header_page_size
@@ -146,7 +164,7 @@ def _longer_block(case: Case) -> Effect | None:
     survey, finding = case.survey, case.finding
     if survey is not None and not survey.mapped:
         return _other_length(case)
-    block = _block_of(case)
+    block = block_of(survey, finding)
     bitmap = survey.bitmaps[block.index] if survey and block else None
     if survey is None or survey.destination is None or block is None or bitmap is None:
         return None
@@ -156,12 +174,7 @@ def _longer_block(case: Case) -> Effect | None:
         return None
     if ceiling > length and _fits_by_luck(bitmap, block.page_size, length, ceiling):
         return None
-    return _refuses(f"page outside of ramblock {_braced(block.name)} range")
-
-
-def _braced(name: str) -> str:
-    """A name as a part of a message, whose braces have a meaning."""
-    return name.replace("{", "{{").replace("}", "}}")
+    return _refuses("outside-block")
 
 
 def _fits_by_luck(bitmap: PageBitmap, page_size: int, length: int, ceiling: int) -> bool:
@@ -190,17 +203,20 @@ def _other_length(case: Case) -> Effect:
     """system/physmem.c qemu_ram_resize(), which ordinary streams call for another length."""
     survey = case.survey
     block = survey.listed_by_path.get(case.finding.path) if survey else None
-    name = _braced(block.name) if block else "?"
     length, expected = int(case.finding.found), int(case.finding.expected)
     if block is not None and is_resizable(block.name) and survey and survey.destination:
         ceiling = survey.destination.block_ceilings.get(block.name, expected)
-        return _refuses(f"Size too large: {name}: {length:#x} > {ceiling:#x}: Invalid argument")
-    return _refuses(f"Size mismatch: {name}: {length:#x} != {expected:#x}: Invalid argument")
+        return _refuses("size-too-large", length=length, local_length=ceiling)
+    return _refuses("size-mismatch", length=length, local_length=expected)
+
+
+def _page_unread(case: Case) -> Effect:
+    return Effect(REFUSES, *causes.page_unread(case), _IN_CHANNELS, multifd=CRASHES)
 
 
 def _overlap(case: Case) -> Effect | None:
     """Bytes that belong to another spoil the memory, unless they happen to say the same."""
-    survey, block = case.survey, _block_of(case)
+    survey, block = case.survey, block_of(case.survey, case.finding)
     moved = survey and block and block.bitmap_offset != survey.usual_bitmap(block)
     if survey and block and moved and not survey.has_other_bits(block):
         return None
@@ -243,86 +259,85 @@ def _never_synced(case: Case) -> Effect | None:
 def _second_sync(case: Case) -> Effect | None:
     if not case.multifd or case.loader.syncs_again:
         return None
-    return Effect(CRASHES, "hangs: the channels have quit and never post sem_sync")
+    return Effect(CRASHES, text="hangs: the channels have quit and never post sem_sync")
 
 
 def _flush(case: Case) -> Effect | None:
-    return None if case.loader.takes_flush else _refuses("Unexpected RAM flags: 512")
+    return None if case.loader.takes_flush else Effect(REFUSES, *causes.ram_word(case))
 
 
 def _ordinary(case: Case) -> Effect | None:
-    if not case.multifd:
-        return None
-    return _refuses("Migration requires multi-channel URIs (e.g. tcp)")
+    return _refuses("multi-channel") if case.multifd else None
 
 
 def _ignore_shared(case: Case) -> Effect | None:
     if case.loader.major >= 11:
         return None
-    return _refuses("the address of the block's region is read as its header")
+    # The address of the block's region is read as its header.
+    return _refuses("header-version")
 
 
 EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
-    "S01": _refuses("Not a migration stream"),
-    "S02": _refuses("Unsupported migration stream version"),
-    "S03": _refuses("load of migration failed: Input/output error"),
-    "S04": _refuses("load of migration failed: Input/output error"),
-    "S05": _refuses("Unknown savevm section type {found}"),
-    "S06": _refuses("MIG_CMD {found} unknown"),
-    "S07": _refuses("command received with bad length - expecting {expected}, got {found}"),
+    "S01": _refuses("magic"),
+    "S02": _by(causes.stream_version),
+    "S03": _by(causes.truncated),
+    "S04": _refuses("end-of-file"),
+    "S05": _by(causes.section_type),
+    "S06": _refuses("unknown-command"),
+    "S07": _by(causes.command_length),
     "S08": _talking_command,
-    "S09": _refuses("Missing section footer"),
-    "S10": _refuses("Missing section footer"),
-    "S11": _refuses("Mismatched section id in footer - read {found} expected {expected}"),
-    "S12": _refuses("Unknown savevm section {found}"),
-    "S17": _refuses("Unknown section or instance {found}"),
-    "S20": _refuses("load of migration failed: Input/output error"),
-    "S19": _refuses("Missing section footer"),
-    "G01": _refuses("Configuration section missing"),
-    "G03": _refuses("Machine type received is {found}"),
+    "S09": _refuses("footer"),
+    "S10": _refuses("footer"),
+    "S11": _by(causes.footer_id),
+    "S12": _by(causes.unknown_section_id),
+    "S17": _refuses("unknown-section"),
+    "S20": _refuses("end-of-file"),
+    "S19": _refuses("footer"),
+    "G01": _refuses("no-configuration"),
+    "G03": _by(causes.machine),
     "G04": _allocation,
-    "G05": _refuses("Received unknown capability {found}"),
+    "G05": _refuses("unknown-capability"),
     "G08": _review_capability,
-    "G09": _refuses("load of migration failed: No such file or directory"),
-    "G10": _refuses("load of migration failed: No such file or directory"),
-    "G11": _refuses("incoming version_id {found} is not supported"),
-    "G13": _refuses("Received TARGET_PAGE_BITS is not the local one"),
-    "G14": _refuses("Received TARGET_PAGE_BITS is not the local one"),
-    "G15": _refuses("Capability mapped-ram is on, but received capability is off"),
+    "G09": _refuses("subsection"),
+    "G10": _refuses("subsection"),
+    "G11": _by(causes.subsection_version),
+    "G13": _by(causes.page_bits),
+    "G14": _by(causes.page_bits),
+    "G15": _refuses("capability", capability="mapped-ram", state="off", local_state="on"),
     "G16": _allocation,
-    "T01": _refuses("Machine type received is {found} and local is {expected}"),
-    "T02": _refuses("Capability is {expected}, but received capability is {found}"),
-    "T03": _refuses("Received TARGET_PAGE_BITS is not the local one"),
+    "T01": _by(causes.machine),
+    "T02": _by(causes.capability),
+    "T03": _by(causes.page_bits),
     "R01": _wrong("no memory is loaded"),
     "R02": _wrong("no memory is loaded"),
     "R05": _wrong("no memory is loaded"),
-    "R06": _refuses("Unexpected RAM flags"),
-    "R07": _refuses("Unknown combination of migration flags"),
-    "R08": _refuses("Unknown combination of migration flags"),
-    "R09": _refuses("Unknown combination of migration flags"),
-    "T04": _refuses("Unknown ramblock {found}, cannot accept migration"),
-    "R15": _refuses("Unknown ramblock {found}, cannot accept migration"),
+    "R06": _by(causes.ram_word),
+    "R07": _by(causes.ram_word),
+    "R08": _by(causes.ram_word),
+    "R09": _by(causes.ram_word),
+    "T04": _refuses("unknown-block"),
+    "R15": _refuses("unknown-block"),
     "R16": _wrong("the block's memory is not loaded"),
-    "R18": Effect(CRASHES, "GLib: failed to allocate memory"),
-    "R17": _refuses("Unknown ramblock, cannot accept migration"),
-    "R04": _refuses("Unknown ramblock, cannot accept migration"),
-    "R13": _refuses('Unknown ramblock "", cannot accept migration'),
-    "R19": _refuses("unsupported version {found} for 'ram'"),
-    "R20": _refuses("Unknown section or instance 'ram' {found}"),
-    "R24": _refuses("Illegal RAM offset"),
+    "R18": _bitmap_allocation,
+    "R17": _by(causes.goes_on),
+    "R04": _by(causes.goes_on),
+    "R13": _refuses("unknown-block", block=""),
+    "R19": _by(causes.ram_version),
+    "R20": _refuses("unknown-section"),
+    "R24": _refuses("ram-offset"),
     "L16": _ignore_shared,
-    "L01": _refuses("Migration mapped-ram capability version {found} is not supported"),
-    "L03": Effect(CRASHES, "division by zero", since_11=REFUSES, message_11=_PAGE_SIZE),
-    "L11": _refuses("Error reading ramblock pages, region has bad alignment"),
-    "L07": _refuses("Error reading ramblock pages, region has bad alignment"),
-    "L06": _refuses("Error reading dirty bitmap"),
-    "L15": Effect(REFUSES, "failed to read page", multifd=CRASHES),
+    "L01": _by(causes.header_version),
+    "L03": Effect(CRASHES, text="division by zero", since_11=REFUSES, says_11="header-page-size"),
+    "L11": _refuses("alignment"),
+    "L07": _refuses("alignment"),
+    "L06": _refuses("bitmap-unread"),
+    "L15": _page_unread,
     "L05": _smaller_pages,
     "T06": _longer_block,
-    "B04": Effect(REFUSES, "failed to read page", multifd=CRASHES),
-    "L18": _refuses("failed to read page"),
-    "L08": _refuses("load of migration failed: Input/output error"),
-    "L12": _refuses("load of migration failed: Invalid argument"),
+    "B04": _page_unread,
+    "L18": _by(causes.offset_wraps),
+    "L08": _by(causes.goes_on),
+    "L12": _by(causes.goes_on),
     "L04": _larger_pages,
     "L09": _overlap,
     "L10": _overlap,
@@ -336,22 +351,23 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "Y03": _second_sync,
     "T05": _wrong("the block's memory is left as it is"),
     "T07": _shorter_block,
-    "T08": _refuses("Unknown section or instance {found}"),
-    "T09": _refuses("savevm: unsupported {found}"),
-    "T10": _refuses("incoming version_id is too old"),
+    "T08": _refuses("unknown-section"),
+    "T09": _refuses("section-version"),
+    "T10": _refuses("version-old"),
 }
 
 
-def effect_of(case: Case) -> tuple[Outcome, str] | None:
-    """What the finding makes the loader do, and its message; None: nothing."""
+def effect_of(case: Case) -> tuple[Outcome, str, tuple[str, ...]] | None:
+    """What the finding makes the loader do, the message of it, and all lines; None: nothing."""
     row = EFFECTS.get(case.finding.rule.id)
     effect = row if isinstance(row, Effect) or row is None else row(case)
     if effect is None:
         return None
-    outcome, message = effect.outcome, effect.message
+    outcome, says, text = effect.outcome, effect.says, effect.text
     if case.loader.major >= 11 and effect.since_11:
-        outcome, message = effect.since_11, effect.message_11
+        outcome, says, text = effect.since_11, effect.says_11, ""
     elif case.multifd and effect.multifd:
-        outcome = effect.multifd
-    finding = case.finding
-    return outcome, message.format(found=finding.found, expected=finding.expected)
+        outcome, says = effect.multifd, ""
+    elif says:
+        text = ""
+    return (outcome, *lines(case, says, effect.holes)) if says else (outcome, text, ())

@@ -95,6 +95,7 @@ class ImageReport:
             "verdict": verdict.outcome.value if verdict else None,
             "decided_by": decided.as_dict() if decided else None,
             "message": verdict.message if verdict else "",
+            "messages": list(verdict.messages) if verdict else [],
             "verdicts": [
                 {"loader": one.loader, "multifd": one.multifd, "verdict": one.outcome.value}
                 for one in self.verdicts

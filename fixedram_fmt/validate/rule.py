@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.errors import FormatError
     from fixedram_fmt.records import Kind, Record
+    from fixedram_fmt.validate.messages import Holes
     from fixedram_fmt.validate.survey import Survey
 
 __all__ = ["AREAS", "Finding", "Found", "Rule", "Severity", "at_records", "at_stop", "over_image"]
@@ -68,6 +69,8 @@ class Found:
     order: int | None = None
     conditional: bool = False
     fix: str = ""
+    #: What the loader's message about it says besides the section's and the block's name.
+    holes: Holes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Finding:
     order: int
     #: What to do about it; the rule's own words, mostly.
     fix: str
+    holes: Holes = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The finding as `validate --json` has it."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Flush", "Region", "Survey"]
 
 _KEPT = 1000
+#: More sections than a save of minutes has, empty ones of `ram` with them.
+_HEADERS_KEPT = 8192
 #: Bytes that are read although another block has the same: more than any damage leads to.
 _READ_AGAIN = 1 << 28
 _STEP = 1 << 20
@@ -80,6 +82,8 @@ class Survey:
         #: When each block, and each section (by its id), was met.
         self.block_order: list[int] = []
         self.section_orders: dict[int, int] = {}
+        #: Headers of sections by their paths, of the first ones.
+        self.headers: dict[str, Record[Any]] = {}
         self.flushes: list[Flush] = []
         self.last_eos: tuple[Record[Any], int] | None = None
         self.ram_parts = 0
@@ -119,6 +123,8 @@ class Survey:
     def _section(self, record: Record[Any]) -> None:
         self.unfooted = record
         value = record.value
+        if len(self.headers) < _HEADERS_KEPT:
+            self.headers[record.path.split("/")[0]] = record
         if record.kind in SECTION_STARTS:
             self.started.setdefault(value.section_id, record)
             self.section_orders.setdefault(value.section_id, self.order)
@@ -164,6 +170,13 @@ class Survey:
     def in_ram(self) -> bool:
         """Whether the walk is in a section of the guest's memory."""
         return self.section is not None and self.idstr_of(self.section) == RAM_IDSTR
+
+    def header_of(self, path: str) -> Record[Any] | None:
+        """The header of the section in which path lies; the one just read counts."""
+        name = path.split("/", maxsplit=1)[0]
+        if self.section is not None and self.section.path.split("/")[0] == name:
+            return self.section
+        return self.headers.get(name)
 
     def idstr_of(self, header: Record[Any]) -> bytes:
         """Name of the section a header belongs to; PARTs and ENDs have only its id."""

@@ -33,13 +33,18 @@ _FIRST = 0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a loader does with an image; decided_by is the finding that makes it so."""
+    """What a loader does with an image; decided_by is the finding that makes it so.
+
+    message is the line of QEMU that tells the cause, or what happens where it tells none; messages
+    are all lines that it writes, as far as they are known.
+    """
 
     loader: str
     multifd: bool
     outcome: Outcome
     decided_by: Finding | None = None
     message: str = ""
+    messages: tuple[str, ...] = ()
 
 
 def _when(finding: Finding) -> tuple[int, int]:
@@ -75,8 +80,9 @@ class Report:
             effect = effect_of(case)
             if effect is None:
                 continue
-            verdict = Verdict(loader.name, multifd, effect[0], finding, effect[1])
-            if effect[0] is not Outcome.WRONG_MEMORY:
+            outcome, message, written = effect
+            verdict = Verdict(loader.name, multifd, outcome, finding, message, written)
+            if outcome is not Outcome.WRONG_MEMORY:
                 return verdict
             wrong = wrong or verdict
         return wrong or Verdict(loader.name, multifd, Outcome.LOADS)
@@ -162,6 +168,7 @@ def _add(report: Report, rule: Rule, found: Iterator[Found], order: int) -> None
                 one.expected,
                 order if one.order is None else one.order,
                 one.fix or rule.fix,
+                one.holes,
             )
         )
 

@@ -49,6 +49,7 @@ def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
             record.path,
             str(record.value.command),
             f"1 to {max(_ARGUMENTS)}",
+            holes={"command": record.value.command, "length": len(record.value.data)},
         )
 
 
@@ -69,6 +70,11 @@ def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
             record.path,
             f"{len(data)} bytes",
             expected,
+            holes={
+                "command": MigCmd(command).name,
+                "length": len(data),
+                "expected": _ARGUMENTS[MigCmd(command)] or 0,
+            },
         )
 
 
@@ -105,6 +111,7 @@ def command_not_for_files(_survey: Survey, record: Record[Any]) -> Iterator[Foun
             record.path,
             MigCmd(command).name,
             "SWITCHOVER_START",
+            holes={"value": int.from_bytes(data[:4], "big")},
         )
 
 

@@ -8,6 +8,7 @@ from fixedram_fmt.dialect import LAYOUTS
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.validate.loaderlog import c_int, c_string
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validate.rules.names import shown
 
@@ -175,6 +176,7 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
             record.path,
             shown(name),
             "a capability of QEMU",
+            holes={"capability": c_string(name)},
         )
 
 
@@ -273,6 +275,7 @@ def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
             record.path,
             str(record.value.version_id),
             "1",
+            holes={"vmsd": c_string(record.value.idstr)},
         )
 
 
@@ -307,7 +310,12 @@ def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found
     bits = record.value.target_page_bits
     if bits > 63 or not is_page_size(1 << bits):
         yield Found(
-            "no target has such pages", record.offset, record.path, f"2^{bits} bytes", "2^8 to 2^16"
+            "no target has such pages",
+            record.offset,
+            record.path,
+            f"2^{bits} bytes",
+            "2^8 to 2^16",
+            holes={"bits": c_int(bits)},
         )
 
 
@@ -328,6 +336,7 @@ def page_bits_contradict(survey: Survey) -> Iterator[Found]:
             str(told),
             f"{vmdesc.page_size}, as the description says",
             order=1,
+            holes={"bits": told.bit_length() - 1},
         )
 
 

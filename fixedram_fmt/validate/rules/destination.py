@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.validate.lengths import fix_of_length, is_resizable
+from fixedram_fmt.validate.loaderlog import c_int, c_string
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.names import shown
 
@@ -66,6 +67,7 @@ def other_capabilities(survey: Survey) -> Iterator[Found]:
                 _on(sent),
                 _on(wanted),
                 order=_CONFIGURED,
+                holes={"capability": name},
             )
 
 
@@ -91,6 +93,7 @@ def other_page_size(survey: Survey) -> Iterator[Found]:
             str(told),
             str(size),
             order=_CONFIGURED,
+            holes={"bits": told.bit_length() - 1},
         )
 
 
@@ -222,6 +225,7 @@ def unknown_section(survey: Survey) -> Iterator[Found]:
                 shown(section.idstr),
                 "a device of the destination",
                 order=survey.section_order(section),
+                holes={"name": c_string(section.idstr), "instance": section.instance_id},
             )
 
 
@@ -244,6 +248,11 @@ def newer_section(survey: Survey) -> Iterator[Found]:
                 f"version {section.version_id}",
                 f"at most {version}",
                 order=survey.section_order(section),
+                holes={
+                    "name": c_string(section.idstr),
+                    "version": c_int(section.version_id),
+                    "local_version": version,
+                },
             )
 
 

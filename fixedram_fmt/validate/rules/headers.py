@@ -33,7 +33,17 @@ def at_header(
     """A finding at a field of a block's header."""
     offset = (block.header_offset or 0) + _AT[field]
     return Found(
-        message, offset, f"{block.path}/header", found, expected, order=survey.order_of(block)
+        message,
+        offset,
+        f"{block.path}/header",
+        found,
+        expected,
+        order=survey.order_of(block),
+        holes={
+            "field": field,
+            "page_size": block.header_page_size or 0,
+            "local_page_size": survey.target_page_size,
+        },
     )
 
 

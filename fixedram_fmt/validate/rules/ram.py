@@ -282,4 +282,5 @@ def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
             record.path,
             f"{shown(run.block)} up to {stop:#x}",
             f"at most {length:#x}",
+            holes={"address": max(run.address, length)},
         )
