@@ -34,7 +34,6 @@ REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
 _LOAD_PIECE = 1 << 20
 #: Bytes of vmstate_vapic, all of version 1, and what is said where its ROM is not in memory.
 _VAPIC_BODY = 144
-_NO_VAPIC = "error while loading state for instance 0x0 of device 'kvm-tpr-opt'"
 #: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
 _NEGATIVE_INT = 1 << 31
 _SIZE_MAX = (1 << 64) - 1
@@ -225,15 +224,15 @@ def _overlap(case: Case) -> Effect | None:
 
 def _no_memory(case: Case) -> Effect:
     if case.survey is not None and _vapic_is_active(case.survey):
-        return _refuses(_NO_VAPIC)
+        return _refuses("vapic", name="kvm-tpr-opt", instance=0)
     return _wrong("all memory is taken for zero")
 
 
 def _block_lost(case: Case) -> Effect:
-    block = _block_of(case)
+    block = block_of(case.survey, case.finding)
     main = case.survey and block and block.name == "pc.ram" and not case.survey.present[block.index]
     if case.survey is not None and main and _vapic_is_active(case.survey):
-        return _refuses(_NO_VAPIC)
+        return _refuses("vapic", name="kvm-tpr-opt", instance=0)
     return _wrong("memory of the block is taken for zero")
 
 

@@ -60,7 +60,8 @@ def lines(case: Case, key: str, holes: Holes) -> tuple[str, tuple[str, ...]]:
     else:
         closing = _closing(message, survey, header, known)
         written = (line, "", f"{last}: {closing}" if closing else last)
-    return line or written[-1], tuple(one for one in written if one)
+    told = tuple(one for one in written if one)
+    return line or told[0], told
 
 
 def _closing(

@@ -281,7 +281,7 @@ MESSAGES: dict[str, Message] = {
     # -- memory
     "unknown-block": _ram(
         'Unknown ramblock "{block}", cannot accept migration', "parse_ramblocks",
-        "T04", "R04", "R13", "R15", "R17", "L18", "L08",
+        "T04", "R04", "R13", "R15", "R17", "L08", "L12", "L18",
     ),
     "size-mismatch": _ram(
         "Size mismatch: {block}: 0x{length:x} != 0x{local_length:x}: Invalid argument",
@@ -320,14 +320,14 @@ MESSAGES: dict[str, Message] = {
     ),
     "ram-flags": _ram(
         "Unexpected RAM flags: {flags:d}", "ram_load_precopy", "R06", "R07", "R08", "R09", "S03",
-        "Y01",
+        "Y01", "L08", "L12", "L18",
     ),
     "ram-combination": _ram(
         "Unknown combination of migration flags: 0x{flags:x}", "ram_load_precopy",
-        "R07", "R08", "R09", "L12",
+        "R07", "R08", "R09", "L08", "L12", "L18",
     ),
     "ram-address": _ram(
-        "Getting RAM address failed", "ram_load_precopy", "S03", "L08", reason=EIO,
+        "Getting RAM address failed", "ram_load_precopy", "S03", "L08", "L12", "L18", reason=EIO,
     ),
     "ram-offset": _ram("Illegal RAM offset {address:x}", "ram_load_precopy", "R24"),
     "ram-block": _ram("Can't find block {block}", "ram_block_from_stream"),
@@ -368,6 +368,11 @@ MESSAGES: dict[str, Message] = {
         "", _VMSTATE + "vmstate_post_load()", (),
         "post load hook failed for: {vmsd}, version_id: {version:d}, minimum_version:"
         " {local_version:d}, ret: {ret:d}", in_state=True, joined_11=True,
+    ),
+    "vapic": Message(
+        "", "hw/i386/kvmvapic.c vapic_post_load()", ("B03", "B07"),
+        "post load hook failed for: kvm-tpr-opt, version_id: 1, minimum_version: 1, ret: -1",
+        reason=EPERM, in_state=True, joined_11=True,
     ),
     "pci-config": Message(
         "get_pci_config_device: Bad config data: i=0x{offset:x} read: {found:x} device:"
