@@ -42,6 +42,19 @@ PATTERN_AT = "loader,file=pattern.bin,addr={:#x},force-raw=on"
 DISK_IO = "qemu-io -d /machine/peripheral/blk0/virtio-backend"
 PC_RANGES = ((0, 0xA0000), (1 * MIB, PC_RAM))
 
+# Suffix of a sample's name, the machine's options, what it shows beside.
+DESCRIBED_OR_NOT = (("", "", ""), ("-no-vmdesc", ",suppress-vmdesc=on", "; no description"))
+NULL_DISK = "null-co,size=4194304,read-zeroes=on,node-name="
+DEVICES = (
+    *("-device", "qemu-xhci,id=xhci", "-device", "usb-tablet", "-device", "usb-kbd"),
+    *("-blockdev", f"{NULL_DISK}disk0", "-device", "virtio-blk-pci,drive=disk0"),
+    *("-blockdev", f"{NULL_DISK}disk1", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk1"),
+    *("-blockdev", f"{NULL_DISK}disk2", "-device", "ide-hd,drive=disk2,bus=ide.0"),
+    *("-device", "virtio-serial-pci", "-device", "virtio-net-pci,romfile=,mac=52:54:00:00:00:01"),
+    *("-device", "e1000,romfile=,mac=52:54:00:00:00:02"),
+    *("-audiodev", "none,id=mute", "-device", "intel-hda", "-device", "hda-duplex,audiodev=mute"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -152,6 +165,15 @@ X86_SAMPLES = (
         machine="q35,memory-backend=ram0",
         ranges=(*PC_RANGES, (0x1_0000_0000, 0x1_0080_0000)),
     ),
+    *(
+        _pc(
+            f"q35-devices{suffix}",
+            "devices with much state of their own (xhci, usb, virtio, e1000, intel-hda, ahci)" + shows,
+            *DEVICES,
+            machine=f"q35{option}",
+        )
+        for suffix, option, shows in DESCRIBED_OR_NOT
+    ),
     _pc(
         "pc-dirty-bitmap",
         "block dirty bitmaps travel in a hand-coded section that the JSON description leaves out",
@@ -207,29 +229,46 @@ OTHER_SAMPLES = (
         shows="pages of 256 bytes (1 KiB in later versions), and a block smaller than one piece",
         ranges=((0, 0x8000),),
     ),
-    Sample(
-        name="s390x-virtio",
-        arch="s390x",
-        args=(
-            *("-machine", "s390-ccw-virtio", "-m", "8", "-bios", "s390x.bin", "-no-shutdown"),
-            *("-device", PATTERN_AT.format(MIB)),
-        ),
-        ready="event:SHUTDOWN",
-        shows="storage keys in a hand-coded section; big-endian guest",
-        ranges=((0, 8 * MIB),),
+    *(
+        Sample(
+            name=f"s390x-virtio{suffix}",
+            arch="s390x",
+            args=(
+                *("-machine", f"s390-ccw-virtio{option}", "-m", "8", "-bios", "s390x.bin"),
+                *("-no-shutdown", "-device", PATTERN_AT.format(MIB)),
+            ),
+            ready="event:SHUTDOWN",
+            shows="storage keys in a hand-coded section; big-endian guest" + shows,
+            ranges=((0, 8 * MIB),),
+        )
+        for suffix, option, shows in DESCRIBED_OR_NOT
     ),
-    Sample(
-        name="ppc64-pseries",
-        arch="ppc64",
-        args=(
-            *("-machine", "pseries", "-cpu", "power8", "-m", "256", "-bios", "ppc64.bin"),
-            *("-chardev", "stdio,id=con,signal=off"),
-            *("-device", "spapr-vty,reg=0x30000000,chardev=con"),
-            *("-device", PATTERN_AT.format(16 * MIB)),
-        ),
-        ready="output:done\n",
-        shows="the hash page table in a hand-coded section that comes in parts, like RAM",
-        ranges=((0, 256 * MIB),),
+    *(
+        Sample(
+            name=f"ppc64-pseries{suffix}",
+            arch="ppc64",
+            args=(
+                *("-machine", f"pseries{option}", "-cpu", "power8", "-m", "256"),
+                *("-bios", "ppc64.bin", "-chardev", "stdio,id=con,signal=off"),
+                *("-device", "spapr-vty,reg=0x30000000,chardev=con"),
+                *("-device", PATTERN_AT.format(16 * MIB)),
+            ),
+            ready="output:done\n",
+            shows="the hash page table in a hand-coded section that comes in parts, like RAM" + shows,
+            ranges=((0, 256 * MIB),),
+        )
+        for suffix, option, shows in DESCRIBED_OR_NOT
+    ),
+    *(
+        _still(
+            f"loongarch64-virt{suffix}",
+            "loongarch64",
+            0,
+            64,
+            "loongarch64: interrupt controllers with large state" + shows,
+            *("-machine", f"virt{option}"),
+        )
+        for suffix, option, shows in DESCRIBED_OR_NOT
     ),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.errors import FormatError
+from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.records import Cursor, DeviceBody, Kind, Record
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from fixedram_fmt.blocks import Section
+    from fixedram_fmt.source import Source
     from fixedram_fmt.stream.vmdesc import DeviceDescription
 
     Tell = Callable[[int, str, str, str], None]
@@ -58,17 +59,25 @@ class DeviceBodies:
         framing = FRAMINGS.get(section.idstr)
         if framing is not None:
             inner = Cursor(cursor.source, cursor.offset)
-            for _ in framing(inner, path):
-                pass
+            try:
+                for _ in framing(inner, path):
+                    pass
+            except TruncatedError as error:
+                raise _cut_off(cursor, section, path) from error
             length, how = inner.offset - cursor.offset, "framing"
         elif (size := self._described(cursor, section, known, footers=footers)) is not None:
             length, how = size, "vmdesc"
         else:
-            length, how = self._search(cursor, section, known, path), "footer"
+            length, how = self._search(cursor, section, known, path, footers), "footer"
         body = DeviceBody(section.idstr, section.instance_id, how)
         record = cursor.skip(length, Kind.DEVICE, path, body)
         self._last_stop = record.stop
         return record
+
+    def sections_after(self, cursor: Cursor) -> bool:
+        """Whether sections of some stream come after cursor, as far as footers are looked for."""
+        chain = FooterChain(cursor.source, cursor.offset, {})
+        return bool(chain.sections_in(cursor.offset, cursor.source.size))
 
     def _described(
         self, cursor: Cursor, section: Section, known: Container[int], *, footers: bool
@@ -87,22 +96,22 @@ class DeviceBodies:
         return None
 
     def _search(
-        self, cursor: Cursor, section: Section, known: Mapping[int, Section], path: str
+        self,
+        cursor: Cursor,
+        section: Section,
+        known: Mapping[int, Section],
+        path: str,
+        footers: bool,
     ) -> int:
         """Bytes to the footer of section that the rest of the stream speaks for."""
         chain = self._chain_at(cursor, section, known)
-        found = chain.end_of(cursor.offset, section.section_id) if chain else None
+        found = chain.end_of(cursor.offset, section) if chain else None
         if found is None:
             found = self._first_possible(cursor, section.section_id, known)
         if found is None:
-            raise FormatError(
-                "the end of a device's state cannot be found",
-                code="device-end",
-                offset=cursor.offset,
-                path=path,
-                expected="a description of it, or its footer",
-                found="neither",
-            )
+            raise self._no_end(cursor, section, path, footers=footers)
+        if chain and _holds_sections(chain.sections_in(cursor.offset, found.offset), known):
+            raise _overwritten(cursor, section, path)
         if not found.verified:
             self._tell(cursor.offset, path, _UNVERIFIED, "device-end-unverified")
         elif found.others and section.full:
@@ -110,6 +119,23 @@ class DeviceBodies:
             text = f"{found.others + 1} ends lead to a consistent rest; the most likely is taken"
             self._tell(cursor.offset, path, text, "device-end-ambiguous")
         return found.offset - cursor.offset
+
+    def _no_end(self, cursor: Cursor, section: Section, path: str, *, footers: bool) -> FormatError:
+        """Why no end is found: the file is cut off in this body, or something is damaged."""
+        chain, stop = self._chain, cursor.source.size
+        whole = chain is not None and chain.covers(cursor.offset)
+        if footers and not self.described and whole and chain:
+            if not chain.sections_in(cursor.offset, stop):
+                return _cut_off(cursor, section, path)
+            return _overwritten(cursor, section, path)
+        return FormatError(
+            f"the end of the state of {_shown(section)} cannot be found",
+            code="device-end",
+            offset=cursor.offset,
+            path=path,
+            expected="a description of it, or its footer",
+            found="neither",
+        )
 
     def _chain_at(
         self, cursor: Cursor, section: Section, known: Mapping[int, Section]
@@ -147,6 +173,65 @@ class DeviceBodies:
             low, step = low + step, min(step * 2, _STEP)
         return None
 
+
+def _shown(section: Section) -> str:
+    return f"{section.name} #{section.instance_id}"
+
+
+def _cut_off(cursor: Cursor, section: Section, path: str) -> TruncatedError:
+    length = cursor.remaining
+    return TruncatedError(
+        f"the save ends inside {_shown(section)}: the guest was not completely saved",
+        code="device-cut",
+        offset=cursor.offset,
+        path=path,
+        expected=f"its footer, 7e and section id {section.section_id}",
+        found=f"{length} bytes of it, {zeros} of them zeros, to the end of the file"
+        if (zeros := _zeros_before_end(cursor.source, cursor.offset)) > _ZEROS_OF_STATE
+        else f"{length} bytes of it to the end of the file",
+    )
+
+
+def _overwritten(cursor: Cursor, section: Section, path: str) -> FormatError:
+    return FormatError(
+        f"the save ends inside {_shown(section)}, and sections of another one follow",
+        code="device-end",
+        offset=cursor.offset,
+        path=path,
+        expected=f"its footer, 7e and section id {section.section_id}, before other sections",
+        found="sections inside its state",
+        hint="the guest was not completely saved, or bytes of this state are damaged",
+    )
+
+
+def _holds_sections(inside: list[tuple[bytes, int]], known: Mapping[int, Section]) -> bool:
+    """Whether sections inside a body are those of a stream: one of this, or several others.
+
+    A save that was cut off is followed by an older one where a file or disk is used again.
+    """
+    if not inside:
+        return False
+    before = {(one.idstr, one.instance_id) for one in known.values() if not one.is_ram}
+    return len(set(inside)) >= _OTHERS_OF_STREAM or not before.isdisjoint(inside)
+
+
+def _zeros_before_end(source: Source, start: int) -> int:
+    """How many zeros end the file, from start on; no further back than is searched for footers."""
+    stop = source.size
+    low = max(start, stop - _SEARCH_CEILING)
+    while stop > low:
+        step = max(low, stop - _STEP)
+        data = source.read_exact(step, stop - step).rstrip(b"\0")
+        if data:
+            return source.size - step - len(data)
+        stop = step
+    return source.size - low
+
+
+#: More zeros than this at the end of the file are said: they were there before the save.
+_ZEROS_OF_STATE = 64
+#: So many different sections in one body do not stand there by chance.
+_OTHERS_OF_STREAM = 3
 
 _UNVERIFIED = "this end could not be verified: what follows does not add up, or is too much"
 

@@ -2,11 +2,12 @@
 
 A body may hold anything, a footer's bytes too.  So each place that could be a footer is judged by
 what follows it: a section (whose own end must be such a place again), a command, the end.  An end
-of a body is as good as what its chain of sections leads to, best first: RAM that begins or goes on
-(the guest's memory may hold whole streams, so that nothing behind counts); the end of the stream at
-the end of the file; one with a description, and something behind that; a file cut off between
-sections; the end of the stream with anything behind it; a file cut off in a body.  Of ends that
-lead to the same the one with more sections on the way counts, then the first.
+of a body is as good as what its chain of sections leads to (Rank), best first: RAM that begins or
+goes on (the guest's memory may hold whole streams, so that nothing after it counts); the end of the
+stream after a `globalstate`, which QEMU sends as the last of what a machine starts with; then, as
+anything else may be a file that was cut off, the chain with more sections, wherever it leads, unless
+further sections come after that.  Of ends that lead to the same the first counts: what follows the
+stream may be an older one.
 
 Places are collected in one pass and judged from the last to the first, each once, so that the work
 is that of the file's length, whatever a body holds.  Where more places look like a footer than any
@@ -18,6 +19,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections import defaultdict
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError, TruncatedError
@@ -26,61 +28,105 @@ from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import RAM_IDSTR, TARGET_PAGE_SIZE_MIN, RamSaveFlag
 from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.stream.footerplaces import collect_places
 from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.source import Source
 
-    Places = tuple[np.ndarray, np.ndarray]
-
-__all__ = ["BodyEnd", "FooterChain", "is_name"]
+__all__ = ["GLOBALSTATE_IDSTR", "BodyEnd", "FooterChain", "is_name"]
 
 #: No further than this are footers looked for; devices of a large machine take some MiB.
 _SEARCH_CEILING = 1 << 28
-_STEP = 1 << 20
-#: Of more places than twice this, those in the middle are not judged.  Machines have some hundred
-#: devices, and a body holds such a place by chance once in hundreds of MiB.
-_PLACES_KEPT = 1 << 13
-#: The same for an EOF byte with anything behind it, which many zeros look like.
-_LAST_PLACES_KEPT = 1 << 10
 #: Commands and records of hand-coded sections that are walked to judge places, in all.
 _RECORDS_CEILING = 1 << 15
+#: Places inside one body whose sections are read.
+_INNER_CEILING = 64
+#: Ids and instances of sections that machines have.
+_ID_CEILING = 1 << 16
 
 _SIZE = stream.SECTION_FOOTER.size
-#: How far the look at a place goes: footer, VMDESCRIPTION's header and a brace.
-_REACH = _SIZE + 1 + stream.VMDESCRIPTION.size + 1
-
 _RAM_FLAGS = sum(RamSaveFlag)
 _COMMAND_MAX = int(max(MigCmd))
 
-# How credible what follows a place is.
-(
-    _IMPOSSIBLE,
-    _NOT_JUDGED,
-    _CUT_IN_BODY,
-    _TRAILING,
-    _CUT_OFF,
-    _DESCRIBED,
-    _SOUND,
-    _RAM_GOES_ON,
-    _RAM_BEGINS,
-) = range(9)
+#: Sent by every machine since 2.4 (where footers begin), last of what it starts with: migration/
+#: global_state.c vmstate_globalstate, hw/core/machine.c qdev_machine_creation_done().
+GLOBALSTATE_IDSTR = b"globalstate"
+_GLOBALSTATE_SIZE = 104
+
+
+class _Standing(IntEnum):
+    """How credible what follows a place is."""
+
+    IMPOSSIBLE = 0
+    NOT_JUDGED = 1
+    #: The end of the stream or of the file, though sections come after it.
+    LEAVES_SECTIONS = 2
+    #: Sections, then the end or a file that is cut off: which of these is a matter of chance.
+    GOES_ON = 3
+    ENDS = 4
+    RAM_GOES_ON = 5
+    RAM_BEGINS = 6
+
+
+class _End(IntEnum):
+    """Where a chain of sections leads to; of chains of one length the higher counts."""
+
+    OTHER = 0
+    CUT_IN_BODY = 1
+    TRAILING = 2
+    CUT_OFF = 3
+    DESCRIBED = 4
+    SOUND = 5
+
+
+#: Ends at an EOF byte.
+_EOFS = (_End.TRAILING, _End.DESCRIBED, _End.SOUND)
+#: Ends that leave a part of the file unread.
+_LEAVING = (_End.CUT_IN_BODY, _End.TRAILING)
 
 
 class _Rank(NamedTuple):
     """What a chain leads to, and how many sections it has on the way."""
 
-    end: int
+    standing: _Standing
     length: int = 0
+    end: _End = _End.OTHER
 
-    def behind_one_more(self) -> _Rank:
-        return _Rank(self.end, self.length + 1)
+    def after_one_more(self) -> _Rank:
+        if self.standing is _Standing.ENDS:
+            return self
+        return self._replace(length=self.length + 1)
+
+    def leads_where(self, other: _Rank) -> bool:
+        """Whether it is to the same kind of end as other."""
+        return (self.standing, self.end) == (other.standing, other.end)
+
+    def at_most_cut_off(self) -> _Rank:
+        """The same where something is on the way that no writer sends."""
+        if self.standing > _Standing.GOES_ON:
+            return _Rank(_Standing.GOES_ON, self.length, _End.CUT_OFF)
+        return self._replace(end=min(self.end, _End.CUT_OFF))
+
+    def after_globalstate(self) -> _Rank:
+        """The same with globalstate on the way: an EOF byte is the end then."""
+        goes_on = self.standing in (_Standing.LEAVES_SECTIONS, _Standing.GOES_ON)
+        if goes_on and self.end in _EOFS:
+            return _Rank(_Standing.ENDS)
+        return self
+
+
+def _goes_on(end: _End) -> _Rank:
+    return _Rank(_Standing.GOES_ON, 0, end)
+
+
+_IMPOSSIBLE = _Rank(_Standing.IMPOSSIBLE)
+_NOT_JUDGED = _Rank(_Standing.NOT_JUDGED)
+_CUT_IN_BODY = _goes_on(_End.CUT_IN_BODY)
 
 
 class BodyEnd(NamedTuple):
@@ -92,6 +138,9 @@ class BodyEnd(NamedTuple):
     offset: int
     verified: bool
     others: int
+
+
+_BEGINNINGS = (bytes([SectionType.SECTION_START]), bytes([SectionType.SECTION_FULL]))
 
 
 class _Best(NamedTuple):
@@ -115,10 +164,11 @@ class _Judged:
         best = _Best(offset, rank, 1)
         if self._best:
             last = self._best[-1]
-            alike = last.alike + (rank.end == last.rank.end)
+            same = rank.leads_where(last.rank)
+            alike = last.alike + same
             if rank < last.rank:
                 best = _Best(last.offset, last.rank, alike)
-            elif rank.end == last.rank.end:
+            elif same:
                 best = _Best(offset, rank, alike)
         self._negated.append(-offset)
         self._ranks.append(rank)
@@ -152,38 +202,62 @@ class FooterChain:
         self._records_left = _RECORDS_CEILING
         self._of_id: dict[int, _Judged] = defaultdict(_Judged)
         self._stop = min(source.size, start + _SEARCH_CEILING)
-        self._good, self._last = _Kept(_PLACES_KEPT), _Kept(_LAST_PLACES_KEPT)
-        self._collect(start)
+        self._good, self._last = collect_places(source, start, self._stop, self._started)
+        self._last_section = self._find_last_section()
         for offset, section_id in heapq.merge(
             reversed(self._good.places()), reversed(self._last.places()), reverse=True
         ):
             self._of_id[section_id].add(offset, self._rank(offset + _SIZE, section_id))
 
-    def end_of(self, body: int, section_id: int) -> BodyEnd | None:
-        """Where the body of section_id that begins at offset body ends; None: nothing leads on."""
-        judged = self._of_id.get(section_id)
+    def end_of(self, body: int, section: Section) -> BodyEnd | None:
+        """Where the body of section that begins at offset body ends; None: nothing leads on."""
+        judged = self._of_id.get(section.section_id)
+        if judged and section.idstr == GLOBALSTATE_IDSTR:
+            exact = judged.rank_at(body + _GLOBALSTATE_SIZE)
+            if exact and exact.standing > _Standing.NOT_JUDGED:
+                return BodyEnd(body + _GLOBALSTATE_SIZE, verified=True, others=0)
         best = judged.best_from(body) if judged else None
-        if best is None or best.rank.end == _IMPOSSIBLE:
+        if best is None or best.rank.standing is _Standing.IMPOSSIBLE:
             return None
-        verified = best.rank.end != _NOT_JUDGED and not self._good.dropped(body, best.offset)
+        judged_all = not self._good.dropped(body, best.offset)
+        verified = best.rank.standing is not _Standing.NOT_JUDGED and judged_all
         return BodyEnd(best.offset, verified, best.alike - 1)
+
+    def sections_in(self, start: int, stop: int) -> list[tuple[bytes, int]]:
+        """idstr and instance of sections that begin after a footer in [start, stop).
+
+        Only what a machine can have counts, and the first _INNER_CEILING places: a body holds such
+        bytes by chance once in many GiB.
+        """
+        found = []
+        for place, section_id in self._good.between(start, stop, _INNER_CEILING):
+            header = self._section_after(place, section_id)
+            if header is not None:
+                found.append((header.idstr, header.instance_id))
+        return found
+
+    def _section_after(self, place: int, section_id: int) -> stream.SectionHeader | None:
+        """The header of a section after the footer at place, if both are what machines have."""
+        cursor = Cursor(self._source, place + _SIZE)
+        if cursor.peek(1) not in _BEGINNINGS or section_id >= _ID_CEILING:
+            return None
+        try:
+            header = cursor.take(stream.SECTION, Kind.SECTION_FULL, "").value
+        except FixedRamError:
+            return None
+        sound = header.section_id < _ID_CEILING and is_name(header.idstr)
+        return header if sound else None
+
+    def _find_last_section(self) -> int:
+        """Where the last footer lies that a section comes after; -1: nowhere that is looked."""
+        for place, section_id in self._good.places()[: -_INNER_CEILING - 1 : -1]:
+            if self._section_after(place, section_id):
+                return place
+        return -1
 
     def covers(self, body: int) -> bool:
         """Whether what can end a body that begins at offset body was looked at."""
         return body < self._stop and not self._good.dropped(body, body)
-
-    # -- places -----------------------------------------------------------------------------------
-
-    def _collect(self, start: int) -> None:
-        """Keep every place that looks like a footer: its offset and section id."""
-        import numpy as np
-
-        known = np.array(sorted(self._started), dtype=np.uint32)
-        for low in range(start, self._stop, _STEP):
-            window = self._source.read_upto(low, min(_STEP, self._stop - low) + _REACH)
-            places = _places_in(np.frombuffer(window, dtype=np.uint8), known)
-            for kept, (offsets, ids) in zip((self._good, self._last), places, strict=True):
-                kept.add(offsets + low, ids)
 
     # -- what follows -----------------------------------------------------------------------------
 
@@ -194,40 +268,50 @@ class FooterChain:
             while True:
                 head = cursor.peek(1)
                 if not head:
-                    return _Rank(_CUT_OFF)
+                    return _goes_on(_End.CUT_OFF)
                 if head[0] != SectionType.COMMAND:
                     return self._rank_of(cursor, head[0], before)
                 if self._records_left <= 0:
-                    return _Rank(_NOT_JUDGED)
+                    return _NOT_JUDGED
                 self._records_left -= 1
                 if not _passed_command(cursor):
-                    return _Rank(_IMPOSSIBLE)
+                    return _IMPOSSIBLE
         except TruncatedError:
-            return _Rank(_CUT_IN_BODY)
+            return _CUT_IN_BODY
         except FixedRamError:
-            return _Rank(_IMPOSSIBLE)
+            return _IMPOSSIBLE
+
+    def _cut_in_body(self, offset: int) -> _Rank:
+        return self._unless_sections(_End.CUT_IN_BODY, offset)
+
+    def _unless_sections(self, end: _End, offset: int) -> _Rank:
+        """The rank of a chain that ends at offset: unlikely if sections come after it."""
+        leaves = end in _LEAVING and self._last_section > offset
+        return _Rank(_Standing.LEAVES_SECTIONS if leaves else _Standing.GOES_ON, 0, end)
 
     def _rank_of(self, cursor: Cursor, kind: int, before: int) -> _Rank:
         if kind == SectionType.EOF:
-            return _Rank(_rank_of_end(cursor))
+            return self._unless_sections(_kind_of_end(cursor), cursor.offset)
         if kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
             part = cursor.take(stream.SECTION_PART, Kind.SECTION_PART, "").value.section_id
             if part not in self._started:
-                return _Rank(_IMPOSSIBLE)
+                return _IMPOSSIBLE
             rank = self._rank_body(cursor, self._known[part], part)
             # Readers take a part of a section that has ended; nobody sends one.
-            return rank if part in self._open else min(rank, _Rank(_CUT_OFF, rank.length))
+            return rank if part in self._open else rank.at_most_cut_off()
         if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
             return self._rank_section(cursor, before)
-        return _Rank(_IMPOSSIBLE)
+        return _IMPOSSIBLE
 
     def _rank_section(self, cursor: Cursor, before: int) -> _Rank:
         header = cursor.take(stream.SECTION, Kind.SECTION_FULL, "").value
         taken = header.section_id in self._known or header.section_id == before
         if taken or not is_name(header.idstr):
-            return _Rank(_IMPOSSIBLE)
+            return _IMPOSSIBLE
         if header.idstr == RAM_IDSTR:
-            return _Rank(_IMPOSSIBLE) if self._has_ram else _rank_of_ram(cursor)
+            return _IMPOSSIBLE if self._has_ram else _rank_of_ram(cursor)
+        if header.idstr == GLOBALSTATE_IDSTR:
+            return self._rank_globalstate(cursor, header.section_id)
         return self._rank_body(cursor, header.idstr, header.section_id)
 
     def _rank_body(self, cursor: Cursor, idstr: bytes, section_id: int) -> _Rank:
@@ -239,34 +323,42 @@ class FooterChain:
             for _ in FRAMINGS[idstr](cursor, ""):
                 self._records_left -= 1
                 if self._records_left <= 0:
-                    return _Rank(_NOT_JUDGED)
+                    return _NOT_JUDGED
             rank = self._rank_at(cursor, judged)
         else:
             best = judged.best_from(cursor.offset) if judged else None
             # Its footer may be nowhere: the file is cut off in its body, or this is no section.
-            rank = best.rank if best else _Rank(_CUT_IN_BODY)
-        return rank.behind_one_more()
+            rank = best.rank if best else self._cut_in_body(cursor.offset)
+        return rank.after_one_more()
+
+    def _rank_globalstate(self, cursor: Cursor, section_id: int) -> _Rank:
+        """The rank of what follows a body of the length that globalstate has; else as any other."""
+        judged = self._of_id.get(section_id)
+        exact = judged.rank_at(cursor.offset + _GLOBALSTATE_SIZE) if judged else None
+        if exact is None or exact.standing is _Standing.IMPOSSIBLE:
+            return self._rank_body(cursor, b"", section_id)
+        return exact.after_one_more().after_globalstate()
 
     def _rank_at(self, cursor: Cursor, judged: _Judged | None) -> _Rank:
         """The rank of a body that must end right here."""
         if cursor.remaining < _SIZE or cursor.offset >= self._stop:
-            return _Rank(_CUT_IN_BODY)
+            return _CUT_IN_BODY
         if self._good.dropped(cursor.offset, cursor.offset):
-            return _Rank(_NOT_JUDGED)
+            return _NOT_JUDGED
         rank = judged.rank_at(cursor.offset) if judged else None
-        return rank or _Rank(_IMPOSSIBLE)
+        return _IMPOSSIBLE if rank is None else rank
 
     def _rank_ram_part(self, cursor: Cursor, judged: _Judged | None) -> _Rank:
         """The body of a part of RAM: an EOS, or records which are not walked here."""
         word = cursor.peek(8)
         number = int.from_bytes(word, "big")
         if len(word) < 8:
-            return _Rank(_CUT_IN_BODY)
+            return _CUT_IN_BODY
         if number == RamSaveFlag.EOS:
             cursor.skip(8, Kind.EOS, "", None)
             return self._rank_at(cursor, judged)
         sends = number & _RAM_FLAGS and number < ADDRESS_CEILING
-        return _Rank(_RAM_GOES_ON if sends else _IMPOSSIBLE)
+        return _Rank(_Standing.RAM_GOES_ON) if sends else _IMPOSSIBLE
 
 
 def _passed_command(cursor: Cursor) -> bool:
@@ -281,102 +373,28 @@ def _rank_of_ram(cursor: Cursor) -> _Rank:
     """RAM starts with the size of all blocks: whole pages, and a flag in the bits below."""
     word = cursor.peek(8)
     if len(word) < 8:
-        return _Rank(_CUT_IN_BODY)
+        return _CUT_IN_BODY
     number = int.from_bytes(word, "big")
     starts = number % TARGET_PAGE_SIZE_MIN == RamSaveFlag.MEM_SIZE
-    return _Rank(_RAM_BEGINS if starts else _IMPOSSIBLE)
+    return _Rank(_Standing.RAM_BEGINS) if starts else _IMPOSSIBLE
 
 
-def _rank_of_end(cursor: Cursor) -> int:
-    """How credible the EOF byte at cursor is: nothing or a description behind it, or anything."""
+def _kind_of_end(cursor: Cursor) -> _End:
+    """What follows the EOF byte at cursor: nothing or a description, or anything."""
     json_at = 1 + stream.VMDESCRIPTION.size
     head = cursor.peek(json_at + 1)
     if len(head) == 1:
-        return _SOUND
+        return _End.SOUND
     if head[1] != SectionType.VMDESCRIPTION or head[json_at:] not in (b"", b"{"):
-        return _TRAILING
+        return _End.TRAILING
     stop = json_at + int.from_bytes(head[2:json_at], "big")
     if len(head) <= json_at or stop > cursor.remaining:
-        return _CUT_OFF
+        return _End.CUT_OFF
     if cursor.peek(1, stop - 1) != b"}":
-        return _TRAILING
-    return _SOUND if stop == cursor.remaining else _DESCRIBED
+        return _End.TRAILING
+    return _End.SOUND if stop == cursor.remaining else _End.DESCRIBED
 
 
 def is_name(idstr: bytes) -> bool:
     """Whether bytes can name a section: printable ASCII."""
     return bool(idstr) and is_printable(idstr)
-
-
-# -- collecting places ----------------------------------------------------------------------------
-
-
-class _Kept:
-    """The first and the last `half` of the places that are added in their order."""
-
-    def __init__(self, half: int) -> None:
-        self._half = half
-        self._count = 0
-        self._first: list[tuple[int, int]] = []
-        self._last: list[tuple[int, int]] = []
-
-    def add(self, offsets: np.ndarray, ids: np.ndarray) -> None:
-        """More places, behind all others."""
-        self._count += len(offsets)
-        room = self._half - len(self._first)
-        self._first += zip(offsets[:room].tolist(), ids[:room].tolist(), strict=True)
-        tail = slice(max(room, len(offsets) - self._half), None)
-        self._last += zip(offsets[tail].tolist(), ids[tail].tolist(), strict=True)
-        del self._last[: -self._half]
-
-    def places(self) -> list[tuple[int, int]]:
-        """Those that are kept, in their order: offset and section id."""
-        return self._first + self._last
-
-    def dropped(self, start: int, stop: int) -> bool:
-        """Whether places that begin in start .. stop were dropped."""
-        whole = self._count == len(self._first) + len(self._last)
-        return not whole and start < self._last[0][0] and stop > self._first[-1][0]
-
-
-def _places_in(window: np.ndarray, known: np.ndarray) -> tuple[Places, Places]:
-    """Footers in window by what follows them: a section, a part, a command, the end; or trailing.
-
-    known are the ids that parts can have.  Offsets are relative to the window; those in its last
-    _REACH bytes are found only where nothing follows the window.
-    """
-    import numpy as np
-
-    full = len(window) >= _STEP + _REACH
-    at = np.flatnonzero(window[: _STEP if full else None] == SectionType.SECTION_FOOTER)
-    at = at[at + _SIZE <= len(window)]
-    # Behind the file's end everything is zero, and `left` bytes are there.
-    padded = np.concatenate([window, np.zeros(_REACH + 1, dtype=np.uint8)])
-    at = at[padded[at + _SIZE] <= SectionType.COMMAND]
-    kind, left = padded[at + _SIZE], len(window) - _SIZE - at
-
-    def byte(ahead: int) -> np.ndarray:
-        return padded[at + _SIZE + ahead]
-
-    begins = (kind == SectionType.SECTION_START) | (kind == SectionType.SECTION_FULL)
-    printable = (byte(6) >= 0x20) & (byte(6) < 0x7F)
-    begins &= (left < 7) | ((byte(5) != 0) & printable)
-    part = (kind == SectionType.SECTION_PART) | (kind == SectionType.SECTION_END)
-    part &= (left < 5) | np.isin(_be32(padded, at + _SIZE + 1), known)
-    command = (kind == SectionType.COMMAND) & (byte(1) == 0) & (byte(2) <= _COMMAND_MAX)
-    ends = (kind == SectionType.EOF) & (byte(1) == SectionType.VMDESCRIPTION)
-    ends &= (left < 7) | (byte(6) == ord("{"))
-    good = begins | part | command | ends | (left <= 1)
-    ids = _be32(padded, at + 1)
-    trailing = (kind == SectionType.EOF) & ~good & (ids < 1 << 16)
-    return (at[good], ids[good]), (at[trailing], ids[trailing])
-
-
-def _be32(data: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The big-endian numbers of four bytes at these offsets."""
-    import numpy as np
-
-    number = np.zeros(len(at), dtype=np.uint32)
-    for ahead in range(4):
-        number = number << np.uint32(8) | data[at + ahead]
-    return number
