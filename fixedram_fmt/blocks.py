@@ -52,6 +52,11 @@ class Section:
         return text(self.idstr)
 
     @property
+    def label(self) -> str:
+        """Name and instance, as people speak of it."""
+        return f"{self.name} #{self.instance_id}"
+
+    @property
     def is_ram(self) -> bool:
         """Whether it is the guest's memory, not a device."""
         return self.idstr == RAM_IDSTR

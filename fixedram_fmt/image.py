@@ -203,6 +203,16 @@ class Image(Closing):
         """Whether the stream was read to its EOF byte and nothing that had begun was cut off."""
         return self.stopped is None and self._walker.eof_offset is not None
 
+    @property
+    def ends_in(self) -> Section | None:
+        """The section inside which the stream stops; None where it stops between two, or ends."""
+        return None if self.stopped is None else self._walker.current
+
+    @property
+    def ends_after(self) -> Section | None:
+        """The last section that was read to its end, where the stream stops."""
+        return None if self.stopped is None else self._walker.last
+
     # -- device state -------------------------------------------------------------------------
 
     @cached_property

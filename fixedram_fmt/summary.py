@@ -186,16 +186,49 @@ def _byte_order(image: Image) -> dict[str, str] | None:
 def _stopped(image: Image) -> dict[str, Any] | None:
     if image.container.cut_short and image.stopped is None:
         message = image.container.cut_short
-        return {"offset": image.source.size, "path": "", "truncated": True, "message": message}
+        return {
+            "offset": image.source.size,
+            "path": "",
+            "truncated": True,
+            "message": message,
+            "summary": message,
+            "section": None,
+        }
     error = image.stopped
     if error is None:
         return None
+    section = image.ends_in or image.ends_after
     return {
         "offset": error.offset,
         "path": error.path,
         "truncated": isinstance(error, TruncatedError),
         "message": str(error),
+        "summary": _in_words(image),
+        "section": section
+        and {
+            "id": section.section_id,
+            "name": section.name,
+            "instance_id": section.instance_id,
+            "offset": section.offset,
+            "inside": image.ends_in is not None,
+        },
     }
+
+
+def _in_words(image: Image) -> str:
+    """What happened to an image that stops early, in a sentence for its owner."""
+    truncated = isinstance(image.stopped, TruncatedError)
+    what = "the save ends" if truncated else "the stream cannot be read on"
+    if image.ends_in:
+        where = f"inside {image.ends_in.label}, which begins at offset {image.ends_in.offset:#x}"
+    elif image.ends_after:
+        where = (
+            f"after {image.ends_after.label}, which begins at offset {image.ends_after.offset:#x}"
+        )
+    else:
+        where = "before its first section is complete"
+    so = "the guest was not completely saved" if truncated else "what follows is not known"
+    return f"{what} {where}; {so}"
 
 
 def _vmdesc(image: Image) -> dict[str, Any] | None:

@@ -48,7 +48,8 @@ NULL_DISK = "null-co,size=4194304,read-zeroes=on,node-name="
 DEVICES = (
     *("-device", "qemu-xhci,id=xhci", "-device", "usb-tablet", "-device", "usb-kbd"),
     *("-blockdev", f"{NULL_DISK}disk0", "-device", "virtio-blk-pci,drive=disk0"),
-    *("-blockdev", f"{NULL_DISK}disk1", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk1"),
+    *("-blockdev", f"{NULL_DISK}disk1", "-device", "virtio-scsi-pci"),
+    *("-device", "scsi-hd,drive=disk1"),
     *("-blockdev", f"{NULL_DISK}disk2", "-device", "ide-hd,drive=disk2,bus=ide.0"),
     *("-device", "virtio-serial-pci", "-device", "virtio-net-pci,romfile=,mac=52:54:00:00:00:01"),
     *("-device", "e1000,romfile=,mac=52:54:00:00:00:02"),
@@ -168,7 +169,8 @@ X86_SAMPLES = (
     *(
         _pc(
             f"q35-devices{suffix}",
-            "devices with much state of their own (xhci, usb, virtio, e1000, intel-hda, ahci)" + shows,
+            "devices with much state of their own (xhci, usb, virtio, e1000, intel-hda, ahci)"
+            + shows,
             *DEVICES,
             machine=f"q35{option}",
         )
@@ -254,7 +256,8 @@ OTHER_SAMPLES = (
                 *("-device", PATTERN_AT.format(16 * MIB)),
             ),
             ready="output:done\n",
-            shows="the hash page table in a hand-coded section that comes in parts, like RAM" + shows,
+            shows="the hash page table in a hand-coded section that comes in parts, like RAM"
+            + shows,
             ranges=((0, 256 * MIB),),
         )
         for suffix, option, shows in DESCRIBED_OR_NOT

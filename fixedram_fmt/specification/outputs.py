@@ -76,7 +76,10 @@ _INFO = object_(
             byte_order=nullable(object_({"host_long": TEXT, "reason": TEXT})),
             stopped=nullable(
                 object_({"offset": MAYBE_INTEGER, "path": TEXT, "truncated": BOOLEAN,
-                         "message": TEXT})
+                         "message": TEXT, "summary": TEXT,
+                         "section": nullable(
+                             object_({"id": UNSIGNED, "name": TEXT, "instance_id": UNSIGNED,
+                                      "offset": UNSIGNED, "inside": BOOLEAN}))})
             ),
             blocks=array(object_(fields_of(BlockSummary), str(BlockSummary.__doc__))),
             sections=array(object_(fields_of(SectionSummary), str(SectionSummary.__doc__))),

@@ -74,11 +74,6 @@ class DeviceBodies:
         self._last_stop = record.stop
         return record
 
-    def sections_after(self, cursor: Cursor) -> bool:
-        """Whether sections of some stream come after cursor, as far as footers are looked for."""
-        chain = FooterChain(cursor.source, cursor.offset, {})
-        return bool(chain.sections_in(cursor.offset, cursor.source.size))
-
     def _described(
         self, cursor: Cursor, section: Section, known: Container[int], *, footers: bool
     ) -> int | None:
@@ -129,7 +124,7 @@ class DeviceBodies:
                 return _cut_off(cursor, section, path)
             return _overwritten(cursor, section, path)
         return FormatError(
-            f"the end of the state of {_shown(section)} cannot be found",
+            f"the end of the state of {section.label} cannot be found",
             code="device-end",
             offset=cursor.offset,
             path=path,
@@ -174,33 +169,30 @@ class DeviceBodies:
         return None
 
 
-def _shown(section: Section) -> str:
-    return f"{section.name} #{section.instance_id}"
-
-
 def _cut_off(cursor: Cursor, section: Section, path: str) -> TruncatedError:
-    length = cursor.remaining
+    found = f"{cursor.remaining} bytes of it to the end of the file"
+    zeros = _zeros_before_end(cursor.source, cursor.offset)
+    if zeros > _ZEROS_TOLD:
+        found += f", the last {zeros} of them zeros"
     return TruncatedError(
-        f"the save ends inside {_shown(section)}: the guest was not completely saved",
+        f"the save ends inside {section.label}: the guest was not completely saved",
         code="device-cut",
         offset=cursor.offset,
         path=path,
         expected=f"its footer, 7e and section id {section.section_id}",
-        found=f"{length} bytes of it, {zeros} of them zeros, to the end of the file"
-        if (zeros := _zeros_before_end(cursor.source, cursor.offset)) > _ZEROS_OF_STATE
-        else f"{length} bytes of it to the end of the file",
+        found=found,
     )
 
 
 def _overwritten(cursor: Cursor, section: Section, path: str) -> FormatError:
     return FormatError(
-        f"the save ends inside {_shown(section)}, and sections of another one follow",
+        f"no footer of {section.label}, though other sections follow",
         code="device-end",
         offset=cursor.offset,
         path=path,
         expected=f"its footer, 7e and section id {section.section_id}, before other sections",
         found="sections inside its state",
-        hint="the guest was not completely saved, or bytes of this state are damaged",
+        hint="the save ends inside it and an older one follows, or it is damaged",
     )
 
 
@@ -228,8 +220,8 @@ def _zeros_before_end(source: Source, start: int) -> int:
     return source.size - low
 
 
-#: More zeros than this at the end of the file are said: they were there before the save.
-_ZEROS_OF_STATE = 64
+#: More zeros than this at the end of the file are told: they may be none of the state's.
+_ZEROS_TOLD = 64
 #: So many different sections in one body do not stand there by chance.
 _OTHERS_OF_STREAM = 3
 

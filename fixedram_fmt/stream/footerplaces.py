@@ -5,7 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import stream
+from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.stream import MigCmd, SectionType
 
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     Places = tuple[np.ndarray, np.ndarray]
 
-__all__ = ["KeptPlaces", "collect_places"]
+__all__ = ["KeptPlaces", "collect_places", "section_after"]
 
 _STEP = 1 << 20
 #: Of more places than twice this, those in the middle are not judged.  Machines have some hundred
@@ -28,6 +31,9 @@ _SIZE = stream.SECTION_FOOTER.size
 #: How far the look at a place goes: footer, VMDESCRIPTION's header and a brace.
 _REACH = _SIZE + 1 + stream.VMDESCRIPTION.size + 1
 _COMMAND_MAX = int(max(MigCmd))
+_BEGINNINGS = (bytes([SectionType.SECTION_START]), bytes([SectionType.SECTION_FULL]))
+#: Ids of the sections that machines have are smaller.
+_ID_CEILING = 1 << 16
 
 
 def collect_places(
@@ -48,6 +54,22 @@ def collect_places(
         for places, (offsets, ids) in zip(kept, found, strict=True):
             places.add(offsets + low, ids)
     return kept
+
+
+def section_after(source: Source, place: int, section_id: int) -> stream.SectionHeader | None:
+    """The header of a section after the footer at place, if both are what machines have.
+
+    Other bytes look so by chance once in many GiB.
+    """
+    cursor = Cursor(source, place + _SIZE)
+    if cursor.peek(1) not in _BEGINNINGS or section_id >= _ID_CEILING:
+        return None
+    try:
+        header = cursor.take(stream.SECTION, Kind.SECTION_FULL, "").value
+    except FormatError:
+        return None
+    sound = header.section_id < _ID_CEILING and header.idstr and is_printable(header.idstr)
+    return header if sound else None
 
 
 class KeptPlaces:
@@ -116,7 +138,7 @@ def _places_in(window: np.ndarray, known: np.ndarray) -> tuple[Places, Places]:
     ends &= (left < 7) | (byte(6) == ord("{"))
     good = begins | part | command | ends | (left <= 1)
     ids = _be32(padded, at + 1)
-    trailing = (kind == SectionType.EOF) & ~good & (ids < 1 << 16)
+    trailing = (kind == SectionType.EOF) & ~good & (ids < _ID_CEILING)
     return (at[good], ids[good]), (at[trailing], ids[trailing])
 
 

@@ -3,11 +3,11 @@
 A body may hold anything, a footer's bytes too.  So each place that could be a footer is judged by
 what follows it: a section (whose own end must be such a place again), a command, the end.  An end
 of a body is as good as what its chain of sections leads to (Rank), best first: RAM that begins or
-goes on (the guest's memory may hold whole streams, so that nothing after it counts); the end of the
-stream after a `globalstate`, which QEMU sends as the last of what a machine starts with; then, as
-anything else may be a file that was cut off, the chain with more sections, wherever it leads, unless
-further sections come after that.  Of ends that lead to the same the first counts: what follows the
-stream may be an older one.
+goes on (the guest's memory may hold whole streams, so that nothing after it counts); the end of
+the stream after a `globalstate`, which QEMU sends as the last of what a machine starts with; then,
+as anything else may be a file that was cut off, the chain with more sections, wherever it leads,
+unless further sections come after that.  Of ends that lead to the same the first counts: what
+follows the stream may be an older one.
 
 Places are collected in one pass and judged from the last to the first, each once, so that the work
 is that of the file's length, whatever a body holds.  Where more places look like a footer than any
@@ -28,7 +28,7 @@ from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import RAM_IDSTR, TARGET_PAGE_SIZE_MIN, RamSaveFlag
 from fixedram_fmt.schema.stream import MigCmd, SectionType
-from fixedram_fmt.stream.footerplaces import collect_places
+from fixedram_fmt.stream.footerplaces import collect_places, section_after
 from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 
@@ -46,8 +46,6 @@ _SEARCH_CEILING = 1 << 28
 _RECORDS_CEILING = 1 << 15
 #: Places inside one body whose sections are read.
 _INNER_CEILING = 64
-#: Ids and instances of sections that machines have.
-_ID_CEILING = 1 << 16
 
 _SIZE = stream.SECTION_FOOTER.size
 _RAM_FLAGS = sum(RamSaveFlag)
@@ -140,9 +138,6 @@ class BodyEnd(NamedTuple):
     others: int
 
 
-_BEGINNINGS = (bytes([SectionType.SECTION_START]), bytes([SectionType.SECTION_FULL]))
-
-
 class _Best(NamedTuple):
     """The best of the places from one on: the first of that rank, and how many end alike."""
 
@@ -224,34 +219,18 @@ class FooterChain:
         return BodyEnd(best.offset, verified, best.alike - 1)
 
     def sections_in(self, start: int, stop: int) -> list[tuple[bytes, int]]:
-        """idstr and instance of sections that begin after a footer in [start, stop).
-
-        Only what a machine can have counts, and the first _INNER_CEILING places: a body holds such
-        bytes by chance once in many GiB.
-        """
+        """idstr and instance of sections after the first places in [start, stop)."""
         found = []
         for place, section_id in self._good.between(start, stop, _INNER_CEILING):
-            header = self._section_after(place, section_id)
+            header = section_after(self._source, place, section_id)
             if header is not None:
                 found.append((header.idstr, header.instance_id))
         return found
 
-    def _section_after(self, place: int, section_id: int) -> stream.SectionHeader | None:
-        """The header of a section after the footer at place, if both are what machines have."""
-        cursor = Cursor(self._source, place + _SIZE)
-        if cursor.peek(1) not in _BEGINNINGS or section_id >= _ID_CEILING:
-            return None
-        try:
-            header = cursor.take(stream.SECTION, Kind.SECTION_FULL, "").value
-        except FixedRamError:
-            return None
-        sound = header.section_id < _ID_CEILING and is_name(header.idstr)
-        return header if sound else None
-
     def _find_last_section(self) -> int:
         """Where the last footer lies that a section comes after; -1: nowhere that is looked."""
         for place, section_id in self._good.places()[: -_INNER_CEILING - 1 : -1]:
-            if self._section_after(place, section_id):
+            if section_after(self._source, place, section_id):
                 return place
         return -1
 

@@ -17,7 +17,7 @@ from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.devices import DeviceBodies, section_can_start
-from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
+from fixedram_fmt.stream.ending import check_end
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
@@ -36,9 +36,6 @@ CAPABILITIES_CEILING = 1024
 SECTIONS_CEILING = 65536
 #: More sections and parts in all than a save of a day has, at 10 parts a second.
 PARTS_CEILING = 1 << 20
-
-#: Zeros after an EOF byte that are more than a part of something.
-_ZEROS_AFTER_EOF = 64
 
 #: Bodies of the configuration's subsections whose length QEMU fixes.
 _CONFIGURATION_BODIES: dict[bytes, tuple[Schema[Any], Kind]] = {
@@ -67,6 +64,9 @@ class StreamWalker:
         self.page_bits: int | None = None
         self.sections: dict[int, Section] = {}
         self.order: list[int] = []
+        #: The section that the walk is in, and the last one that it has left.
+        self.current: Section | None = None
+        self.last: Section | None = None
         self.eof_offset: int | None = None
         self.vmdesc: VmDescription | None = None
         self._vmdesc_searched_from: int | None = None
@@ -104,44 +104,14 @@ class StreamWalker:
                     found="the end of the file",
                 )
             if head[0] == SectionType.EOF:
-                self._check_end()
+                if self._footers:
+                    check_end(self.cursor, self.sections.values(), f"section[{self._elements}]")
                 break
             yield from self._element(head[0])
         eof = self.cursor.take(stream.EOF, Kind.EOF, "eof")
         self.eof_offset = eof.offset
         yield eof
         yield from self._behind_eof()
-
-    def _check_end(self) -> None:
-        """Refuse an EOF byte with zeros or sections after it that nothing confirms.
-
-        A file whose save was cut off between two sections can go on with zeros, or with what it
-        held before.  A description confirms, and so does `globalstate`, the last section that a
-        machine starts with; only machines before 2.4, which send no footers, lack it.
-        """
-        after = self.cursor.peek(_ZEROS_AFTER_EOF, 1)
-        if not after or not self._footers or self._description_follows():
-            return
-        if any(one.idstr == GLOBALSTATE_IDSTR for one in self.sections.values()):
-            return
-        if any(after) and not self._bodies.sections_after(self.cursor):
-            return
-        raise TruncatedError(
-            "the save may end here without having been completed",
-            code="end-unconfirmed",
-            offset=self.cursor.offset,
-            path=f"section[{self._elements}]",
-            expected="globalstate before EOF, or a description after it",
-            found="sections after it" if any(after) else "zeros after it",
-        )
-
-    def _description_follows(self) -> bool:
-        """Whether the header of a description that the file can hold follows the EOF byte here."""
-        if self.cursor.peek(1, 1) != bytes([SectionType.VMDESCRIPTION]):
-            return False
-        header = self.cursor.peek(stream.VMDESCRIPTION.size, 1)
-        length = int.from_bytes(header[1:], "big")
-        return len(header) <= length + len(header) < self.cursor.remaining
 
     def _element(self, kind: int) -> Iterator[Record[Any]]:
         """What a type byte other than EOF introduces."""
@@ -293,7 +263,7 @@ class StreamWalker:
         else:
             self._bounded(len(self.order), SECTIONS_CEILING, header)
             self.order.append(section.section_id)
-        self.sections[section.section_id] = section
+        self.sections[section.section_id] = self.current = section
         how = yield from self._body(section, path)
         self.sections[section.section_id] = replace(
             section, body_length=self.cursor.offset - section.body_offset, delimited_by=how
@@ -317,6 +287,7 @@ class StreamWalker:
                 expected="the id of a SECTION_START",
                 found=str(header.value.section_id),
             )
+        self.current = section
         yield from self._body(section, path)
         self.sections[section.section_id] = replace(
             section, parts=section.parts + 1, ended=section.ended or end
@@ -352,6 +323,7 @@ class StreamWalker:
 
     def _footer(self, section_id: int, path: str) -> Iterator[Record[Any]]:
         """The footer, if there is one: machines may be told not to send it."""
+        self.last, self.current = self.current, None
         if self.cursor.peek(1) != bytes([SectionType.SECTION_FOOTER]):
             self.ram.note(self.cursor.offset, path, "no footer behind this section")
             return

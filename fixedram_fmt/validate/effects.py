@@ -292,6 +292,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "S17": _refuses("unknown-section"),
     "S20": _refuses("end-of-file"),
     "S19": _refuses("footer"),
+    "S21": _wrong("devices whose sections are missing are left as a reset leaves them"),
     "G01": _refuses("no-configuration"),
     "G03": _by(causes.machine),
     "G04": _allocation,

@@ -202,8 +202,15 @@ def same_section_id(e: Elements) -> None:
     e.items[footer] = replace(item, value=replace(item.value, section_id=first))
 
 
-def last_footer_gone(e: Elements) -> None:
-    e.remove(Kind.SECTION_FOOTER, -1)
+def footer_gone(e: Elements) -> None:
+    """That of the first of three devices."""
+    e.remove(Kind.SECTION_FOOTER, -3)
+
+
+def zeros_at_the_end(last: str) -> Made:
+    """A stream without a description in a longer file, whose last device is called so."""
+    named = [{"name": "rtc", "data": "ff"}, {"name": last, "data": "00" * 104}]
+    return Made({"vmdesc": False, "devices": named}, raw=lambda data: data + bytes(4096))
 
 
 def no_ram(e: Elements) -> None:
@@ -315,7 +322,7 @@ def ignored_block(**more: Any) -> dict[str, Any]:
 
 
 #: What ends the timer (section 2) and begins the rtc (section 3).
-SECTION_IN_A_BODY = bytes.fromhex("7e00000002 0400000003 03727463 00000000 00000001")
+SECTION_IN_A_BODY = bytes.fromhex("7e00000002 0400000003 03727464 00000000 00000001")
 
 
 def devices(**bodies: bytes) -> list[dict[str, Any]]:
@@ -355,8 +362,9 @@ RECIPES: dict[str, Recipe] = {
     "S16": fault("no-end"),
     "S17": elements(lambda e: e.change(Kind.SECTION_FULL, idstr=b"\x01dev"), vmdesc=False),
     "S18": fault("trailing-garbage"),
-    "S19": elements(last_footer_gone, vmdesc=False),
+    "S19": elements(footer_gone, vmdesc=False),
     "S20": elements(command(MigCmd.PACKAGED, bytes([0, 0, 0, 4]), b"QEVM")),
+    "S21": Recipe(zeros_at_the_end("fw_cfg"), zeros_at_the_end("globalstate")),
     "G01": Recipe(Made(raw=without_configuration), stream_of(page())),
     "G02": fault("empty-machine"),
     "G03": fault("hostile-machine"),

@@ -84,8 +84,8 @@ def _facts(summary: ImageSummary) -> list[tuple[str, str]]:
     facts.append(("sections", _sections(summary)))
     facts.append(("vmdesc", _vmdesc(summary.vmdesc)))
     if summary.stopped:
-        why = "cut off, or the save never finished: " if summary.stopped["truncated"] else ""
-        facts.append(("stopped", why + summary.stopped["message"]))
+        facts.append(("complete", f"no: {summary.stopped['summary']}"))
+        facts.append(("stopped", summary.stopped["message"]))
     else:
         facts.append(("complete", "yes"))
     return facts

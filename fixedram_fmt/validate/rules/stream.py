@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.records import SECTION_HEADERS, Kind, Record
 from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import RAM_IDSTR
+from fixedram_fmt.stream.ending import sections_follow
+from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop
 from fixedram_fmt.validate.rules.configuration import announced_length
 from fixedram_fmt.validate.rules.names import shown
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.errors import FormatError
     from fixedram_fmt.validate.survey import Survey
+
+_QCOW2 = b"QFI\xfb"
+#: How much of what follows a stream is looked at for the magic of a disk image.
+_LOOK = 1 << 20
 
 _SAVEVM = "FORMAT 2; migration/savevm.c "
 
@@ -58,6 +64,7 @@ def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found
     "capabilities-endless",
     "continue-first",
     "xbzrle-encoding",
+    "device-cut",
     "",
 )
 def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Found]:
@@ -306,20 +313,40 @@ def trailing_bytes(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """Bytes follow the end of the stream.
 
     QEMU does not look at them. They may be left of a longer, older file, and hold memory of
-    another guest.
+    another guest; or they are somebody else's: a disk's, another save's.
 
     Fix: cut the file off here (truncate -s OFFSET), if nobody else owns these bytes.
     """
     extents = survey.image.source.extents(record.offset, record.stop)
     data = sum(extent.stop - extent.start for extent in extents if extent.data)
     if data:
+        owner = _owner_of_tail(survey, record.offset)
         yield Found(
-            f"{record.length} bytes behind the stream",
+            f"{record.length} bytes behind the stream" + (f": {owner}" if owner else ""),
             record.offset,
             record.path,
             f"{record.length} bytes",
             "the end of the file",
+            fix=f"leave them as they are: {owner}." if owner else "",
         )
+
+
+def _owner_of_tail(survey: Survey, offset: int) -> str:
+    """Whose the bytes after the stream, from offset on, may be; empty: nobody's that is known."""
+    image, source = survey.image, survey.image.source
+    if source.is_device:
+        return "this is a disk"
+    if source.read_upto(0, 4) == _QCOW2 or _QCOW2 in source.read_upto(offset, _LOOK):
+        return "a qcow2 disk image is around the stream"
+    if image.container.stream_offset and not image.container.libvirt:
+        return "the stream lies inside a file that is somebody else's"
+    if sections_follow(source, offset):
+        return "they hold sections of another save, or of this one"
+    if image.vmdesc is None and not any(
+        header.value.idstr == GLOBALSTATE_IDSTR for header in survey.started.values()
+    ):
+        return "nothing confirms that the stream ends here"
+    return ""
 
 
 @at_stop("S19", Severity.ERROR, _SAVEVM + "vmstate_load()", "device-end")
@@ -329,5 +356,25 @@ def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[F
     Neither the description nor a footer says where it is, so nothing behind it is judged.
 
     Fix: save the guest again; a stream needs a description or footers.
+    """
+    yield _as_it_is(error)
+
+
+@at_stop(
+    "S21",
+    Severity.ERROR,
+    "FORMAT 5; hw/core/machine.c qdev_machine_creation_done()",
+    "end-unconfirmed",
+)
+def end_unconfirmed(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """Where the stream seems to end, sections may be missing.
+
+    A save that was cut off between two sections, in a file that goes on with zeros or with older
+    data, looks as if it ended. QEMU loads it, and the devices that are missing stay as a reset
+    leaves them. The last section of a machine, globalstate, has not come, and no description
+    confirms the end.
+
+    Fix: save the guest again; of a machine with store-global-state=off compare the sections with
+    those of another save.
     """
     yield _as_it_is(error)
