@@ -35,6 +35,8 @@ CHECKS = (
      "S09 S10 S11 S12 S13 S14 S15 S16"),
     ("ends of device bodies", "both the description's size and the footer, where both are there",
      "S19 D06 D07 D08 D09 D11"),
+    ("the EOF byte", "no sections or zeros after it, unless a description or globalstate "
+     "confirms it", "S21 S18"),
     ("names (machine, sections, blocks, capabilities)", "printable, not used as paths, escaped "
      "before they reach a terminal, a page or a log", "G02 G03 S17 R14 R15"),
     ("capabilities and subsections", "known ones, once, version 1", "G05 G06 G07 G08 G09 G10 G11 "
