@@ -16,7 +16,7 @@ __all__ = ["block_memory", "main_block"]
 #: ids QEMU gives the RAM of machines that name no backend
 _MACHINE_RAM = {
     "pc.ram", "microvm.ram", "mach-virt.ram", "riscv_virt_board.ram", "m68k_virt.ram",
-    "s390.ram", "ppc_spapr.ram", "flash",
+    "s390.ram", "ppc_spapr.ram", "loongarch.ram", "flash",
 }  # fmt: skip
 
 
