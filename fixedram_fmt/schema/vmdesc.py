@@ -16,6 +16,7 @@ from fixedram_fmt.schema.stream import SectionType
 __all__ = [
     "DEPTH_CEILING",
     "NAME_CEILING",
+    "SIZE_CEILING",
     "Device",
     "Document",
     "Field",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: A name's length is one byte in the stream.
 NAME_CEILING = 255
+
+#: No size, count or offset in a device's state is larger, in bytes.
+SIZE_CEILING = 1 << 48
 
 #: Structures inside structures deeper than this are not QEMU's.
 DEPTH_CEILING = 32
@@ -125,11 +129,16 @@ class Vmstate(msgspec.Struct, kw_only=True):
     size: int = 0
 
 
-class Device(Vmstate, kw_only=True):
-    """One entry of `devices`."""
+class Device(msgspec.Struct, kw_only=True):
+    """One entry of `devices`; what it is made of stays text until it is compiled."""
 
     name: str
     instance_id: int
+    vmsd_name: str = ""
+    version: int = 0
+    fields: msgspec.Raw = msgspec.Raw()
+    subsections: msgspec.Raw = msgspec.Raw()
+    size: int = 0
 
 
 class Document(msgspec.Struct):

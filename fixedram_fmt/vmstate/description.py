@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,19 @@ import msgspec
 
 from fixedram_fmt.documents import json_document
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.schema.vmdesc import DEPTH_CEILING, Device, Document, Field, Vmstate
+from fixedram_fmt.schema.vmdesc import (
+    DEPTH_CEILING,
+    NAME_CEILING,
+    SIZE_CEILING,
+    Device,
+    Document,
+    Field,
+    Vmstate,
+)
 from fixedram_fmt.vmstate.structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fixedram_fmt.image import Image
 
@@ -32,6 +41,11 @@ _LEAST_NESTED = 1 << 20
 #: Different structures in one description; a large machine has some hundred.
 _STRUCTURES_CEILING = 1 << 15
 
+#: Fields of all of them; 255 vCPUs have the same few hundred.
+_FIELDS_CEILING = 1 << 18
+
+_NOTHING = msgspec.Raw()
+
 _UINT32 = 1 << 32
 
 #: What QEMU calls the device when all that is known of it is a size (vmstate_save_old_style).
@@ -49,7 +63,7 @@ class Description:
         self.name = name
         self._offset = offset
         self._compiled: dict[bytes, Structure] = {}
-        self._of_device: dict[int, Structure] = {}
+        self._fields_left = _FIELDS_CEILING
         self._left = _LEAST_NESTED + _NESTED_SHARE * len(text)
         try:
             self.document = msgspec.json.decode(text, type=Document)
@@ -86,15 +100,12 @@ class Description:
 
     def structure(self, device: Device) -> Structure:
         """The structure of one of the devices; FormatError for one that cannot be."""
-        found = self._of_device.get(id(device))
-        if found is None:
-            try:
-                found = self._compile(device, 0)
-                if found.values > VALUES_CEILING:
-                    raise ValueError(f"{found.values} values, more than any device has")
-            except (ValueError, RecursionError) as error:
-                raise self._error(error, device.name) from error
-            self._of_device[id(device)] = found
+        try:
+            found = self._parsed(_key(device), lambda: _vmstate(device), 0)
+            if found.values > VALUES_CEILING:
+                raise ValueError(f"{found.values} values, more than any device has")
+        except (ValueError, RecursionError) as error:
+            raise self._error(error, device.name) from error
         return found
 
     def subsections(self) -> dict[str, list[Structure]]:
@@ -116,37 +127,55 @@ class Description:
         fields = vmstate.fields
         if fields is None:
             fields = [Field(name=_OLD_STYLE, type="buffer", size=vmstate.size)]
+        self._fields_left -= len(fields)
+        if self._fields_left < 0:
+            raise ValueError("more fields than any machine has")
         for field in fields:
-            if field.size < 0 or (field.array_len or 0) < 0:
-                raise ValueError(f"a negative size of {field.name[:60]!r}")
+            _check(field)
         nested = [
             self._nested(field, depth + 1) if field.type in _NESTED else None for field in fields
         ]
-        subsections = [self._parsed(bytes(raw), depth + 1) for raw in vmstate.subsections]
+        for field in fields:
+            # Compiled now: their text is needed no more.
+            field.struct = field.fields = field.subsections = _NOTHING
+        subsections = [self._text(raw, depth + 1) for raw in vmstate.subsections]
         for child in subsections:
             if not 0 <= child.version < _UINT32:
                 raise ValueError(f"version {child.version} of {child.vmsd_name[:60]!r}")
-        return Structure(vmstate.vmsd_name, vmstate.version, fields, nested, subsections)
+        found = Structure(vmstate.vmsd_name, vmstate.version, fields, nested, subsections)
+        if found.size > SIZE_CEILING:
+            raise ValueError(f"{found.size} bytes in {vmstate.vmsd_name[:60]!r}")
+        return found
 
     def _nested(self, field: Field, depth: int) -> Structure | None:
         """What a field is made of; None where that is not said, or does not add up to its size."""
-        raw = bytes(field.struct)
-        if raw:
-            found = self._parsed(raw, depth)
-        elif bytes(field.fields):
-            found = self._parsed(_as_vmstate(field), depth)
+        if memoryview(field.struct).nbytes:
+            found = self._text(field.struct, depth)
+        elif memoryview(field.fields).nbytes:
+            text = _as_vmstate(field)
+            found = self._text(text, depth)
         else:
             return None
         return found if found.size == field.size else None
 
-    def _parsed(self, raw: bytes, depth: int) -> Structure:
-        found = self._compiled.get(raw)
+    def _text(self, raw: bytes | msgspec.Raw, depth: int) -> Structure:
+        """The structure that a text means."""
+        return self._parsed(raw, lambda: msgspec.json.decode(raw, type=Vmstate), depth)
+
+    def _parsed(
+        self, text: bytes | msgspec.Raw, vmstate: Callable[[], Vmstate], depth: int
+    ) -> Structure:
+        """The structure of a text; equal texts are read once, and not kept."""
+        view = memoryview(text)
+        key = hashlib.sha256(view).digest()
+        found = self._compiled.get(key)
         if found is None:
-            self._left -= len(raw)
+            if depth:
+                self._left -= view.nbytes
             if self._left < 0 or len(self._compiled) >= _STRUCTURES_CEILING:
                 raise ValueError("more structures than any machine has")
-            found = self._compile(msgspec.json.decode(raw, type=Vmstate), depth)
-            self._compiled[raw] = found
+            found = self._compile(vmstate(), depth)
+            self._compiled[key] = found
         return found
 
     def _error(self, error: Exception, device: str = "") -> FormatError:
@@ -158,6 +187,33 @@ class Description:
             expected="the JSON object QEMU writes",
             found="values nested without end" if nested else str(error)[:200],
         )
+
+
+def _check(field: Field) -> None:
+    """ValueError for what no field can be."""
+    if field.size < 0 or (field.array_len or 0) < 0:
+        raise ValueError(f"a negative size of {field.name[:60]!r}")
+    if max(field.size, field.array_len or 0) > SIZE_CEILING:
+        raise ValueError(f"a size of {field.name[:60]!r} that no device has: {field.size}")
+    if max(len(field.name), len(field.type)) > NAME_CEILING:
+        raise ValueError(f"a name of {len(field.name)} characters, {field.name[:60]!r}...")
+
+
+def _key(device: Device) -> bytes:
+    """What two devices with one structure have in common."""
+    head = msgspec.json.encode([device.vmsd_name, device.version, device.size])
+    return b"%s%s\0%s" % (head, bytes(device.fields), bytes(device.subsections))
+
+
+def _vmstate(device: Device) -> Vmstate:
+    fields, subsections = bytes(device.fields), bytes(device.subsections)
+    return Vmstate(
+        vmsd_name=device.vmsd_name,
+        version=device.version,
+        fields=msgspec.json.decode(fields or b"null", type=list[Field] | None),
+        subsections=msgspec.json.decode(subsections or b"[]", type=list[msgspec.Raw]),
+        size=device.size,
+    )
 
 
 def _as_vmstate(field: Field) -> bytes:

@@ -19,12 +19,11 @@ from fixedram_fmt.vmstate.structure import Structure, subsection_header
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fixedram_fmt.vmstate.budget import Budget
+
 __all__ = ["fitted", "misfit"]
 
 _SUBSECTION = bytes([SectionType.SUBSECTION])
-
-#: No device is looked at more often than this for its subsections.
-_STEPS_CEILING = 1 << 16
 
 
 def misfit(structure: Structure, body: bytes) -> str:
@@ -41,14 +40,18 @@ def misfit(structure: Structure, body: bytes) -> str:
 
 
 def fitted(
-    structure: Structure, body: bytes, known: Mapping[str, Sequence[Structure]]
+    structure: Structure,
+    body: bytes,
+    known: Mapping[str, Sequence[Structure]],
+    budget: Budget,
 ) -> Structure | None:
     """structure with the subsections that body really has; None where that does not come out even.
 
-    known has the structures of subsections by name, as descriptions give them.
+    known has the structures of subsections by name, as descriptions give them.  budget is the
+    image's: what all fitting may take.
     """
     try:
-        fitter = _Fitter(body, known)
+        fitter = _Fitter(body, known, budget)
         found, stop = fitter.fit(structure, 0)
     except (FormatError, RecursionError):
         return None
@@ -56,16 +59,16 @@ def fitted(
 
 
 class _Fitter:
-    def __init__(self, body: bytes, known: Mapping[str, Sequence[Structure]]) -> None:
+    def __init__(
+        self, body: bytes, known: Mapping[str, Sequence[Structure]], budget: Budget
+    ) -> None:
         self._body = body
         self._known = known
-        self._steps = 0
+        self._budget = budget
 
     def fit(self, structure: Structure, at: int) -> tuple[Structure, int]:
         """The structure as it lies at offset at (itself, if nothing differs), and where it ends."""
-        self._steps += 1
-        if self._steps > _STEPS_CEILING:
-            raise FormatError("structures without end")
+        self._budget.step(len(structure.fields))
         stop = at
         fields: list[Field] = []
         nested: list[Structure | None] = []
@@ -83,6 +86,7 @@ class _Fitter:
             child.structure for child in structure.subsections
         ]:
             return structure, stop
+        self._budget.make(len(fields) + len(subsections))
         found = Structure(structure.vmsd_name, structure.version, fields, nested, subsections)
         return found, stop
 
@@ -90,17 +94,39 @@ class _Fitter:
         self, field: Field, child: Structure, at: int
     ) -> tuple[list[Field], list[Structure | None], int]:
         """A field of structures: as it is, or its elements one by one where they differ now."""
-        found: list[Structure | None] = []
-        fields: list[Field] = []
         stop = at
         for number in range(field.count):
+            element, stop = self.fit(child, stop)
+            if element is not child:
+                return self._apart(field, child, number, at, (element, stop))
+        return [field], [child], stop
+
+    def _apart(
+        self, field: Field, child: Structure, same: int, at: int, first: tuple[Structure, int]
+    ) -> tuple[list[Field], list[Structure | None], int]:
+        """Elements one by one: so many as the description has them, first, and the rest."""
+        self._budget.make(field.count)
+        sizes = [field.size] * same
+        found: list[Structure | None] = [child] * same
+        start = at + same * field.size
+        element, stop = first
+        while True:
+            sizes.append(stop - start)
+            found.append(element)
+            if len(found) == field.count:
+                break
             start = stop
             element, stop = self.fit(child, start)
-            index = number if field.array_len is not None else field.index
-            fields.append(Field(name=field.name, type=field.type, size=stop - start, index=index))
-            found.append(element)
-        if all(element is child for element in found):
-            return [field], [child], stop
+        array = field.array_len is not None
+        fields = [
+            Field(
+                name=field.name,
+                type=field.type,
+                size=size,
+                index=number if array else field.index,
+            )
+            for number, size in enumerate(sizes)
+        ]
         return fields, found, stop
 
     def _subsections(self, structure: Structure, at: int) -> tuple[list[Structure], int]:

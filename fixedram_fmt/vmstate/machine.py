@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.blocks import Note
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.stream.framing import FRAMINGS
+from fixedram_fmt.vmstate.budget import Budget
 from fixedram_fmt.vmstate.configuration import configuration_state
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.fit import fitted, misfit
@@ -49,7 +50,7 @@ def machine_state(image: Image, *, donor: Description | None = None) -> MachineS
     sections = [section for section in image.sections if not section.is_ram]
     paths = paths_of([(section.name, section.instance_id) for section in sections])
     devices = [
-        DeviceState(image.source, path, section, describer.layout(section))
+        DeviceState(image.source, path, section, describer.layout(section, path))
         for section, path in zip(sections, paths, strict=True)
     ]
     head = configuration_state(image)
@@ -68,9 +69,10 @@ class _Describer:
         for device in description.devices if description else ():
             self._by_name.setdefault(device.name, []).append(device)
         self._known: Mapping[str, Sequence[Structure]] | None = None
+        self._budget = Budget()
 
-    def layout(self, section: Section) -> Layout:
-        """How the body of section is read."""
+    def layout(self, section: Section, path: str) -> Layout:
+        """How the body of section is read; path is the device's."""
         if self._description is None or section.body_length is None:
             return Layout(None)
         device = self._device(section)
@@ -82,7 +84,13 @@ class _Describer:
             structure = self._description.structure(device)
         except FormatError as error:
             return Layout(None, problem=str(error))
-        return self._checked(section, structure)
+        layout = self._checked(section, structure)
+        try:
+            if layout.structure is not None:
+                self._budget.take(layout.structure, path)
+        except FormatError as error:
+            return Layout(None, layout.described_by, error.message)
+        return layout
 
     def _device(self, section: Section) -> Device | None:
         waiting = self._waiting.get((section.name, section.instance_id))
@@ -116,7 +124,7 @@ class _Describer:
             return Layout(structure, name)
         if self._known is None:
             self._known = self._description.subsections()
-        found = fitted(structure, body, self._known)
+        found = fitted(structure, body, self._known, self._budget)
         if found is None:
             return Layout(None, name, f"{name or 'the description'} does not fit: {why}")
         return Layout(found, name)

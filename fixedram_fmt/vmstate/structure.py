@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY_CEILING",
+    "Member",
     "Structure",
     "Subsection",
     "integer_of",
@@ -37,6 +38,9 @@ __all__ = [
 
 #: A longer body is not decoded as a whole; single values of it can still be had.
 BODY_CEILING = 1 << 25
+
+#: Characters of a path that a step takes besides its name: a slash, and an index.
+_STEP_LENGTH = 9
 
 #: A NULL pointer in an array of pointers: VMS_NULLPTR_MARKER.
 _NULLPTR = b"0"
@@ -48,6 +52,15 @@ class Subsection(NamedTuple):
     header_offset: int
     offset: int
     structure: Structure
+
+
+class Member(NamedTuple):
+    """One name in a structure: a field, fields of an array that was written apart, a subsection."""
+
+    name: str
+    position: int | None = None
+    split: list[int] | None = None
+    subsection: int | None = None
 
 
 # -- types ------------------------------------------------------------------------------------
@@ -95,17 +108,20 @@ class Structure:
     """Fields one after the other, then subsections with a header each; sizes in bytes.
 
     nested has the structure of each field, None where there is none.  offsets are the fields',
-    relative to the start.  values counts what decode() makes at most.  lists are the names whose
-    value is a list because QEMU wrote the elements apart.
+    relative to the start.  values counts what decode() makes at most, path_length the characters of
+    all their paths, from this structure on.  lists are the names whose value is a list because QEMU
+    wrote the elements apart.
     """
 
     __slots__ = (
+        "_members",
         "_plan",
         "fields",
         "has_headers",
         "lists",
         "nested",
         "offsets",
+        "path_length",
         "size",
         "subsections",
         "values",
@@ -122,6 +138,7 @@ class Structure:
         subsections: Sequence[Structure] = (),
     ) -> None:
         self._plan: _Plan | None = None
+        self._members: list[Member] | None = None
         self.vmsd_name = vmsd_name
         self.version = version
         self.fields = fields
@@ -132,8 +149,15 @@ class Structure:
         self.offsets: list[int] = list(accumulate(sizes, initial=0))
         at = self.offsets.pop()
         self.values: int = sum(counts) + 1
+        lengths = [len(field.name) + _STEP_LENGTH for field in fields]
+        self.path_length: int = sum(map(mul, counts, lengths))
         self.has_headers: bool = bool(subsections)
         if any(nested):
+            below = [(x.values, x.path_length) if x else (1, 0) for x in nested]
+            self.path_length = sum(
+                count * (length * values + inner)
+                for count, length, (values, inner) in zip(counts, lengths, below, strict=True)
+            )
             self.values = 1 + sum(map(mul, counts, [x.values if x else 1 for x in nested]))
             self.has_headers |= any(x.has_headers for x in nested if x)
         self.subsections: list[Subsection] = []
@@ -142,7 +166,28 @@ class Structure:
             self.subsections.append(Subsection(at, body, child))
             at = body + child.size
             self.values += child.values
+            length = len(child.vmsd_name) + _STEP_LENGTH
+            self.path_length += child.path_length + length * child.values
         self.size: int = at
+
+    @property
+    def members(self) -> list[Member]:
+        """What is directly inside: fields, those of one name together where that is a list."""
+        if self._members is None:
+            positions: dict[str, list[int]] = {}
+            members: list[Member] = []
+            for position, field in enumerate(self.fields):
+                if field.name not in self.lists:
+                    members.append(Member(field.name, position))
+                elif field.name in positions:
+                    positions[field.name].append(position)
+                else:
+                    positions[field.name] = split = [position]
+                    members.append(Member(field.name, split=split))
+            for number, one in enumerate(self.subsections):
+                members.append(Member(one.structure.vmsd_name, subsection=number))
+            self._members = members
+        return self._members
 
     def decode(self, body: Body, at: int = 0) -> dict[str, Any]:
         """The values of the structure that lies at offset at of body, by name.

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.schema.vmdesc import Field
     from fixedram_fmt.vmstate.state import DeviceState
-    from fixedram_fmt.vmstate.structure import Structure
+    from fixedram_fmt.vmstate.structure import Member, Structure
 
-__all__ = ["Value", "children", "element", "toward"]
+__all__ = ["Value", "children", "element", "member", "toward"]
 
 _PIECE = 1 << 20
 #: More digits than any array has elements are no index.
@@ -116,7 +116,8 @@ def children(value: Value, *, elements: bool = True) -> Iterator[Value]:
         if elements or value.structure is not None:
             yield from _elements(value, value.path, 0)
     elif value.structure is not None:
-        yield from _members(value, value.structure)
+        for one in value.structure.members:
+            yield member(value, one)
 
 
 def toward(value: Value, goal: str) -> Iterator[Value]:
@@ -132,45 +133,33 @@ def toward(value: Value, goal: str) -> Iterator[Value]:
             yield child
 
 
-def _members(value: Value, structure: Structure) -> Iterator[Value]:
-    members: list[Value] = []
-    split: dict[str, Value] = {}
-    for field, nested, offset in zip(
-        structure.fields, structure.nested, structure.offsets, strict=True
-    ):
-        member = _member(value, field, nested, offset)
-        array = split.get(field.name)
-        if field.name not in structure.lists:
-            members.append(member)
-        elif array is None or array.parts is None:
-            array = Value(value.device, member.path, "array", member.start, member.size, parts=[])
-            split[field.name] = array
-            members.append(array)
-            array.parts = [member]
-        else:
-            array.parts.append(member)
-            array.size += member.size
-    yield from members
-    for _, offset, child in structure.subsections:
-        yield Value(
-            value.device,
-            f"{value.path}/{child.vmsd_name}",
-            "subsection",
-            value.start + offset,
-            child.size,
-            structure=child,
-        )
+def member(value: Value, one: Member) -> Value:
+    """A member of a structure."""
+    structure = value.structure
+    assert structure is not None
+    path = f"{value.path}/{one.name}"
+    if one.subsection is not None:
+        _, offset, child = structure.subsections[one.subsection]
+        start = value.start + offset
+        return Value(value.device, path, "subsection", start, child.size, structure=child)
+    if one.split is None:
+        assert one.position is not None
+        return _field(value, structure, one.position, path)
+    parts = [_field(value, structure, position, path) for position in one.split]
+    size = sum(part.size for part in parts)
+    return Value(value.device, path, "array", parts[0].start, size, parts=parts)
 
 
-def _member(value: Value, field: Field, nested: Structure | None, offset: int) -> Value:
+def _field(value: Value, structure: Structure, position: int, path: str) -> Value:
+    field = structure.fields[position]
     return Value(
         value.device,
-        f"{value.path}/{field.name}",
+        path,
         field.type,
-        value.start + offset,
+        value.start + structure.offsets[position],
         field.size * field.count,
         field=field,
-        structure=nested,
+        structure=structure.nested[position],
     )
 
 
