@@ -165,11 +165,11 @@ def _print_description(image: Image, donor: Description | None) -> None:
 def _print_qemu(image: Image, machine: MachineState) -> None:
     import sys
 
-    from fixedram_fmt.vmstate.qemu import as_json, document
+    from fixedram_fmt.vmstate.qemu import pieces
 
-    # DEL is the one character that JSON leaves to act on a terminal.
-    text = as_json(document(image, machine)).replace("\x7f", "\\u007f")
-    sys.stdout.write(text + "\n")
+    for piece in pieces(image, machine):
+        sys.stdout.write(piece)
+    sys.stdout.write("\n")
 
 
 def _print_summary(image: Image, machine: MachineState, *, as_json: bool) -> None:

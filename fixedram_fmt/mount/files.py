@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.filenames import safe_names
 from fixedram_fmt.memory.block import Readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fixedram_fmt.image import Image
     from fixedram_fmt.vmstate.state import DeviceState
@@ -115,10 +117,67 @@ def _core(image: Image) -> Readable:
     return elf_core(image)
 
 
-def _fields(device: DeviceState) -> bytes:
+#: A device with more values, or more bytes, is shown as one line that is made piece by piece.
+_VALUES_SHORT = 1 << 14
+_BODY_SHORT = 1 << 18
+
+
+def _fields(device: DeviceState) -> Readable | bytes:
     from fixedram_fmt.vmstate.plain import plain
 
+    structure = device.structure
+    if structure is None or structure.values > _VALUES_SHORT or device.size > _BODY_SHORT:
+        return _Fields(device)
     return _json(plain(device.fields))
+
+
+class _Fields(Readable):
+    """A device's values as JSON text, made piece by piece: of what was made only an end is kept.
+
+    Whoever reads on gets on; whoever goes back further than that end has it made anew.
+    """
+
+    _KEPT = 1 << 20
+
+    def __init__(self, device: DeviceState) -> None:
+        self._device = device
+        self._lock = Lock()
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pieces = self._made()
+        self._window = b""
+        self._offset = 0
+
+    def _made(self) -> Iterator[str]:
+        from fixedram_fmt.vmstate.jsontext import value_pieces
+
+        yield from value_pieces(self._device.root)
+        yield "\n"
+
+    @cached_property
+    def size(self) -> int:  # type: ignore[override]
+        """Its length in bytes, counted."""
+        return sum(map(len, self._made()))
+
+    def readinto(self, address: int, buffer: bytearray | memoryview) -> None:
+        """Fill buffer from an offset of the text."""
+        view = memoryview(buffer).cast("B")
+        with self._lock:
+            if address < self._offset:
+                self._start_anew()
+            stop = address + view.nbytes
+            while self._offset + len(self._window) < stop:
+                more = b"".join(piece.encode("ascii") for piece in islice(self._pieces, 256))
+                if not more:
+                    break
+                drop = max(0, min(address, stop - self._KEPT) - self._offset)
+                drop = min(drop, len(self._window))
+                self._window = self._window[drop:] + more
+                self._offset += drop
+            low = address - self._offset
+            part = self._window[low : low + view.nbytes]
+            view[: len(part)] = part
 
 
 class _Body(Readable):

@@ -9,17 +9,29 @@ description, sections it does not know), a device is its bytes, and `""` what it
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from fixedram_fmt.stream.framing import FRAMINGS
+from fixedram_fmt.vmstate.jsontext import dumps, few, hex_digits
+from fixedram_fmt.vmstate.values import children, member
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from fixedram_fmt.image import Image
     from fixedram_fmt.schema.vmdesc import Field
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
     from fixedram_fmt.vmstate.structure import Structure
+    from fixedram_fmt.vmstate.values import Value
 
-__all__ = ["as_json", "document"]
+__all__ = ["document", "pieces"]
+
+_INDENT = "    "
+#: A longer number is only its digits: in decimal it would take time that grows with their square.
+_LONGEST_NUMBER = 8
 
 #: What the analyzer takes for numbers, and which of them for signed ones; the rest is bytes.
 _UNSIGNED = frozenset({"uint8", "uint16", "uint32", "uint32 equal", "uint64"})
@@ -31,35 +43,120 @@ _SIGNED = frozenset(
 
 def document(image: Image, state: MachineState) -> dict[str, Any]:
     """The object the analyzer prints: `name (section id)` -> fields, RAM's block sizes first."""
-    found: dict[str, Any] = {}
-    devices = {device.section_id: device for device in state.devices}
-    for section in image.sections:
-        key = f"{section.name} ({section.section_id})"
-        if section.is_ram:
-            sizes = {block.name: f"0x{block.used_length:016x}" for block in image.blocks}
-            found[key] = {"section sizes": sizes}
-        else:
-            found[key] = _device(devices[section.section_id])
+    found: dict[str, Any] = json.loads("".join(pieces(image, state)))
     return found
 
 
-def as_json(document: dict[str, Any]) -> str:
-    """document as the analyzer prints it: four spaces, non-ASCII escaped."""
-    import msgspec
+def pieces(image: Image, state: MachineState) -> Iterator[str]:
+    """The document as the analyzer prints it, four spaces deep and ASCII, written as it is read."""
+    devices = {device.section_id: device for device in state.devices}
+    separator = "{\n"
+    for section in image.sections:
+        yield f"{separator}{_INDENT}{dumps(f'{section.name} ({section.section_id})')}: "
+        if section.is_ram:
+            yield from _ram(image)
+        else:
+            yield from _device(devices[section.section_id])
+        separator = ",\n"
+    yield "{}" if separator == "{\n" else "\n}"
 
-    encoded = msgspec.json.encode(document)
-    if encoded.isascii():
-        return msgspec.json.format(encoded, indent=4).decode()
-    return json.dumps(document, indent=4)
+
+def _ram(image: Image) -> Iterator[str]:
+    yield f'{{\n{_INDENT * 2}"section sizes": '
+    sizes = ((block.name, f"0x{block.used_length:016x}") for block in image.blocks)
+    yield from _entries(((name, iter([dumps(size)])) for name, size in dict(sizes).items()), 2)
+    yield f"\n{_INDENT}}}"
 
 
-def _device(device: DeviceState) -> Any:
+def _device(device: DeviceState) -> Iterator[str]:
     if device.name.encode("utf-8", "replace") in FRAMINGS and device.structure is None:
-        return ""
-    body = device.read(0, device.size)
-    if device.structure is None:
-        return body.hex(" ")
-    return _structure(device.structure, body, 0)
+        yield '""'
+    elif device.structure is None:
+        yield from _bytes(device.root)
+    else:
+        yield from _value(device.root, 1)
+
+
+def _entries(entries: Iterable[tuple[str, Iterator[str]]], level: int) -> Iterator[str]:
+    """An object on lines of its own; level is how deep it begins."""
+    separator = "{\n"
+    for name, content in entries:
+        yield f"{separator}{_INDENT * (level + 1)}{dumps(name)}: "
+        yield from content
+        separator = ",\n"
+    yield "{}" if separator == "{\n" else f"\n{_INDENT * level}}}"
+
+
+def _value(value: Value, level: int) -> Iterator[str]:
+    """One structure: at once where it is small, else member by member."""
+    structure = value.structure
+    assert structure is not None
+    if few(structure, 1, value.size):
+        yield _indented(_structure(structure, value.raw, 0), level)
+        return
+    yield from _entries(
+        ((one.name, _member(member(value, one), level + 1)) for one in structure.members), level
+    )
+
+
+def _member(value: Value, level: int) -> Iterator[str]:
+    """A member: an array is a list unless it has one element, as in the analyzer."""
+    parts = value.parts if value.parts is not None else [value]
+    if sum(part.field.count if part.field else 1 for part in parts) == 1:
+        for part in parts:
+            for item in _items(part, level):
+                yield from item
+        return
+    separator = "[\n"
+    for item in chain.from_iterable(_items(part, level + 1) for part in parts):
+        yield f"{separator}{_INDENT * (level + 1)}"
+        yield from item
+        separator = ",\n"
+    yield "[]" if separator == "[\n" else f"\n{_INDENT * level}]"
+
+
+def _items(value: Value, level: int) -> Iterator[Iterator[str]]:
+    """The elements of a field, each as its text; level is how deep they begin."""
+    field, nested = value.field, value.structure
+    if field is None or (field.array_len is None and nested is not None):
+        yield _value(value, level)
+        return
+    step = few(nested, field.count, field.size)
+    if not step:
+        for child in children(value) if value.is_array else (value,):
+            yield _value(child, level) if nested is not None else _long(child)
+        return
+    for first in range(0, field.count, step):
+        count = min(step, field.count - first)
+        raw = value.device.read(value.start + first * field.size, count * field.size)
+        some = replace(field, array_len=count)
+        for shown in _elements(some, nested, raw, 0):
+            yield iter([_indented(shown, level)])
+
+
+def _long(value: Value) -> Iterator[str]:
+    """One value of many bytes: a number without an end to its digits, or bytes."""
+    if value.type == "bool":
+        yield dumps(any(any(piece) for piece in value.pieces()))
+    elif value.type in _UNSIGNED or value.type in _SIGNED:
+        yield '"0x'
+        yield from hex_digits(value)
+        yield '"'
+    elif value.type == "nullptr":
+        yield '"nullptr"'
+    else:
+        yield from _bytes(value)
+
+
+def _bytes(value: Value) -> Iterator[str]:
+    yield '"'
+    yield from hex_digits(value, " ")
+    yield '"'
+
+
+def _indented(shown: Any, level: int) -> str:
+    # Strings have no line ends of their own in JSON.
+    return dumps(shown, 4).replace("\n", "\n" + _INDENT * level)
 
 
 def _structure(structure: Structure, body: bytes, at: int) -> dict[str, Any]:
@@ -103,6 +200,6 @@ def _plain(kind: str, count: int, size: int, raw: bytes) -> list[Any]:
 
 def _signed(digits: str) -> str:
     """A number by its hexadecimal digits; a negative one with what it is."""
-    if digits[0] < "8":
+    if digits[0] < "8" or len(digits) > 2 * _LONGEST_NUMBER:
         return "0x" + digits
     return f"0x{digits} ({int(digits, 16) - (1 << 4 * len(digits))})"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from fixedram_fmt.source import Source
     from fixedram_fmt.vmstate.structure import Structure
 
+#: More values are not decoded as a whole; vmstate/jsontext.py takes any number of them.
+_VALUES_AT_ONCE = 1 << 17
+
 __all__ = ["DeviceState", "Layout", "MachineState", "paths_of"]
 
 
@@ -74,6 +77,8 @@ class DeviceState:
     def fields(self) -> dict[str, Any] | None:
         """All values by name; None for a device that is not described, or too long to decode."""
         if self.structure is None or self.size > BODY_CEILING:
+            return None
+        if self.structure.values > _VALUES_AT_ONCE:
             return None
         return self.structure.decode(self.read(0, self.size))
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.vmstate.jsontext import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ["dumps", "print_json", "print_json_list"]
-
-
-def dumps(value: Any, indent: int | None = None) -> str:
-    """value as JSON; json leaves DEL as it is, and nothing else that is no printable ASCII."""
-    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fixedram_cli.render.jsonout import dumps
 from fixedram_cli.render.statetree import nothing_found
-from fixedram_fmt.vmstate.plain import plain
-from fixedram_fmt.vmstate.values import children
+from fixedram_fmt.vmstate.jsontext import located_pieces, value_pieces
+from fixedram_fmt.vmstate.paths import Pattern
+from fixedram_fmt.vmstate.structure import BODY_CEILING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fixedram_fmt.image import Image
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
-    from fixedram_fmt.vmstate.values import Value
 
 __all__ = ["print_state"]
 
@@ -23,30 +25,45 @@ def print_state(
 ) -> None:
     """One object: `devices` by path, with `fields`, or with `values` for what pattern means.
 
-    One device after the other is decoded and printed, so that memory holds one.
+    It is printed piece by piece, whatever its length; that nothing has the path is told before.
     """
     from fixedram_fmt.vmstate.handcoded import summarize
 
-    head = {"path": path, "complete": image.complete, "machine": image.machine}
-    sys.stdout.write(dumps(head)[:-1] + ', "devices": {')
-    separator = "\n"
-    summaries = {one.section_id: one.as_dict() for one in summarize(image)}
-    for device in machine.devices:
-        told = _device(device, pattern, offsets=offsets)
-        if told is None:
-            continue
-        if device.section_id in summaries:
-            told["summary"] = summaries[device.section_id]
-        sys.stdout.write(f"{separator}{dumps(device.path)}: {dumps(told)}")
-        separator = ",\n"
-    notes = [{"offset": n.offset, "path": n.path, "message": n.message} for n in machine.notes]
-    sys.stdout.write('\n}, "notes": ' + dumps(notes) + "}\n")
-    if pattern and separator == "\n":
+    if pattern and next(machine.find(pattern), None) is None:
         raise nothing_found(machine, pattern)
+    summaries = {one.section_id: one.as_dict() for one in summarize(image)}
+    head = {"path": path, "complete": image.complete, "machine": image.machine}
+    compiled = Pattern(pattern) if pattern is not None else None
+    write = sys.stdout.write
+    write(dumps(head)[:-1] + ', "devices": {')
+    separator = "\n"
+    for device in machine.devices:
+        content = (
+            _fields(device, offsets=offsets)
+            if compiled is None
+            else _values(device, compiled, offsets=offsets)
+        )
+        first = next(content, None)
+        if first is None:
+            continue
+        write(f"{separator}{dumps(device.path)}: {dumps(_about(device))[:-1]}, {first}")
+        for piece in content:
+            write(piece)
+        if device.section_id in summaries:
+            write(f', "summary": {dumps(summaries[device.section_id])}')
+        write("}")
+        separator = ",\n"
+    write('\n}, "notes": [')
+    separator = ""
+    for note in machine.notes:
+        told = {"offset": note.offset, "path": note.path, "message": note.message}
+        write(separator + dumps(told))
+        separator = ", "
+    write("]}\n")
 
 
-def _device(device: DeviceState, pattern: str | None, *, offsets: bool) -> dict[str, Any] | None:
-    told: dict[str, Any] = {
+def _about(device: DeviceState) -> dict[str, object]:
+    return {
         "name": device.name,
         "instance_id": device.instance_id,
         "version": device.version_id,
@@ -57,30 +74,23 @@ def _device(device: DeviceState, pattern: str | None, *, offsets: bool) -> dict[
         "described_by": device.described_by or None,
         "problem": device.problem or None,
     }
-    if pattern is None:
-        fields = _located(device.root) if offsets and device.structure else plain(device.fields)
-        told["fields"] = fields
-        return told
-    from fixedram_fmt.vmstate.paths import Pattern
-
-    values = {value.path: _shown(value, offsets) for value in device.find(Pattern(pattern))}
-    told["values"] = values
-    return told if values else None
 
 
-def _shown(value: Value, offsets: bool) -> Any:
-    return _located(value) if offsets else plain(value.value)
+def _fields(device: DeviceState, *, offsets: bool) -> Iterator[str]:
+    """All values of a device; null for one that is not described, or too long to decode."""
+    yield '"fields": '
+    if device.structure is None or (device.size > BODY_CEILING and not offsets):
+        yield "null"
+    else:
+        yield from (located_pieces if offsets else value_pieces)(device.root)
 
 
-def _located(value: Value) -> Any:
-    """A value with where it lies: four keys for what has no parts, lists and dicts of such."""
-    if value.parts is not None or (value.is_array and value.structure is not None):
-        return [_located(child) for child in children(value)]
-    if value.structure is not None:
-        return {child.path[len(value.path) + 1 :]: _located(child) for child in children(value)}
-    return {
-        "value": plain(value.value),
-        "type": value.type,
-        "offset": value.offset,
-        "size": value.size,
-    }
+def _values(device: DeviceState, pattern: Pattern, *, offsets: bool) -> Iterator[str]:
+    """What pattern means in a device, by path; nothing where it means nothing there."""
+    separator = '"values": {'
+    for value in device.find(pattern):
+        yield f"{separator}{dumps(value.path)}: "
+        yield from (located_pieces if offsets else value_pieces)(value)
+        separator = ", "
+    if separator == ", ":
+        yield "}"
