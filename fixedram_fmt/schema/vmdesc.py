@@ -8,6 +8,8 @@ is compiled, so that equal ones are read once.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from fixedram_fmt.schema import stream
@@ -25,6 +27,7 @@ __all__ = [
     "SizedDocument",
     "SizedField",
     "Vmstate",
+    "decoded",
     "header_size",
 ]
 
@@ -37,8 +40,30 @@ SIZE_CEILING = 1 << 48
 #: Structures inside structures deeper than this are not QEMU's.
 DEPTH_CEILING = 32
 
+#: Commas in a description: 255 vCPUs have 100,000, one of 16 MiB (the longest that is read) fewer
+#: than a million.
+_PARTS_CEILING = 1 << 20
+#: Devices, fields and structures: 255 vCPUs have 27,000.
+_OBJECTS_CEILING = 1 << 18
+#: As many as a stream may have sections.
+_DEVICES_CEILING = 65536
+
 #: Bytes of a subsection's header, its name left out.
 _NAMELESS = len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, b"", 0)))
+
+
+def decoded(text: bytes, kind: type[T]) -> T:
+    """A description's text as a document of a kind; ValueError where its parts are too many.
+
+    Each part is an object, tens of times as large as its text can be; all but the first of a list
+    or object have a comma before them.
+    """
+    if text.count(b",") > _PARTS_CEILING or text.count(b"{") > _OBJECTS_CEILING:
+        raise ValueError("more parts than the description of any machine has")
+    document = msgspec.json.decode(text, type=kind)
+    if len(document.devices) > _DEVICES_CEILING:
+        raise ValueError(f"{len(document.devices)} devices, more than a stream has sections")
+    return document
 
 
 def header_size(vmsd_name: str) -> int:
@@ -64,22 +89,22 @@ class SizedField(msgspec.Struct, gc=False, kw_only=True):
         return 1 if self.array_len is None else self.array_len
 
 
-class Sized(msgspec.Struct, kw_only=True):
+class Sized(msgspec.Struct, gc=False, kw_only=True):
     """Fields, then subsections with a header each; or only a size (vmstate_save_old_style)."""
 
     vmsd_name: str = ""
-    fields: list[SizedField] | None = None
-    subsections: list[SizedSubsection] = []
+    fields: tuple[SizedField, ...] | None = None
+    subsections: tuple[SizedSubsection, ...] = ()
     size: int = 0
 
 
-class SizedSubsection(Sized, kw_only=True):
+class SizedSubsection(Sized, gc=False, kw_only=True):
     """Its name is in the stream, so it must have one."""
 
     vmsd_name: str
 
 
-class SizedDevice(Sized, kw_only=True):
+class SizedDevice(Sized, gc=False, kw_only=True):
     """One entry of `devices`."""
 
     name: str
@@ -129,7 +154,7 @@ class Vmstate(msgspec.Struct, kw_only=True):
     size: int = 0
 
 
-class Device(msgspec.Struct, kw_only=True):
+class Device(msgspec.Struct, gc=False, kw_only=True):
     """One entry of `devices`; what it is made of stays text until it is compiled."""
 
     name: str
@@ -146,3 +171,6 @@ class Document(msgspec.Struct):
 
     devices: list[Device]
     page_size: int | None = None
+
+
+T = TypeVar("T", SizedDocument, Document)

@@ -11,12 +11,17 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.schema.vmdesc import DEPTH_CEILING, Sized, SizedDocument, header_size
+from fixedram_fmt.schema.vmdesc import (
+    DEPTH_CEILING,
+    SIZE_CEILING,
+    Sized,
+    SizedDocument,
+    decoded,
+    header_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +78,7 @@ class VmDescription:
     def parse(cls, text: bytes, offset: int) -> VmDescription:
         """Read the JSON whose section begins at offset; FormatError if it is no description."""
         try:
-            document = msgspec.json.decode(text, type=SizedDocument)
+            document = decoded(text, SizedDocument)
             devices = tuple(
                 DeviceDescription(entry.name, entry.instance_id, entry.version, _size(entry))
                 for entry in document.devices
@@ -104,8 +109,8 @@ def _size(vmstate: Sized, depth: int = 0) -> int:
         total += entry.size * entry.count
     for subsection in vmstate.subsections:
         total += header_size(subsection.vmsd_name) + _size(subsection, depth + 1)
-    if total < 0:
-        raise ValueError(f"a negative size of {vmstate.vmsd_name[:60]!r}")
+    if not 0 <= total <= SIZE_CEILING:
+        raise ValueError(f"a size of {vmstate.vmsd_name[:60]!r} that no device has: {total}")
     return total
 
 

@@ -18,6 +18,7 @@ from fixedram_fmt.schema.vmdesc import (
     Document,
     Field,
     Vmstate,
+    decoded,
 )
 from fixedram_fmt.vmstate.structure import Structure
 
@@ -66,7 +67,7 @@ class Description:
         self._fields_left = _FIELDS_CEILING
         self._left = _LEAST_NESTED + _NESTED_SHARE * len(text)
         try:
-            self.document = msgspec.json.decode(text, type=Document)
+            self.document = decoded(text, Document)
         except (ValueError, RecursionError) as error:
             raise self._error(error) from error
 

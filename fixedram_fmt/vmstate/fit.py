@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["fitted", "misfit"]
 
 _SUBSECTION = bytes([SectionType.SUBSECTION])
+#: Reading a header takes as long as looking at so many fields.
+_HEADER_STEPS = 32
 
 
 def misfit(structure: Structure, body: bytes) -> str:
@@ -133,6 +135,7 @@ class _Fitter:
         own = {child.structure.vmsd_name: child.structure for child in structure.subsections}
         found: list[Structure] = []
         while self._body[at : at + 1] == _SUBSECTION:
+            self._budget.step(_HEADER_STEPS)
             try:
                 header, length = stream.SUBSECTION.parse(self._body[at : at + 512], offset=at)
             except FormatError:
