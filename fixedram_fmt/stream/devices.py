@@ -16,7 +16,6 @@ from fixedram_fmt.stream.footers import BodyEnd, FooterChain, is_name
 from fixedram_fmt.stream.framing import FRAMINGS
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Container, Mapping
 
     from fixedram_fmt.blocks import Section
@@ -35,7 +34,7 @@ class DeviceBodies:
     """
 
     def __init__(self, tell: Tell) -> None:
-        self.described: dict[tuple[str, int], deque[DeviceDescription]] = {}
+        self.described: dict[tuple[str, int], list[DeviceDescription]] = {}
         self._tell = tell
         self._chain: FooterChain | None = None
         self._chains_left = _CHAINS_CEILING
@@ -81,13 +80,13 @@ class DeviceBodies:
         candidates = self.described.get((section.name, section.instance_id))
         if not section.full or not candidates:
             return None
-        size = candidates[0].size
+        size = candidates[-1].size
         if (
             _footer_at(cursor, size, section.section_id)
             or (not footers and _next_starts_at(cursor, size, known))
             or _another_footer_at(cursor, size, known)
         ):
-            return candidates.popleft().size
+            return candidates.pop().size
         return None
 
     def _search(

@@ -7,7 +7,6 @@ vmstate_subsection_save) and migration/savevm.c vmstate_save_old_style().
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,11 +66,14 @@ class VmDescription:
         """Where the JSON itself begins."""
         return self.offset + _HEADER_SIZE
 
-    def by_section(self) -> dict[tuple[str, int], deque[DeviceDescription]]:
-        """Devices by name and instance_id, in order, for those that share both."""
-        table: dict[tuple[str, int], deque[DeviceDescription]] = defaultdict(deque)
-        for device in self.devices:
-            table[device.name, device.instance_id].append(device)
+    def by_section(self) -> dict[tuple[str, int], list[DeviceDescription]]:
+        """Devices by name and instance_id; of those that share both the first is the list's last.
+
+        So each is taken by pop().
+        """
+        table: dict[tuple[str, int], list[DeviceDescription]] = {}
+        for device in reversed(self.devices):
+            table.setdefault((device.name, device.instance_id), []).append(device)
         return table
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -92,11 +92,14 @@ class Description:
         except ValueError as error:
             raise self._error(error) from error
 
-    def by_section(self) -> dict[tuple[str, int], deque[Device]]:
-        """Devices by name and instance_id, in order, for those that share both."""
-        table: dict[tuple[str, int], deque[Device]] = defaultdict(deque)
-        for device in self.devices:
-            table[device.name, device.instance_id].append(device)
+    def by_section(self) -> dict[tuple[str, int], list[Device]]:
+        """Devices by name and instance_id; of those that share both the first is the list's last.
+
+        So each is taken by pop().
+        """
+        table: dict[tuple[str, int], list[Device]] = {}
+        for device in reversed(self.devices):
+            table.setdefault((device.name, device.instance_id), []).append(device)
         return table
 
     def structure(self, device: Device) -> Structure:

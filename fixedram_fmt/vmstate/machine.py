@@ -66,7 +66,7 @@ class _Describer:
         self._borrowed = borrowed
         self._waiting = description.by_section() if description else {}
         self._by_name: dict[str, list[Device]] = {}
-        for device in description.devices if description else ():
+        for device in description.devices if description and borrowed else ():
             self._by_name.setdefault(device.name, []).append(device)
         self._known: Mapping[str, Sequence[Structure]] | None = None
         self._budget = Budget()
@@ -95,7 +95,7 @@ class _Describer:
     def _device(self, section: Section) -> Device | None:
         waiting = self._waiting.get((section.name, section.instance_id))
         if waiting:
-            return waiting.popleft()
+            return waiting.pop()
         # A twin with more of them (vCPUs, say) has the same structure under another instance.
         others = self._by_name.get(section.name, ()) if self._borrowed else ()
         return next((device for device in others if device.version == section.version_id), None)
