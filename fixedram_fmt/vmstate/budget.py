@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget"]
 
-#: Values that all devices of an image may have; 255 vCPUs and 30 e1000 have 1,500,000.
-_VALUES_CEILING = 1 << 21
+#: Values that all devices of an image may have, elements of arrays counted as in Structure.weight;
+#: 255 vCPUs have 120,000, a table of a pseries' IOMMU 33,000.
+_WEIGHT_CEILING = 1 << 21
 #: Characters that the paths of all these values may have.
-_PATHS_CEILING = 1 << 27
+_PATHS_CEILING = 1 << 28
 #: Fields that fitting looks at: each is a step.
 _STEPS_CEILING = 1 << 20
 #: Fields and structures that fitting makes anew, and that stay.
@@ -30,7 +31,7 @@ class Budget:
     """What is left for the devices of one image."""
 
     def __init__(self) -> None:
-        self._values = _VALUES_CEILING
+        self._weight: float = _WEIGHT_CEILING
         self._paths = _PATHS_CEILING
         self._steps = _STEPS_CEILING
         self._made = _MADE_CEILING
@@ -39,11 +40,11 @@ class Budget:
         """Account for the values of a device; FormatError where there is no room for them."""
         values = structure.values
         paths = structure.path_length + values * len(path)
-        if values > self._values or paths > self._paths:
+        if structure.weight > self._weight or paths > self._paths:
             raise FormatError(
                 f"its {values} values are more than is decoded of one image", path=path
             )
-        self._values -= values
+        self._weight -= structure.weight
         self._paths -= paths
 
     def step(self, fields: int) -> None:

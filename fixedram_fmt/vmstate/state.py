@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.source import Source
     from fixedram_fmt.vmstate.structure import Structure
 
-#: More values are not decoded as a whole; vmstate/jsontext.py takes any number of them.
-_VALUES_AT_ONCE = 1 << 17
+#: What weighs more is not decoded as a whole; vmstate/jsontext.py takes any number of them.
+_WEIGHT_AT_ONCE = 1 << 17
 
 __all__ = ["DeviceState", "Layout", "MachineState", "paths_of"]
 
@@ -78,7 +78,7 @@ class DeviceState:
         """All values by name; None for a device that is not described, or too long to decode."""
         if self.structure is None or self.size > BODY_CEILING:
             return None
-        if self.structure.values > _VALUES_AT_ONCE:
+        if self.structure.weight > _WEIGHT_AT_ONCE:
             return None
         return self.structure.decode(self.read(0, self.size))
 

@@ -127,6 +127,7 @@ class Structure:
         "values",
         "version",
         "vmsd_name",
+        "weight",
     )
 
     def __init__(
@@ -152,6 +153,11 @@ class Structure:
         lengths = [len(field.name) + _STEP_LENGTH for field in fields]
         self.path_length: int = sum(map(mul, counts, lengths))
         self.has_headers: bool = bool(subsections)
+        weights = map(_weight, fields)
+        self.weight: float = 1 + sum(
+            count * (x.weight if x else weight)
+            for count, x, weight in zip(counts, nested, weights, strict=True)
+        )
         if any(nested):
             below = [(x.values, x.path_length) if x else (1, 0) for x in nested]
             self.path_length = sum(
@@ -166,6 +172,7 @@ class Structure:
             self.subsections.append(Subsection(at, body, child))
             at = body + child.size
             self.values += child.values
+            self.weight += child.weight
             length = len(child.vmsd_name) + _STEP_LENGTH
             self.path_length += child.path_length + length * child.values
         self.size: int = at
@@ -277,6 +284,11 @@ def _null(body: Body, at: int, size: int) -> bytes | None:
     """None for the marker of a NULL pointer; the bytes for anything else."""
     raw = bytes(body[at : at + size])
     return None if raw == _NULLPTR else raw
+
+
+def _weight(field: Field) -> float:
+    """What one element weighs."""
+    return 0.125 if field.array_len is not None and field.size else 1
 
 
 def _lists(fields: Sequence[Field]) -> frozenset[str]:
