@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.documents import DOCUMENT_CEILING
 from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.libvirt import (
@@ -61,6 +62,28 @@ class LibvirtSave:
             return SaveFormat(self.header.format).name.lower()
         except ValueError:
             return str(self.header.format)
+
+    @property
+    def xml_length(self) -> int:
+        """Bytes that the domain XML has before the cookie, padding included."""
+        return min(self.header.cookie_offset or self.header.data_len, self.header.data_len)
+
+    @property
+    def xml(self) -> bytes:
+        """The domain XML, up to the NUL that ends it."""
+        return self._text(0, self.xml_length)
+
+    @property
+    def cookie(self) -> bytes | None:
+        """The cookie's XML, None where the header names no place for one."""
+        offset = self.header.cookie_offset
+        if not 0 < offset < self.header.data_len:
+            return None
+        return self._text(offset, self.header.data_len)
+
+    def _text(self, start: int, stop: int) -> bytes:
+        length = min(stop - start, DOCUMENT_CEILING + 1)
+        return self.source.read_upto(self.header_length + start, length).partition(b"\0")[0]
 
     def describe(self) -> dict[str, Any]:
         """The header as plain values, for people and for JSON."""
@@ -197,12 +220,13 @@ def _packed(
 def _libvirt(source: Source, budget: UnpackBudget | None) -> tuple[Source, Container]:
     byte_order, header, length = _libvirt_header(source)
     start = length + header.data_len
+    cookie_follows = 0 < header.cookie_offset <= max(0, source.size - length)
     if start > source.size:
         raise FormatError(
             "the domain XML reaches past the end of the file",
             code="libvirt-xml",
             offset=length,
-            path="libvirt.data_len",
+            path="libvirt.cookie" if cookie_follows else "libvirt.data_len",
             expected=f"at most {max(0, source.size - length)} bytes",
             found=str(header.data_len),
         )

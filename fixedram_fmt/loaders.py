@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["DEFAULT_LOADER", "LOADERS", "Loader", "Outcome", "SyncPoint", "loader_named"]
+__all__ = [
+    "DEFAULT_LIBVIRT", "DEFAULT_LOADER", "LOADERS", "Libvirt", "Loader", "Outcome", "SyncPoint",
+    "loader_named",
+]  # fmt: skip
 
 
 class Outcome(StrEnum):
@@ -27,6 +30,18 @@ class SyncPoint(StrEnum):
     MEM_SIZE = "mem-size"
     FLUSH = "flush"
     EOS = "eos"
+
+
+@dataclass(frozen=True, slots=True)
+class Libvirt:
+    """What a libvirt takes: formats up to last_format (virQEMUSaveFormat), major its version.
+
+    raw_through_fd: it hands QEMU a raw save as a file descriptor, which QEMU 11 refuses for files.
+    """
+
+    major: int
+    last_format: int
+    raw_through_fd: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,13 @@ class Loader:
     takes_flush: bool
     #: Capabilities with which it reads a fixed layout.
     layouts: tuple[bytes, ...]
+    #: The libvirt that starts QEMU by the XML in the file; None: QEMU is given the stream.
+    libvirt: Libvirt | None = None
+
+    @property
+    def is_design(self) -> bool:
+        """Whether it is a way to wait for channels rather than a program that someone runs."""
+        return not self.name.startswith(("qemu-", "libvirt-"))
 
 
 _MERGED = frozenset({SyncPoint.MEM_SIZE})
@@ -58,10 +80,11 @@ _EOS = frozenset({SyncPoint.EOS})
 _REVIEWED = (b"fixed-ram", b"mapped-ram")
 
 
-def _merged(name: str, text: str, major: int) -> Loader:
+def _merged(name: str, text: str, major: int, libvirt: Libvirt | None = None) -> Loader:
     return Loader(
         name, text, major, released=True, syncs=_MERGED, syncs_property_on=_MERGED,
         syncs_again=True, takes_flush=False, layouts=(b"mapped-ram",),
+        libvirt=libvirt,
     )  # fmt: skip
 
 
@@ -75,6 +98,9 @@ def _reviewed(name: str, text: str, off: frozenset[SyncPoint], on: frozenset[Syn
 _ALL = (
     _merged("qemu-10.0", "QEMU 10.0", 10),
     _merged("qemu-11.1", "QEMU 11.1", 11),
+    _merged("libvirt-9.0", "virsh restore of libvirt 9.0", 10, Libvirt(9, 4, False)),
+    _merged("libvirt-11.3", "virsh restore of libvirt 11.3", 10, Libvirt(11, 6, True)),
+    _merged("libvirt-12.8", "virsh restore of libvirt 12.8", 11, Libvirt(12, 6, False)),
     _merged("mapped-ram", "the design as merged: one sync behind the list of blocks", 10),
     _reviewed("fixed-ram-v4", "review version 4: syncs at MULTIFD_FLUSH, once", _FLUSH, _FLUSH),
     _reviewed("reentrant", "syncs at every MULTIFD_FLUSH, or at EOS", _FLUSH, _FLUSH | _EOS),
@@ -84,6 +110,8 @@ _ALL = (
 #: By name; the real QEMUs first.
 LOADERS = {loader.name: loader for loader in _ALL}
 DEFAULT_LOADER = "qemu-11.1"
+#: Who is asked about a libvirt save.
+DEFAULT_LIBVIRT = "libvirt-12.8"
 
 
 def loader_named(name: str) -> Loader:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fixedram_fmt.loaders import LOADERS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,12 +38,18 @@ __all__ = [
     "image_argument",
     "keep",
     "loader_named",
+    "loader_names",
     "number",
     "only_for_programs",
     "open_image",
     "option",
     "wants_json",
 ]
+
+
+def loader_names() -> str:
+    """The names of all loaders, for a help text."""
+    return ", ".join(LOADERS)
 
 
 class OutputFormat(StrEnum):
@@ -108,8 +116,7 @@ LoaderOption = Annotated[
     str | None,
     option(
         "--loader",
-        "Who loads: qemu-10.0, qemu-11.1, or a design: mapped-ram, fixed-ram-v4, reentrant,"
-        " per-ram-load (default: the newest QEMU).",
+        f"Who loads: {loader_names()} (default: the newest QEMU).",
         "LOADER",
     ),
 ]
@@ -158,8 +165,6 @@ def number(text: str, hint: str) -> int:
 
 def loader_named(name: str) -> Loader:
     """The loader that --loader names."""
-    from fixedram_fmt.loaders import LOADERS
-
     if name not in LOADERS:
         known = ", ".join(map(repr, LOADERS))
         raise typer.BadParameter(f"{name!r} is not one of {known}.", param_hint="'--loader'")

@@ -19,6 +19,7 @@ from fixedram_cli.options import (
     image_argument,
     keep,
     loader_named,
+    loader_names,
     option,
 )
 
@@ -54,8 +55,8 @@ def validate(
     images: Annotated[list[str], image_argument("IMAGE...", "Image files")],
     loader: Annotated[
         str | None,
-        option("--loader", "Who would load it: qemu-10.0, qemu-11.1 (default), or a design: "
-                "mapped-ram, fixed-ram-v4, reentrant, per-ram-load.", "LOADER"),
+        option("--loader", f"Who would load it: {loader_names()} (default: the newest QEMU; of a"
+                " libvirt save the newest libvirt).", "LOADER"),
     ] = None,
     multifd: Annotated[
         bool | None,
@@ -144,13 +145,12 @@ def validate(
 
 
 def _question(loader: str | None, multifd: bool | None, byte_order: ByteOrder | None) -> Question:
-    from fixedram_fmt.loaders import DEFAULT_LOADER
     from fixedram_fmt.validate.report import Question
 
-    model = loader_named(loader or DEFAULT_LOADER)
+    model = loader_named(loader) if loader else None
     if multifd is None:
-        multifd = not model.name.startswith("qemu-")
-    return Question(model.name, multifd=multifd, host_long=host_long(byte_order))
+        multifd = model is not None and model.is_design
+    return Question(model.name if model else None, multifd=multifd, host_long=host_long(byte_order))
 
 
 def _destination(file: Path | None, like: str | None) -> Destination | None:

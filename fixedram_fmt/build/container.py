@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 from fixedram_fmt.build.elements import Literal
 from fixedram_fmt.build.layout import Piece
@@ -19,12 +20,26 @@ from fixedram_fmt.schema.libvirt import (
 if TYPE_CHECKING:
     from fixedram_fmt.build.elements import Content
 
-__all__ = ["DOMAIN_XML", "libvirt_head", "libvirt_pieces"]
+__all__ = ["libvirt_head", "libvirt_pieces", "stub_domain"]
 
-#: The least a domain needs to be called one.
-DOMAIN_XML = "<domain type='qemu'>\n  <name>fixedram</name>\n</domain>\n"
+_DOMAIN_XML = """\
+<domain type='qemu'>
+  <name>fixedram</name>
+  <memory unit='bytes'>{memory}</memory>
+  <vcpu>{vcpus}</vcpu>
+  <os>
+    <type{machine}>hvm</type>
+  </os>
+</domain>
+"""
 
 _UNUSED = bytes(14 * 4)
+
+
+def stub_domain(machine: str | None, memory: int, vcpus: int = 1) -> bytes:
+    """The least a domain needs to be taken for one: machine and memory, and no devices."""
+    name = f" machine={quoteattr(machine)}" if machine and machine.isprintable() else ""
+    return _DOMAIN_XML.format(machine=name, memory=memory, vcpus=vcpus).encode()
 
 
 def libvirt_head(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head, libvirt_pieces
+from fixedram_fmt.build.container import libvirt_head, libvirt_pieces, stub_domain
 from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out
+from fixedram_fmt.domain import main_memory
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.lost import image_losses
@@ -196,7 +197,13 @@ def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
         xml = Copied(saved.source, saved.header_length, saved.header.data_len)
         yield from libvirt_pieces(replace(saved.header, format=fmt), xml, saved.byte_order)
     else:
-        yield from libvirt_head(options.xml or DOMAIN_XML.encode(), fmt)
+        yield from libvirt_head(options.xml or _domain(image), fmt)
+
+
+def _domain(image: Image) -> bytes:
+    memory = main_memory({block.name: block.used_length for block in image.blocks})
+    cpus = sum(section.name == "cpu_common" for section in image.sections)
+    return stub_domain(image.machine, memory, max(1, cpus))
 
 
 def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.build.container import DOMAIN_XML, libvirt_head
+from fixedram_fmt.build.container import libvirt_head, stub_domain
 from fixedram_fmt.build.devices import Devices, footer, name_bytes
 from fixedram_fmt.build.elements import Element, FixedBlock, Hole, Structure
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out, write_pieces
@@ -18,6 +18,7 @@ from fixedram_fmt.build.live import LiveBitmap, LiveMemory, LivePages, SavedBloc
 from fixedram_fmt.build.patterns import FileMemory, FilePages, MadeBitmap, MadePages, Memory
 from fixedram_fmt.build.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.dialect import DIALECTS, X_IGNORE_SHARED, Dialect
+from fixedram_fmt.domain import main_memory
 from fixedram_fmt.image import Image
 from fixedram_fmt.multifd.saver import WrittenBitmap
 from fixedram_fmt.presence.hostlong import HostLong
@@ -206,6 +207,14 @@ def _capabilities(spec: ImageSpec, dialect: Dialect) -> list[bytes]:
     return names
 
 
+def _domain(spec: ImageSpec) -> bytes:
+    page_size = _page_size(spec)
+    lengths = {
+        block.name: _block_size(block, page_size, index) for index, block in enumerate(spec.blocks)
+    }
+    return stub_domain(spec.machine, main_memory(lengths))
+
+
 def _container(spec: ImageSpec) -> list[Piece]:
     kinds = ("none", "libvirt")
     if spec.container.kind not in kinds:
@@ -218,7 +227,7 @@ def _container(spec: ImageSpec) -> list[Piece]:
     if spec.container.kind == "none":
         return []
     return libvirt_head(
-        (spec.container.xml or DOMAIN_XML).encode(),
+        spec.container.xml.encode() if spec.container.xml else _domain(spec),
         SaveFormat.SPARSE,
         byte_order="big" if _host_long(spec).big_endian else "little",
         was_running=spec.container.was_running,

@@ -17,6 +17,7 @@ from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.validate import causes
 from fixedram_fmt.validate.lengths import is_resizable
 from fixedram_fmt.validate.loaderlog import block_of, c_int, lines
+from fixedram_fmt.validate.restore import LATE, RESTORE, restore_effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +277,13 @@ def _ignore_shared(case: Case) -> Effect | None:
     return _refuses("header-version")
 
 
+def _restored(case: Case) -> Effect | None:
+    told = restore_effect(case)
+    return Effect(told[0], text=told[1]) if told else None
+
+
 EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
+    **dict.fromkeys(RESTORE, _restored),
     "S01": _refuses("magic"),
     "S02": _by(causes.stream_version),
     "S03": _by(causes.truncated),
@@ -354,6 +361,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "T08": _refuses("unknown-section"),
     "T09": _refuses("section-version"),
     "T10": _refuses("version-old"),
+    **dict.fromkeys(LATE, _restored),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.image import Image
-from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.loaders import DEFAULT_LIBVIRT, DEFAULT_LOADER, LOADERS
 from fixedram_fmt.validate.scope import NOTHING, Scope
 from fixedram_fmt.validate.validator import Report, unopened, validate
 
@@ -31,10 +31,12 @@ _BYTES_SHOWN = 48
 class Question:
     """What is asked of each image: by whom it would be loaded, where to, how deep to look.
 
+    loader None: the newest QEMU, and of a libvirt save the newest libvirt.
+
     property_on is multifd_flush_after_each_section of the receiver.
     """
 
-    loader: str
+    loader: str | None
     multifd: bool = False
     property_on: bool = False
     deep: bool = False
@@ -124,7 +126,12 @@ def ask(
     except FormatError as error:
         return _answer(location, question, unopened(error), wanted, None)
     except FixedRamError as error:
-        return ImageReport(location, question.loader, question.multifd, error=str(error))
+        loader = question.loader or DEFAULT_LOADER
+        return ImageReport(location, loader, question.multifd, error=str(error))
+
+
+def _default(report: Report) -> str:
+    return DEFAULT_LIBVIRT if report.of_libvirt else DEFAULT_LOADER
 
 
 def _answer(
@@ -134,7 +141,7 @@ def _answer(
     wanted: Callable[[Finding], bool] | None,
     source: Source | None,
 ) -> ImageReport:
-    loader = LOADERS[question.loader]
+    loader = LOADERS[question.loader or _default(report)]
     judge = {"multifd": question.multifd, "property_on": question.property_on}
     findings = [
         finding
@@ -149,7 +156,7 @@ def _answer(
         findings=findings,
         unlisted=report.unlisted,
         verdicts=list(report.verdicts()),
-        scope=report.scope,
+        scope=report.scope(loader),
         bytes={
             finding.offset: around
             for finding in findings

@@ -16,7 +16,6 @@ from fixedram_fmt.schema.ram import RAM_IDSTR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.validate.destination import Destination
     from fixedram_fmt.validate.survey import Survey
 
 __all__ = ["JUDGED", "NOTHING", "Extent", "Scope", "scope_of"]
@@ -66,8 +65,11 @@ _KNOWLEDGE = {
 _HOW = "(give --destination or --like)"
 
 
-def scope_of(survey: Survey | None, *, deep: bool) -> Scope:
-    """How far a verdict reaches that was given by survey; None: the stream was not found."""
+def scope_of(survey: Survey | None, *, deep: bool, by_xml: bool = False) -> Scope:
+    """How far a verdict reaches that was given by survey; None: the stream was not found.
+
+    by_xml: whether the domain XML of a libvirt save is taken for the receiver.
+    """
     if survey is None:
         unread = "what follows the header that is refused"
         return Scope(Extent.PARTLY, Extent.NONE, Extent.NONE, Extent.NONE, (unread,))
@@ -75,10 +77,10 @@ def scope_of(survey: Survey | None, *, deep: bool) -> Scope:
     left: tuple[str, ...] = (
         *_unread(survey),
         *_memory_left(survey, memory, deep=deep),
-        *_receiver(survey),
+        *_receiver(survey, by_xml=by_xml),
     )
     stream = Extent.FULL if survey.whole and not _cut(survey) else Extent.PARTLY
-    return Scope(stream, _layout(survey), memory, _devices(survey.destination), left)
+    return Scope(stream, _layout(survey), memory, _devices(survey, by_xml=by_xml), left)
 
 
 def _cut(survey: Survey) -> bool:
@@ -142,16 +144,22 @@ def _listed(names: list[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more blocks"
 
 
-def _devices(destination: Destination | None) -> Extent:
+def _devices(survey: Survey, *, by_xml: bool) -> Extent:
+    destination = survey.destination
+    if by_xml and survey.image.container.libvirt:
+        return Extent.PARTLY
     if destination is None or (destination.machine is None and destination.sections is None):
         return Extent.NONE
     return Extent.PARTLY
 
 
-def _receiver(survey: Survey) -> Iterator[str]:
+def _receiver(survey: Survey, *, by_xml: bool) -> Iterator[str]:
     """What of the receiver nobody told."""
     destination = survey.destination
     known = destination.as_dict() if destination else {}
+    if by_xml and survey.image.container.libvirt and not known:
+        yield "whether the devices, disks and CPU of the domain XML match, and the host has them"
+        return
     if not known:
         empty = "; what was given says nothing" if destination else ""
         yield f"whether the receiver's machine, memory and devices match {_HOW}{empty}"

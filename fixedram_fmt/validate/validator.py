@@ -67,10 +67,12 @@ class Report:
     #: Whether pages were read too.
     deep: bool = False
 
-    @property
-    def scope(self) -> Scope:
-        """What a verdict on the image covers, and what it leaves open."""
-        return scope_of(self.survey, deep=self.deep)
+    #: Whether libvirt's header comes first.
+    of_libvirt: bool = False
+
+    def scope(self, loader: Loader) -> Scope:
+        """What a verdict of loader on the image covers, and what it leaves open."""
+        return scope_of(self.survey, deep=self.deep, by_xml=loader.libvirt is not None)
 
     def verdict(self, loader: Loader, *, multifd: bool, property_on: bool = False) -> Verdict:
         """What loader does: the first finding in its way that stops it, or spoils the memory."""
@@ -88,10 +90,10 @@ class Report:
         return wrong or Verdict(loader.name, multifd, Outcome.LOADS)
 
     def verdicts(self) -> Iterator[Verdict]:
-        """What every real QEMU does, without and with multifd."""
+        """What every real QEMU does, without and with multifd; of a libvirt save every libvirt."""
         for loader in LOADERS.values():
-            if loader.name.startswith("qemu-"):
-                for multifd in (False, True):
+            if loader.name.startswith("qemu-") or (loader.libvirt and self.of_libvirt):
+                for multifd in (False,) if loader.libvirt else (False, True):
                     yield self.verdict(loader, multifd=multifd)
 
     def judged_by(
@@ -117,7 +119,7 @@ def validate(image: Image, destination: Destination | None = None, *, deep: bool
     deep reads the pages too.  Costs what the bitmaps cost otherwise.
     """
     survey = Survey(image, destination, deep=deep)
-    report = Report(survey, deep=deep)
+    report = Report(survey, deep=deep, of_libvirt=image.container.libvirt is not None)
     rules = all_rules().values()
     _at_records(survey, report, rules)
     for rule in rules:
@@ -128,7 +130,7 @@ def validate(image: Image, destination: Destination | None = None, *, deep: bool
 
 def unopened(error: FormatError) -> Report:
     """The report on a file that is no image at all, by the error that said so."""
-    report = Report(None)
+    report = Report(None, of_libvirt=error.code.startswith("libvirt"))
     for rule in all_rules().values():
         if error.code in rule.stops:
             _add(report, rule, rule.check(None, error), _FIRST)

@@ -51,6 +51,7 @@ VIDEO = {"name": "vga.vram", "size": 8 * PAGE, "pattern": "text"}
 LARGE = {"name": "mem1", "size": "65M", "pattern": "zero"}
 LIBVIRT = {"container": {"kind": "libvirt"}}
 V4 = {"dialect": "fixed-ram-v4", "multifd": True}
+CPU = {**LIBVIRT, "devices": [{"name": "cpu_common", "data": "00" * 8}]}
 HEADER = Kind.MAPPED_RAM_HEADER
 
 
@@ -129,9 +130,24 @@ def header(**values: Any) -> Callable[[bytes], bytes]:
 
 def packed_stream(data: bytes) -> bytes:
     """A libvirt save whose compressed stream has a fixed layout."""
-    xml = b"<domain><name>guest</name></domain>\0"
+    xml = b"<domain><memory>256</memory><os><type>hvm</type></os></domain>\0"
     head = LibvirtHeader(QEMU_SAVE_MAGIC, 2, len(xml), 0, SaveFormat.GZIP, 0, bytes(56))
     return LIBVIRT_HEADER["little"].build(head) + xml + gzip.compress(data)
+
+
+def xml_of(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    """Other text in the XML, which gets that much longer or shorter."""
+
+    def change(data: bytes) -> bytes:
+        value, size = LIBVIRT_HEADER["little"].parse(data)
+        xml = data[size : size + value.data_len]
+        assert old in xml
+        room = xml.replace(old, new).rstrip(b"\0").ljust(value.data_len, b"\0")
+        length = len(room) - value.data_len
+        assert length == 0, "keep the length: offsets in the stream are the file's"
+        return data[:size] + room + data[size + value.data_len :]
+
+    return change
 
 
 def without_xml(data: bytes) -> bytes:
@@ -342,6 +358,17 @@ RECIPES: dict[str, Recipe] = {
         frozenset({"S03"}),
     ),
     "C08": raw(packed_stream),
+    "C11": raw(header(format=9), **LIBVIRT),
+    "C12": raw(xml_of(b"os>", b"so>"), **LIBVIRT),
+    "C13": raw(header(cookie_offset=20), **LIBVIRT),
+    "C14": raw(xml_of(b"pc-i440fx-9.0", b"pc-i440fx-9.1"), machine="pc-i440fx-9.0", **LIBVIRT),
+    "C15": raw(xml_of(b">262144<", b">262143<"), **LIBVIRT),
+    "C16": raw(xml_of(b"<vcpu>1<", b"<vcpu>2<"), **CPU),
+    "C17": Recipe(
+        Made({"machine": "pc-i440fx-11.1", **LIBVIRT}, raw=header(format=0)),
+        Made({"machine": "pc-i440fx-11.1", **LIBVIRT}),
+        frozenset({"C02"}),
+    ),
     "C09": raw(header(version=0x7F7F7F7F), **LIBVIRT),
     "C10": raw(header(data_len=1 << 31), **LIBVIRT),
     "S01": fault("wrong-magic"),

@@ -10,6 +10,7 @@ __all__ = ["all_rules"]
 
 _MODULES = (
     "container",
+    "domain",
     "stream",
     "commands",
     "configuration",

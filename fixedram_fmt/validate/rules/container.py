@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION
 from fixedram_fmt.validate.rule import Found, Severity, at_stop, over_image
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ def save_never_finished(survey: Survey) -> Iterator[Found]:
     """libvirt's header says that the save never finished.
 
     libvirt writes the magic LibvirtQemudPart first and replaces it when all is on disk. virsh
-    restore refuses such a file; what is in it may lack memory or devices.
+    restore refuses such a file, even where the stream in it is complete. Where it is a managed save
+    (virsh managedsave), virsh start DELETES THE FILE and boots the guest afresh, with exit code 0
+    and without asking any hook: its memory is lost.
 
-    Fix: save the guest again; virsh restore deletes the file when asked to start afresh.
+    Fix: copy the file away before anybody starts the guest. Where the stream is complete (fixedram
+    info), fixedram copy --mark-complete IMAGE -o SAVE sets the magic right, and virsh restore SAVE
+    takes it. Otherwise save the guest again.
     """
     libvirt = survey.image.container.libvirt
     if libvirt and libvirt.partial:
@@ -47,30 +52,78 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
     """The format in libvirt's header is not that of the stream.
 
     libvirt chooses how to restore by this field: with `raw` it hands QEMU a pipe, in which nothing
-    lies at fixed offsets; with `sparse` it asks for mapped-ram.
+    lies at fixed offsets; with `sparse` it asks for mapped-ram; with the name of a compression it
+    lets that program unpack the stream. Where the program finds something else it gives up, and
+    virsh restore waits for ever.
 
     Fix: write the header again (fixedram copy --container libvirt).
     """
     container = survey.image.container
-    if container.libvirt is None or _packed_stream(container):
+    if container.libvirt is None:
         return
-    sparse = container.libvirt.format == "sparse"
-    if sparse != survey.mapped:
+    named, real = container.libvirt.format, _real_format(survey)
+    # Before version 2 there was no compression, and the field is not looked at.
+    if container.libvirt.header.version < QEMU_SAVE_VERSION and named != "sparse":
+        named = "raw"
+    if named != real and not named.isdigit():
+        message = "libvirt would restore this in the wrong way"
+        yield Found(message, 28, "libvirt.format", named, real, order=0)
+
+
+def _real_format(survey: Survey) -> str:
+    """The name libvirt has for what lies behind its header."""
+    container = survey.image.container
+    if _packed_stream(container):
+        return container.compression or ""
+    return "sparse" if survey.mapped else "raw"
+
+
+@over_image("C11", Severity.ERROR, _FORMAT + " virQEMUSaveFormat")
+def format_unknown(survey: Survey) -> Iterator[Found]:
+    """The format in libvirt's header is not known to every libvirt.
+
+    zstd came with libvirt 9.4, sparse with 11.2. An older one refuses the file; a number beyond
+    these no libvirt knows.
+
+    Fix: restore it with a newer libvirt, or write it as raw (fixedram convert).
+    """
+    libvirt = survey.image.container.libvirt
+    if libvirt is None or libvirt.format in ("raw", "gzip", "bzip2", "xz", "lzop"):
+        return
+    known = not libvirt.format.isdigit()
+    yield Found(
+        f"not every libvirt knows format {libvirt.format}" if known else "no libvirt knows it",
+        28, "libvirt.format", libvirt.format, "a format of that libvirt", order=0,
+        conditional=known,
+    )  # fmt: skip
+
+
+@over_image("C17", Severity.WARNING, "libvirt 11.3 src/qemu/qemu_migration.c; QEMU migration/fd.c")
+def raw_through_fd(survey: Survey) -> Iterator[Found]:
+    """libvirt 11.3 with QEMU 11 restores no raw save.
+
+    It hands the file to QEMU as a descriptor, and QEMU 11 says: "fd: migration to a file is not
+    supported. Use file: instead." With QEMU 10 it restores it. The machine type tells where it has
+    to be QEMU 11.
+
+    Fix: write it as a sparse save (fixedram convert, copy --container libvirt), or use libvirt 12.
+    """
+    libvirt = survey.image.container.libvirt
+    machine = survey.image.machine or ""
+    version = machine.rpartition("-")[2].partition(".")[0]
+    if libvirt and libvirt.format == "raw" and version.isdigit() and int(version) >= 11:
         yield Found(
-            "libvirt would restore this in the wrong way",
-            28,
-            "libvirt.format",
-            container.libvirt.format,
-            "sparse" if survey.mapped else "raw",
-            order=0,
-        )
+            "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
+            28, "libvirt.format", version, "at most QEMU 10", order=0, conditional=True,
+        )  # fmt: skip
 
 
-@over_image("C03", Severity.WARNING, _FORMAT + " virQEMUSaveHeader")
+@over_image("C03", Severity.ERROR, _FORMAT + " virQEMUSaveHeader")
 def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
     """The save cookie lies outside the area of the domain XML.
 
-    libvirt reads the cookie (what it must remember of the running domain) from there.
+    libvirt takes what lies between cookieOffset and data_len for the cookie (what it must remember
+    of the running domain). Where that is negative it allocates as much, and the daemon aborts.
 
     Fix: set cookieOffset to 0 or to a place inside the XML area.
     """
@@ -86,7 +139,7 @@ def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
         )
 
 
-@over_image("C04", Severity.WARNING, _FORMAT)
+@over_image("C04", Severity.ERROR, _FORMAT)
 def no_domain_xml(survey: Survey) -> Iterator[Found]:
     """There is no domain XML behind libvirt's header.
 
@@ -175,8 +228,9 @@ def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Itera
     """libvirt's header has a version nobody knows.
 
     The version says what the header's fields mean; read by another one, they lead to a wrong place.
+    Every libvirt up to 12.8 writes and takes version 2, in either byte order.
 
-    Fix: use the libvirt that wrote it; this is no file of libvirt up to 11.
+    Fix: get the file again: its header is damaged. No libvirt is known that writes such a version.
     """
     yield Found(error.message, error.offset, error.path, error.found, error.expected)
 

@@ -1,0 +1,173 @@
+"""virsh restore is the judge of what is said of libvirt saves.
+
+The driver runs inside virsh (qemu:///embed) with a folder of its own, so that no daemon is needed
+and no other domain is seen.  It needs root, for which the driver has no other mode here.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.validate.report import Question, ask
+from qemu_vm import require_qemu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.qemu, pytest.mark.slow]
+
+_CONF = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+security_default_confined = 0
+namespaces = [ ]
+cgroup_controllers = [ ]
+stdio_handler = "file"
+seccomp_sandbox = 0
+"""
+_DOMAIN = """\
+<domain type='qemu'>
+  <name>fx</name>
+  <memory unit='MiB'>32</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc-i440fx-9.2'>hvm</type></os>
+  <features><acpi/></features>
+  <devices><emulator>{qemu}</emulator><memballoon model='none'/></devices>
+</domain>
+"""
+_HEAD = "16s5I56x"
+#: Seconds: the first call asks every QEMU what it can do; a restore that takes as long hangs.
+_FIRST, _HANGS = 120, 10
+
+
+@dataclass(frozen=True)
+class Virsh:
+    """A driver with a folder of its own, and a save that it made."""
+
+    root: Path
+    save: bytes
+
+    def restore(self, data: bytes) -> tuple[Outcome, str]:
+        """What virsh restore does with a file of these bytes."""
+        path = self.root / "asked.save"
+        path.write_bytes(data)
+        code, text = virsh(self.root, f"restore {path}; destroy fx", _HANGS)
+        if code is None or code < 0 or "GLib-ERROR" in text:
+            return Outcome.CRASHES, text
+        return Outcome.LOADS if "Domain restored" in text else Outcome.REFUSES, text
+
+
+def virsh(root: Path, commands: str, seconds: int) -> tuple[int | None, str]:
+    """Exit code (None: it had to be ended) and output; leaves no QEMU behind."""
+    words = ["virsh", "-c", f"qemu:///embed?root={root}", commands]
+    process = subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        text = process.communicate(timeout=seconds)[0]
+        return process.returncode, text
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(OSError, ValueError):
+            os.kill(int((root / "run" / "qemu" / "fx.pid").read_text()), signal.SIGKILL)
+        return None, process.communicate()[0]
+
+
+@pytest.fixture(scope="module")
+def libvirt() -> Iterator[Virsh]:
+    """The driver, and a save of a paused guest; the path is short, as sockets lie in it."""
+    qemu = require_qemu("x86_64")
+    if not shutil.which("virsh") or os.geteuid():
+        message = "virsh is absent, or this is not root"
+        if os.environ.get("FIXEDRAM_REQUIRE_QEMU"):
+            pytest.fail(message)
+        pytest.skip(message)
+    root = Path(tempfile.mkdtemp(prefix="fxv-"))
+    try:
+        (root / "etc").mkdir()
+        (root / "etc" / "qemu.conf").write_text(_CONF)
+        (root / "fx.xml").write_text(_DOMAIN.format(qemu=shutil.which(str(qemu)) or qemu))
+        commands = f"version; define {root}/fx.xml; start fx; save fx {root}/fx.save"
+        _, text = virsh(root, commands, _FIRST)
+        if "saved to" not in text:
+            pytest.fail(text)
+        if "QEMU 9.0" not in text:
+            pytest.skip("this is another libvirt than 9.0")
+        yield Virsh(root, (root / "fx.save").read_bytes())
+    finally:
+        shutil.rmtree(root)
+
+
+def built(save: bytes, order: str = "<", stream: Callable[[bytes], bytes] = bytes, **changed: Any
+          ) -> bytes:  # fmt: skip
+    """The save with other fields of the header, another XML, or its stream packed."""
+    magic, version, length, running, form, cookie = struct.unpack_from("<" + _HEAD, save)
+    xml, tail = save[92 : 92 + cookie], save[92 + cookie : 92 + length]
+    old, new = changed.get("xml", (b"", b""))
+    assert old in xml
+    values = {"magic": magic, "version": version, "data_len": length, "running": running,
+              "form": form, "cookie": cookie, **changed}  # fmt: skip
+    head = struct.pack(order + _HEAD, *(
+        values[name] for name in ("magic", "version", "data_len", "running", "form", "cookie")
+    ))  # fmt: skip
+    return head + xml.replace(old, new, 1) + tail + stream(save[92 + length :])
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "as saved": {},
+    "other byte order": {"order": ">"},
+    "magic of an unfinished save": {"magic": b"LibvirtQemudPart"},
+    "version 1": {"version": 1, "form": 1},
+    "version 3": {"version": 3},
+    "zstd": {"form": 5},
+    "sparse": {"form": 6},
+    "unknown format": {"form": 7},
+    "gzip": {"form": 1, "stream": gzip.compress},
+    "bzip2": {"form": 2, "stream": bz2.compress},
+    "xz": {"form": 3, "stream": lambda data: lzma.compress(data, preset=0)},
+    "raw called gzip": {"form": 1},
+    "gzip called raw": {"stream": gzip.compress},
+    "gzip called xz": {"form": 3, "stream": gzip.compress},
+    "gzip cut": {"form": 1, "stream": lambda data: gzip.compress(data)[:-2000]},
+    "no length": {"data_len": 0, "cookie": 0},
+    "length past the end": {"data_len": 10**7},
+    "cookie outside": {"cookie": 70_000},
+    "cookie in the XML": {"cookie": 50},
+    "no cookie named": {"cookie": 0},
+    "XML cut": {"xml": (b"</os>", b"\0/os>")},
+    "another element": {"xml": (b"<domain ", b"<network")},
+    "no type": {"xml": (b"<os>", b"<os \0")},
+    "less memory": {"xml": (b"32768", b"16384")},
+    "more memory": {"xml": (b"32768", b"65536")},
+    "another machine": {"xml": (b"pc-i440fx-9.2", b"pc-i440fx-9.1")},
+    "another vCPU": {"xml": (b">1</vcpu>", b">2</vcpu>")},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_verdict_is_what_virsh_does(name: str, libvirt: Virsh, tmp_path: Path) -> None:
+    data = built(libvirt.save, **CASES[name])
+    path = tmp_path / "asked.save"
+    path.write_bytes(data)
+    verdict = ask(str(path), Question("libvirt-9.0")).verdict
+    assert verdict is not None
+    outcome, text = libvirt.restore(data)
+    assert verdict.outcome is outcome, text
+    if outcome is Outcome.REFUSES and not verdict.message.startswith("("):
+        assert verdict.message.removesuffix(" > 2)") in text
