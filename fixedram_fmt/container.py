@@ -220,6 +220,15 @@ def _packed(
 def _libvirt(source: Source, budget: UnpackBudget | None) -> tuple[Source, Container]:
     byte_order, header, length = _libvirt_header(source)
     start = length + header.data_len
+    if not header.data_len and not _stream_at(source, length):
+        raise FormatError(
+            "libvirt's header says that no domain XML follows",
+            code="libvirt-xml",
+            offset=20,
+            path="libvirt.data_len",
+            expected="the length of the domain XML",
+            found="0",
+        )
     cookie_follows = 0 < header.cookie_offset <= max(0, source.size - length)
     if start > source.size:
         raise FormatError(

@@ -79,11 +79,11 @@ def well_formed(xml: bytes) -> Element:
     if len(xml) > DOCUMENT_CEILING:
         raise DomainError(f"the XML is longer than {DOCUMENT_CEILING >> 20} MiB")
     if not xml.strip():
-        raise DomainError("Document is empty")
+        raise DomainError("(domain_definition): Document is empty")
     try:
         return xml_document(xml)
     except ValueError as error:
-        raise DomainError(str(error)) from error
+        raise DomainError(f"(domain_definition): {error}") from error
 
 
 def _memory(element: Element | None) -> int | None:

@@ -47,6 +47,16 @@ def copy(
         Path | None,
         option("--xml", "Domain XML for --container libvirt (default: the image's own).", "FILE"),
     ] = None,
+    running: Annotated[
+        bool | None,
+        option("--running/--paused", "What virsh restore is to do with the guest of a libvirt save"
+               " (default: as it was).", show_default=False),
+    ] = None,
+    mark_complete: Annotated[
+        bool,
+        option("--mark-complete",
+               "Set the magic LibvirtQemudPart of a complete stream to LibvirtQemudSave."),
+    ] = False,
     align: Annotated[
         str | None, option("--align", "Align the pages of blocks to SIZE.", "SIZE")
     ] = None,
@@ -72,6 +82,8 @@ def copy(
 
     Example: fixedram copy cut-out.img -o repaired.img --rebase auto
     """
+    from dataclasses import replace
+
     from fixedram_cli.render.plan import finish, require_target
     from fixedram_fmt.build.rewrite import rewrite
 
@@ -79,7 +91,14 @@ def copy(
     require_target(out, plan=plan)
     with open_image(image, search=search) as opened:
         options = _options(opened, rebase, container, align, byte_order)
-        options = _with_flags(options, xml, drop_stale=drop_stale, drop_devices=drop_devices)
+        options = replace(
+            options,
+            xml=_xml(xml) if xml else None,
+            drop_stale=drop_stale,
+            drop_devices=drop_devices,
+            running=running,
+            mark_complete=mark_complete,
+        )
         _tell(opened, options)
         finish(rewrite(opened, options), out, plan=plan, as_json=as_json)
 
@@ -104,19 +123,6 @@ def _options(
     )
 
 
-def _with_flags(
-    options: RewriteOptions, xml: Path | None, *, drop_stale: bool, drop_devices: bool
-) -> RewriteOptions:
-    from dataclasses import replace
-
-    return replace(
-        options,
-        xml=_xml(xml) if xml else None,
-        drop_stale=drop_stale,
-        drop_devices=drop_devices,
-    )
-
-
 def _xml(path: Path) -> bytes:
     from fixedram_fmt.documents import read_document, xml_document
     from fixedram_fmt.errors import SourceError
@@ -128,6 +134,24 @@ def _xml(path: Path) -> bytes:
         return data
     except ValueError as error:
         raise SourceError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _tell_container(image: Image, options: RewriteOptions) -> None:
+    from fixedram_cli.render.terminal import warn
+
+    saved = image.container.libvirt
+    if options.container == "libvirt" and saved is None and options.xml is None:
+        warn(
+            "no --xml: the XML that is written has the machine and its memory alone; virsh needs"
+            " the guest's own XML"
+        )
+    if options.container == "libvirt" and saved is None and options.running is None:
+        warn("virsh restore will leave the guest paused; --running resumes it")
+    if saved and saved.partial and options.container != "none" and not options.mark_complete:
+        warn(
+            "the magic stays LibvirtQemudPart, which virsh restore refuses;"
+            " --mark-complete sets it right where the stream is complete"
+        )
 
 
 def _tell(image: Image, options: RewriteOptions) -> None:
@@ -142,6 +166,7 @@ def _tell(image: Image, options: RewriteOptions) -> None:
         warn(f"all offsets were wrong by {image.offset_bias:+,}; they are set right")
     elif options.repair:
         warn("the offsets are right, nothing to repair")
+    _tell_container(image, options)
     if image.container.compression:
         warn(f"the copy is not compressed ({image.container.compression} was undone)")
     if options.drop_stale:

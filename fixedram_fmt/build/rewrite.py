@@ -9,10 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.build.container import libvirt_head, libvirt_pieces, stub_domain
+from fixedram_fmt.build.container import (
+    libvirt_head,
+    libvirt_pieces,
+    set_right,
+    stub_domain,
+    with_xml,
+)  # fmt: skip
 from fixedram_fmt.build.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.build.layout import Piece, keeps_pages_aligned, lay_out
-from fixedram_fmt.domain import main_memory
+from fixedram_fmt.domain import domain_of, main_memory
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.lost import image_losses
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.build.elements import Content
     from fixedram_fmt.build.output import Output
+    from fixedram_fmt.container import LibvirtSave
     from fixedram_fmt.image import Image
 
 __all__ = ["RewriteOptions", "possible_losses", "rewrite", "stale_bytes"]
@@ -48,7 +55,8 @@ class RewriteOptions:
     start: offset of the stream in the new file (None: where it is).  container: `none`, `libvirt`
     or None to keep what there is; xml: the domain XML for a new libvirt header.  align: of the
     pages, in bytes.  host_long: byte order of the new bitmaps.  repair: lay out again where the
-    stream is, which sets right offsets that are wrong by a constant.
+    stream is, which sets right offsets that are wrong by a constant.  running: what libvirt is to
+    do with the guest (None: as it was), mark_complete: LibvirtQemudPart becomes LibvirtQemudSave.
     """
 
     start: int | None = None
@@ -59,6 +67,8 @@ class RewriteOptions:
     drop_devices: bool = False
     host_long: HostLong | None = None
     repair: bool = False
+    running: bool | None = None
+    mark_complete: bool = False
 
     @property
     def moves(self) -> bool:
@@ -67,6 +77,7 @@ class RewriteOptions:
             self.start is not None
             or self.container is not None
             or self.align is not None
+            or self.xml is not None
             or self.drop_devices
             or self.repair
             or (self.host_long is not None and self.host_long.size != HostLong.LITTLE_64.size)
@@ -79,10 +90,14 @@ def rewrite(image: Image, options: RewriteOptions) -> Iterator[Piece]:
     Raises FormatError or UnsupportedError where what was asked for makes no sense.
     """
     _check(image, options)
-    if not options.moves:
-        yield from _in_place(image, options)
-        return
     head = list(_container(image, options))
+    if not options.moves and not (head and _unpacked(image) and _is_mapped(image)):
+        # What libvirt's header said is not in the bytes of an unpacked stream.
+        start = head[-1].stop if head and _unpacked(image) else 0
+        yield from head
+        for piece in _in_place(image, options, bare=bool(head)):
+            yield replace(piece, offset=piece.offset + start)
+        return
     start = head[-1].stop if head else 0
     if options.start is not None:
         start = options.start
@@ -144,6 +159,14 @@ def _check(image: Image, options: RewriteOptions) -> None:
         )
     if options.drop_stale:
         possible_losses(image)
+    if options.xml is not None:
+        domain_of(options.xml)
+    if options.mark_complete and not image.complete:
+        raise UnsupportedError(
+            "the stream is not complete: no other magic makes it so",
+            path="mark_complete",
+            hint="fixedram info says where it ends",
+        )
     if image.stopped is not None and options.moves:
         raise UnsupportedError(
             "an image that stops early cannot be laid out again",
@@ -156,10 +179,10 @@ def _check(image: Image, options: RewriteOptions) -> None:
 # -- nothing moves --------------------------------------------------------------------------------
 
 
-def _in_place(image: Image, options: RewriteOptions) -> Iterator[Piece]:
-    """Every leaf at its own offset, behind what precedes the stream."""
+def _in_place(image: Image, options: RewriteOptions, *, bare: bool) -> Iterator[Piece]:
+    """Every leaf at its own offset, and unless bare what precedes the stream."""
     start = image.container.stream_offset
-    if start:
+    if start and not bare:
         yield Piece(Kind.PREFIX, "prefix", 0, Copied(image.source, 0, start))
     blocks = _blocks_by_path(image)
     for leaf in leaves(image, runs=False):
@@ -191,13 +214,33 @@ def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
         return
     if options.start is not None:
         return
-    mapped = any(block.mapped for block in image.blocks)
-    fmt = SaveFormat.SPARSE if mapped else SaveFormat.RAW
-    if saved is not None and options.xml is None:
-        xml = Copied(saved.source, saved.header_length, saved.header.data_len)
-        yield from libvirt_pieces(replace(saved.header, format=fmt), xml, saved.byte_order)
-    else:
-        yield from libvirt_head(options.xml or _domain(image), fmt)
+    fmt = SaveFormat.SPARSE if _is_mapped(image) else SaveFormat.RAW
+    if saved is None:
+        xml = options.xml or _domain(image)
+        yield from libvirt_head(xml, fmt, was_running=bool(options.running))
+        return
+    header, area = saved.header, _same_xml(saved)
+    if options.xml is not None:
+        header, data = with_xml(saved, options.xml)
+        area = Literal(data)
+    header = set_right(header, running=options.running, complete=options.mark_complete)
+    if options.moves or _unpacked(image):
+        header = replace(header, format=fmt)
+    yield from libvirt_pieces(header, area, saved.byte_order)
+
+
+def _same_xml(saved: LibvirtSave) -> Content:
+    return Copied(saved.source, saved.header_length, saved.header.data_len)
+
+
+def _is_mapped(image: Image) -> bool:
+    return any(block.mapped for block in image.blocks)
+
+
+def _unpacked(image: Image) -> bool:
+    """Whether libvirt's header came before a compressed stream: they are in different Sources."""
+    container = image.container
+    return bool(container.libvirt and container.compression and not container.stream_offset)
 
 
 def _domain(image: Image) -> bytes:

@@ -73,12 +73,14 @@ def _cookie_outside(case: Case, _libvirt: Libvirt) -> Told:
 
 def _no_xml(case: Case, _libvirt: Libvirt) -> Told:
     save = case.survey.image.container.libvirt if case.survey else None
-    if save is not None and save.header.data_len == 0:
+    if save is not None and not save.header.data_len:
         return Outcome.REFUSES, "invalid header data length: 0"
     return Outcome.REFUSES, "(domain_definition): the XML cannot be parsed"
 
 
 def _past_end(case: Case, _libvirt: Libvirt) -> Told:
+    if case.finding.found == "0":
+        return Outcome.REFUSES, "invalid header data length: 0"
     part = "cookie" if case.finding.path == "libvirt.cookie" else "domain XML"
     return Outcome.REFUSES, f"failed to read {part}"
 
@@ -101,7 +103,7 @@ def _needs_11(case: Case) -> bool:
 def _memory(case: Case, _libvirt: Libvirt) -> Told:
     survey, finding = case.survey, case.finding
     has, given = int(finding.found), int(finding.expected)
-    block = survey.blocks_by_path.get(finding.path) if survey else None
+    block = survey.listed_by_path.get(finding.path) if survey else None
     if survey is None or block is None:
         return None
     if not survey.mapped:

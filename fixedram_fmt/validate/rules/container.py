@@ -237,7 +237,7 @@ def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Itera
 
 @at_stop("C10", Severity.ERROR, _FORMAT, "libvirt-xml")
 def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
-    """The domain XML reaches past the end of the file.
+    """The domain XML reaches past the end of the file, or has no length.
 
     Where the stream begins is header plus data_len, so nothing of it can be found.
 
