@@ -69,7 +69,7 @@ class Virsh:
         """What virsh restore does with a file of these bytes."""
         path = self.root / "asked.save"
         path.write_bytes(data)
-        code, text = virsh(self.root, f"restore {path}; destroy fx", _HANGS)
+        code, text = virsh(self.root, f"destroy fx; restore {path}; destroy fx", _HANGS)
         if code is None or code < 0 or "GLib-ERROR" in text:
             return Outcome.CRASHES, text
         return Outcome.LOADS if "Domain restored" in text else Outcome.REFUSES, text
