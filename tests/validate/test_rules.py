@@ -360,7 +360,9 @@ RECIPES: dict[str, Recipe] = {
     "C08": raw(packed_stream),
     "C11": raw(header(format=9), **LIBVIRT),
     "C12": raw(xml_of(b"os>", b"so>"), **LIBVIRT),
-    "C13": raw(header(cookie_offset=20), **LIBVIRT),
+    "C13": Recipe(
+        Made(LIBVIRT, raw=header(cookie_offset=20)), Made(LIBVIRT), frozenset({"C12"})
+    ),
     "C14": raw(xml_of(b"pc-i440fx-9.0", b"pc-i440fx-9.1"), machine="pc-i440fx-9.0", **LIBVIRT),
     "C15": raw(xml_of(b">262144<", b">262143<"), **LIBVIRT),
     "C16": raw(xml_of(b"<vcpu>1<", b"<vcpu>2<"), **CPU),

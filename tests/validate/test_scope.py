@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builders import open_bytes, tiny_image
+from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.validate import Destination, load_destination, validate
 from fixedram_fmt.validate.scope import Extent, Scope
@@ -22,7 +23,7 @@ FULL, PARTLY, NONE = Extent.FULL, Extent.PARTLY, Extent.NONE
 
 def scope(raw: bytes, destination: Destination | None = None, *, deep: bool = True) -> Scope:
     with open_bytes(raw) as opened:
-        return validate(opened, destination, deep=deep).scope
+        return validate(opened, destination, deep=deep).scope(LOADERS["qemu-11.1"])
 
 
 def parts(found: Scope) -> tuple[Extent, ...]:
