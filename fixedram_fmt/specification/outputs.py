@@ -150,6 +150,7 @@ _DESTINATION = object_(
         "capabilities": optional(nullable(array(TEXT))),
         "target_page_size": optional(nullable(UNSIGNED)),
         "blocks": optional(nullable(mapping(_SIZE))),
+        "max_lengths": optional(nullable(mapping(_SIZE))),
         "sections": optional(nullable(mapping(UNSIGNED))),
         "instances": optional(nullable(mapping(array(UNSIGNED)))),
     },

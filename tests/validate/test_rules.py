@@ -163,6 +163,11 @@ def page(address: int = 0) -> bytes:
     return ram_word(address, RamSaveFlag.PAGE) + name + b"x" * PAGE
 
 
+def delta(payload: bytes, encoding: int = 1) -> bytes:
+    head = ram.XBZRLE_PAGE.build(ram.XbzrlePage(encoding, len(payload)))
+    return page() + ram_word(0, RamSaveFlag.XBZRLE, RamSaveFlag.CONTINUE) + head + payload
+
+
 def stream_of(records: bytes) -> Made:
     return Made(raw=lambda _: ordinary(records))
 
@@ -438,6 +443,9 @@ RECIPES: dict[str, Recipe] = {
     "R23": Recipe(Made({"rounds": 5000}), Made({"rounds": 50})),
     "R24": Recipe(stream_of(page(1 << 30)), stream_of(page())),
     "R25": elements(strange_page_size),
+    "R26": Recipe(stream_of(delta(b"\0\x01y" * PAGE)), stream_of(delta(b"\0\x01y"))),
+    "R27": Recipe(stream_of(delta(b"\1\1A\0\1B")), stream_of(delta(b"\1\1A\1\1B"))),
+    "R28": Recipe(stream_of(delta(b"", 2)), stream_of(delta(b"")), frozenset({"S03"})),
     "L01": fault("header-version-2"),
     "L02": fault("header-version-0"),
     "L03": fault("page-size-zero"),

@@ -15,6 +15,7 @@ _MODULES = (
     "commands",
     "configuration",
     "ram",
+    "deltas",
     "blocklist",
     "headers",
     "regions",

@@ -264,6 +264,7 @@ def many_parts(survey: Survey) -> Iterator[Found]:
     "FORMAT 3; migration/ram.c host_from_ram_block_offset()",
     Kind.PAGE,
     Kind.ZERO,
+    Kind.XBZRLE,
 )
 def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A page of an ordinary stream lies outside every block.

@@ -63,7 +63,6 @@ def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found
     "list-endless",
     "capabilities-endless",
     "continue-first",
-    "xbzrle-encoding",
     "device-cut",
     "",
 )
