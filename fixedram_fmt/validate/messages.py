@@ -332,10 +332,14 @@ MESSAGES: dict[str, Message] = {
     "ram-offset": _ram("Illegal RAM offset {address:x}", "ram_load_precopy", "R24"),
     "ram-block": _ram("Can't find block {block}", "ram_block_from_stream"),
     "ram-continue": _ram("Ack, bad migration stream!", "ram_block_from_stream", "S03"),
-    "xbzrle-compression": _ram("Failed to load XBZRLE page - wrong compression!", "load_xbzrle", "R28"),
+    "xbzrle-compression": _ram(
+        "Failed to load XBZRLE page - wrong compression!", "load_xbzrle", "R28",
+    ),
     "xbzrle-length": _ram("Failed to load XBZRLE page - len overflow!", "load_xbzrle", "R26"),
     "xbzrle-decode": _ram("Failed to load XBZRLE page - decode error!", "load_xbzrle", "R27"),
-    "xbzrle-page": _ram("Failed to decompress XBZRLE page at {address:x}", "ram_load_precopy", "R26", "R27", "R28"),
+    "xbzrle-page": _ram(
+        "Failed to decompress XBZRLE page at {address:x}", "ram_load_precopy", "R26", "R27", "R28",
+    ),
     "ram-state": Message("", _RAM + "ram_load()", ("R19",), in_state=True),
     # -- the state of devices
     "version-new": Message(
