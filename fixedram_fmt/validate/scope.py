@@ -115,7 +115,7 @@ def _memory(survey: Survey, *, deep: bool) -> Extent:
 
 def _unknown(survey: Survey) -> Any:
     """Whether nothing says which pages of a block there are, or they are in another file."""
-    return lambda block: block.ignored or survey.bitmaps[block.index] is None
+    return lambda block: block.ignored or survey.bitmaps.get(block.index) is None
 
 
 def _ram_ended(survey: Survey) -> bool:
@@ -131,7 +131,9 @@ def _memory_left(survey: Survey, memory: Extent, *, deep: bool) -> Iterator[str]
     if shared:
         yield f"the memory of {_listed(shared)}, which is not in the image (x-ignore-shared)"
     unread = [
-        block.name for block in blocks if not block.ignored and survey.bitmaps[block.index] is None
+        block.name
+        for block in blocks
+        if not block.ignored and survey.bitmaps.get(block.index) is None
     ]
     if unread:
         yield f"the memory of {_listed(unread)}, whose bitmap cannot be read"

@@ -98,7 +98,7 @@ def format_unknown(survey: Survey) -> Iterator[Found]:
     )  # fmt: skip
 
 
-@over_image("C17", Severity.WARNING, "libvirt 11.3 src/qemu/qemu_migration.c; QEMU migration/fd.c")
+@over_image("C17", Severity.NOTE, "libvirt 11.3 src/qemu/qemu_migration.c; QEMU migration/fd.c")
 def raw_through_fd(survey: Survey) -> Iterator[Found]:
     """libvirt 11.3 with QEMU 11 restores no raw save.
 
@@ -114,7 +114,7 @@ def raw_through_fd(survey: Survey) -> Iterator[Found]:
     if libvirt and libvirt.format == "raw" and version.isdigit() and int(version) >= 11:
         yield Found(
             "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
-            28, "libvirt.format", version, "at most QEMU 10", order=0, conditional=True,
+            28, "libvirt.format", version, "at most QEMU 10", order=0,
         )  # fmt: skip
 
 
