@@ -103,6 +103,11 @@ def _bitmap_allocation(case: Case) -> Effect:
     return Effect(CRASHES, "allocation", {"bytes": -(-pages // 64) * 8})
 
 
+def _unknown_capability(case: Case) -> Effect | None:
+    gone = case.finding.found == "'zero-blocks'" and case.loader.major < 11
+    return None if gone else _refuses("unknown-capability")
+
+
 def _review_capability(case: Case) -> Effect | None:
     if case.finding.found.strip("'").encode() in case.loader.layouts:
         return None
@@ -303,7 +308,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "G01": _refuses("no-configuration"),
     "G03": _by(causes.machine),
     "G04": _allocation,
-    "G05": _refuses("unknown-capability"),
+    "G05": _unknown_capability,
     "G08": _review_capability,
     "G09": _refuses("subsection"),
     "G10": _refuses("subsection"),

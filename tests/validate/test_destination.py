@@ -158,6 +158,13 @@ def test_only_the_validated_capabilities_are_compared(
 _VALIDATED = ("mapped-ram", "x-ignore-shared")
 
 
+def test_zero_blocks_is_a_capability_of_qemu_10_and_not_of_11() -> None:
+    """qapi/migration.json of the two versions."""
+    report = validate(image_of(made(capabilities=["zero-blocks", "mapped-ram"])))
+    assert outcome(report, "qemu-10.0") is Outcome.LOADS
+    assert outcome(report, "qemu-11.1") is Outcome.REFUSES
+
+
 @pytest.mark.parametrize(
     ("length", "rule", "plain"),
     [

@@ -27,6 +27,8 @@ _CAPABILITIES = frozenset(
     b" x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt"
     b" switchover-ack dirty-limit mapped-ram".split()
 )
+#: Known to QEMU 10.0 and before, gone in 11.
+_UNTIL_10 = frozenset((b"zero-blocks",))
 _VALIDATED = frozenset((b"x-ignore-shared", b"mapped-ram"))
 #: Subsections of vmstate_configuration, all of version 1.
 _SUBSECTIONS = frozenset(
@@ -176,6 +178,7 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
             record.path,
             shown(name),
             "a capability of QEMU",
+            conditional=name in _UNTIL_10,
             holes={"capability": c_string(name)},
         )
 
