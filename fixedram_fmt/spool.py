@@ -12,10 +12,12 @@ import lzma
 import os
 import tempfile
 import zlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any
 
-from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
+from fixedram_fmt.errors import FixedRamError, SourceError
+from fixedram_fmt.external import ProgramReader
 from fixedram_fmt.source import Source
 from fixedram_fmt.unpacking import UnpackBudget
 
@@ -82,20 +84,19 @@ def spool_compressed(
 ) -> tuple[Source, str]:
     """What is compressed in source from offset on, and why it ends early ("" if it does not).
 
-    budget is what is left where source was unpacked itself.  Raises UnsupportedError when this
-    Python cannot undo the compression, or when there is more in it than the budget allows.
+    budget is what is left where source was unpacked itself.  Raises UnsupportedError when neither
+    Python nor a program here can undo the compression, or when there is more in it than the budget
+    allows.
     """
-    make = _DECOMPRESSORS.get(compression)
-    if make is None:
-        raise UnsupportedError(
-            f"{compression} compression cannot be read",
-            offset=offset,
-            hint=f"decompress it first: tail -c +{offset + 1} FILE | {compression} -dc > IMAGE",
-        )
-    packed = io.BufferedReader(_Forward(source, offset), _STEP)
     budget = budget or UnpackBudget.of(source.size - offset)
+    name = f"{source.name} ({compression})"
+    make = _DECOMPRESSORS.get(compression)
+    if make is None or (make is _zstd_decompressor and _zstd_module() is None):
+        with closing(ProgramReader(source, offset, compression, budget)) as program:
+            return _spool(lambda: program.read(_STEP), name, budget)
+    packed = io.BufferedReader(_Forward(source, offset), _STEP)
     stream = _Unpacker(packed, make, COMPRESSIONS[compression], budget)
-    return _spool(lambda: stream.read(_STEP), f"{source.name} ({compression})", budget)
+    return _spool(lambda: stream.read(_STEP), name, budget)
 
 
 def spool_pipe(stream: IO[bytes], name: str) -> Source:
@@ -245,18 +246,18 @@ class _Gunzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, size)
 
 
-def _zstd_decompressor() -> Any:
-    try:
-        from compression import zstd  # Python 3.14
-    except ImportError:
+def _zstd_module() -> Any:
+    """Python's own from 3.14 on, or the zstd extra's; None where there is neither."""
+    for name in ("compression.zstd", "backports.zstd"):
         try:
-            from backports import zstd
-        except ImportError as error:
-            raise UnsupportedError(
-                "zstd compression needs Python 3.14 or the zstd extra",
-                hint="pip install 'fixedram[zstd]', or decompress it first with zstd -dc",
-            ) from error
-    return zstd.ZstdDecompressor()
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+def _zstd_decompressor() -> Any:
+    return _zstd_module().ZstdDecompressor()
 
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {

@@ -108,7 +108,8 @@ def test_compressed_data_in_several_pieces_is_read_to_the_end(packer: str) -> No
         assert image.source.size == len(STREAM)
 
 
-def test_lzop_is_refused_by_name() -> None:
+def test_lzop_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UnsupportedError, match="lzop") as caught:
         open_bytes(libvirt(kind=4) + b"\x89LZO\0\r\n\x1a\n" + bytes(100))
     assert "lzop -dc" in str(caught.value)
