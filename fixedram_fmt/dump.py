@@ -31,6 +31,7 @@ __all__ = [
     "BlockRegion",
     "Group",
     "PagesRun",
+    "container_leaves",
     "fields",
     "layout",
     "leaves",
@@ -89,6 +90,33 @@ def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[R
                 frontier = last
     if frontier < stop:
         yield _unclaimed(image, frontier, stop)
+
+
+def container_leaves(image: Image) -> Iterator[Record[Any]]:
+    """The leaves before the stream: together with leaves() they tile the file from its start.
+
+    Those of libvirt's header, its XML, the cookie and the zeros after each; otherwise one prefix.
+    """
+    container, start = image.container, image.container.stream_offset
+    if not start:
+        return
+    saved = container.libvirt
+    if saved is None:
+        yield Record(Kind.PREFIX, "prefix", 0, start, Region("before the stream"))
+        return
+    head = saved.header_length
+    yield Record(Kind.LIBVIRT_HEADER, "libvirt/header", 0, head, saved.header)
+    parts = [(Kind.LIBVIRT_XML, "xml", head, saved.xml, head + saved.xml_length)]
+    if saved.cookie is not None:
+        parts.append((Kind.LIBVIRT_COOKIE, "cookie", parts[0][4], saved.cookie, start))
+    for kind, name, offset, text_, stop in parts:
+        length = min(len(text_) + 1, stop - offset)
+        if length:
+            yield Record(kind, f"libvirt/{name}", offset, length, Region())
+        if offset + length < stop:
+            rest = stop - offset - length
+            path, note = f"libvirt/padding[{name}]", Region("room for edits")
+            yield Record(Kind.LIBVIRT_PADDING, path, offset + length, rest, note)
 
 
 def _region_claims(image: Image) -> list[Record[Any]]:
@@ -209,6 +237,8 @@ def values(kind: Kind, value: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
+        if field.name == "unused" and not any(item):
+            continue
         if isinstance(item, bytes):
             item = item.hex() if field.name in _HEX else text(item)
         if item is not None and item != "":

@@ -67,6 +67,8 @@ class Image(Closing):
         self.source = source
         self.container = container
         self.stopped: FormatError | None = None
+        #: Bytes of the file itself: not those of source where it was unpacked.
+        self.file_size = source.size
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
         self._opened = [source]
         self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
@@ -106,6 +108,7 @@ class Image(Closing):
             outer.close()
             raise
         image._opened = [inner, outer]
+        image.file_size = outer.size
         if container.libvirt:
             image._opened.append(container.libvirt.source)
         return image
@@ -212,6 +215,11 @@ class Image(Closing):
     def ends_after(self) -> Section | None:
         """The last section that was read to its end, where the stream stops."""
         return None if self.stopped is None else self._walker.last
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether something is missing: memory that is read of it may be a part."""
+        return self.stopped is not None or bool(self.container.cut_short)
 
     # -- device state -------------------------------------------------------------------------
 

@@ -75,6 +75,8 @@ class Kind(StrEnum):
     # around the stream
     LIBVIRT_HEADER = "libvirt_header"
     LIBVIRT_XML = "libvirt_xml"
+    LIBVIRT_COOKIE = "libvirt_cookie"
+    LIBVIRT_PADDING = "libvirt_padding"
     PREFIX = "prefix"
     # bytes with no structure of their own
     UNKNOWN = "unknown"

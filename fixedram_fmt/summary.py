@@ -64,6 +64,7 @@ class ImageSummary:
     path: str
     size: int
     disk_size: int | None
+    file_size: int
     container: dict[str, Any]
     dialect: str
     machine: str | None
@@ -109,6 +110,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
         path=path,
         size=image.source.size,
         disk_size=image.source.disk_size,
+        file_size=image.file_size,
         container=_container(image),
         dialect=image.dialect,
         machine=image.machine,

@@ -73,16 +73,15 @@ def test_dump_json_has_the_keys_of_the_contract(live: Path) -> None:
     }  # fmt: skip
 
 
-def test_text_fits_eighty_columns_and_is_plain_in_a_pipe(live: Path) -> None:
+def test_text_is_plain_and_not_cut_in_a_pipe(live: Path) -> None:
     result = run_cli("info", live)
     assert "\x1b" not in result.out
-    body = result.out.splitlines()[1:]
-    assert max(map(len, body)) <= 80
     assert "pc-i440fx-10.0" in result.out
     assert "pc.ram" in result.out
     for sample in ("libvirt-fx-sparse.save.xz", "failed-ignore-shared.img.xz"):
-        lines = run_cli("info", SAMPLES / sample).out.splitlines()
-        assert max(map(len, lines[1:])) <= 80
+        text = run_cli("info", SAMPLES / sample).out
+        assert "…" not in text
+        assert "\n                " not in text
 
 
 def test_dump_depth_puts_records_together_and_still_tiles(live: Path) -> None:
@@ -140,7 +139,7 @@ def test_failed_save_gives_all_up_to_there_and_says_where_it_stopped(failed: Pat
     assert info["blocks"][0]["name"] == "ram0"
     assert all(block["pages_present"] == 0 for block in info["blocks"])
     assert "stops early" in result.err
-    assert "never finished" in run_cli("info", failed).out
+    assert "not completely saved" in run_cli("info", failed).out
 
 
 @pytest.mark.parametrize("command", ["info", "dump"])

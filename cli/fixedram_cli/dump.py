@@ -55,7 +55,7 @@ def dump(
 ) -> None:
     """Show every byte of an image with its owner, as a tree.
 
-    It goes from the start of the stream to the end of the file, without a gap.
+    It goes from the start of the file to its end, without a gap: what a stream is packed in too.
 
     Example: fixedram dump guest.img
 
@@ -65,12 +65,16 @@ def dump(
 
     Example: fixedram dump guest.img --offset 0x100000+4K --json
     """
+    from itertools import chain
+
     from fixedram_cli.render.terminal import warn_if_stopped
-    from fixedram_fmt.dump import leaves, merged
+    from fixedram_fmt.dump import container_leaves, leaves, merged
 
     wanted = _selection(kind, offset)
     with open_image(image, search=search, byte_order=byte_order) as opened:
-        records: Iterator[Record[Any]] = filter(wanted, leaves(opened, deep=deep))
+        records: Iterator[Record[Any]] = filter(
+            wanted, chain(container_leaves(opened), leaves(opened, deep=deep))
+        )
         if depth is not None:
             records = merged(records, depth)
         if wants_json(json_, output):

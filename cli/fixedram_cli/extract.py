@@ -104,6 +104,7 @@ def extract(
             else:
                 keep([image], [out])
                 _tell([_one(artifact, out, name, force=force)], as_json=as_json)
+            _exit_if_partial(opened, plan=plan or out is None)
             return
         saved = _saved(blocks)
         if plan or out is None:
@@ -112,6 +113,13 @@ def extract(
         keep([image], [out / file for file in file_names(saved)])
         told = _several(opened, saved, out, force=force)
     _tell(told, as_json=as_json)
+    _exit_if_partial(opened, plan=False)
+
+
+def _exit_if_partial(image: Image, *, plan: bool) -> None:
+    """Memory that may be a part is told by exit code 1, as a note on stderr is soon lost."""
+    if image.ends_early and not plan:
+        raise typer.Exit(1)
 
 
 def _check(

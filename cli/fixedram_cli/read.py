@@ -101,6 +101,9 @@ def read(
             _print_json(asked, explain=explain)
         else:
             _print_hex(asked)
+        if opened.ends_early:
+            # What was read may be zero only because it was never saved.
+            raise typer.Exit(1)
 
 
 def _check_usage(

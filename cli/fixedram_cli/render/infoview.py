@@ -18,6 +18,7 @@ MAP_CELLS = 64 * 8
 _LABEL_WIDTH = 16
 #: More blocks than this do not help a person; --json has them all.
 _BLOCKS_SHOWN = 64
+_NO_WIDTH = 4096
 _NOTES_SHOWN = 8
 _RANGES_SHOWN = 12
 
@@ -35,7 +36,8 @@ def print_info(summary: ImageSummary, memory: MemoryMap) -> None:
         _print_fact(out, name, value)
     if summary.blocks:
         out.print()
-        out.print(_block_table(summary.blocks))
+        # A pipe has no width, and a name that is cut is no name.
+        out.print(_block_table(summary.blocks), width=None if out.is_terminal else _NO_WIDTH)
         if len(summary.blocks) > _BLOCKS_SHOWN:
             out.print(f"  ... and {len(summary.blocks) - _BLOCKS_SHOWN} more blocks (see --json)")
     if summary.page_map is not None:
@@ -57,7 +59,7 @@ def _print_fact(out: Console, name: str, value: str) -> None:
     from fixedram_cli.render.terminal import print_line, visible
 
     style = "red" if name == "stopped" else "not dim"
-    room = max(20, out.width - _LABEL_WIDTH)
+    room = max(20, (out.width if out.is_terminal else _NO_WIDTH) - _LABEL_WIDTH)
     for number, part in enumerate(wrap(visible(value), room) or [""]):
         line = Text(f"  {name if not number else '':{_LABEL_WIDTH - 2}}", style="dim")
         print_line(out, line.append(part, style=style))
@@ -95,6 +97,9 @@ def _size(summary: ImageSummary) -> str:
     from fixedram_fmt.units import human_size
 
     text = f"{human_size(summary.size)} ({summary.size:,} bytes)"
+    if summary.container.get("compression"):
+        own = f"{human_size(summary.file_size)} ({summary.file_size:,} bytes)"
+        return f"{own}, {text} unpacked"
     if summary.disk_size is not None:
         text += f", {human_size(summary.disk_size)} on disk"
     return text
@@ -190,9 +195,11 @@ def _print_memory_map(out: Console, memory: MemoryMap) -> None:
     out.print(Text("  guest-physical memory", style="dim"))
     for line in memory_map_lines(memory, limit=_RANGES_SHOWN):
         if line.startswith("note:"):
-            parts = wrap(line, out.width - 4, subsequent_indent="  ")
+            width = out.width if out.is_terminal else _NO_WIDTH
+            parts = wrap(line, width - 4, subsequent_indent="  ")
         else:
             # The end of a line is where the fact comes from, which --json has in full.
-            parts = [line if len(line) < out.width - 2 else line[: out.width - 3] + "…"]
+            fits = not out.is_terminal or len(line) < out.width - 2
+            parts = [line if fits else line[: out.width - 3] + "…"]
         for part in parts:
             out.print(Text(f"  {part}"), soft_wrap=True)
