@@ -72,6 +72,13 @@ def test_info_of_a_packed_save_has_the_size_of_the_file(tmp_path: Path) -> None:
     assert f"({path.stat().st_size:,} bytes)" in run_cli("info", path).out
 
 
+def test_info_says_what_a_restore_does_with_the_guest(tmp_path: Path) -> None:
+    path = tmp_path / "guest.save"
+    for running, said in ((1, "virsh resumes the guest"), (0, "leaves the guest paused")):
+        path.write_bytes(libvirt(xml=XML, running=running) + STREAM)
+        assert said in run_cli("info", path).out
+
+
 def test_names_are_not_cut_in_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "guest.img"
     name = "0000:00:01.0/" + "n" * 90

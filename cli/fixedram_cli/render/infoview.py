@@ -83,6 +83,8 @@ def _facts(summary: ImageSummary) -> list[tuple[str, str]]:
         facts.append(("offsets", _bias(summary.offset_bias)))
     if summary.uuid:
         facts.append(("uuid", summary.uuid))
+    if summary.container.get("libvirt"):
+        facts.append(("on restore", _on_restore(summary.container["libvirt"])))
     facts.append(("sections", _sections(summary)))
     facts.append(("vmdesc", _vmdesc(summary.vmdesc)))
     if summary.stopped:
@@ -121,6 +123,15 @@ def _container(container: dict[str, Any]) -> str:
     if container.get("compression"):
         text += f", unpacked from {container['compression']}"
     return text
+
+
+def _on_restore(libvirt: dict[str, Any]) -> str:
+    """What virsh does with the guest: libvirt stops every guest before it saves it."""
+    if libvirt["was_running"]:
+        return (
+            "virsh resumes the guest (in the stream itself it is paused: libvirt stops it to save)"
+        )
+    return "virsh leaves the guest paused, as it was when it was saved (virsh restore --running)"
 
 
 def _sections(summary: ImageSummary) -> str:
