@@ -129,7 +129,7 @@ def _on_restore(libvirt: dict[str, Any]) -> str:
     """What virsh does with the guest: libvirt stops every guest before it saves it."""
     if libvirt["was_running"]:
         return (
-            "virsh resumes the guest (in the stream itself it is paused: libvirt stops it to save)"
+            "virsh resumes the guest (the stream itself says paused: libvirt stops it to save)"
         )
     return "virsh leaves the guest paused, as it was when it was saved (virsh restore --running)"
 
