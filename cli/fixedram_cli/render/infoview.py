@@ -128,9 +128,7 @@ def _container(container: dict[str, Any]) -> str:
 def _on_restore(libvirt: dict[str, Any]) -> str:
     """What virsh does with the guest: libvirt stops every guest before it saves it."""
     if libvirt["was_running"]:
-        return (
-            "virsh resumes the guest (the stream itself says paused: libvirt stops it to save)"
-        )
+        return "virsh resumes the guest (the stream itself says paused: libvirt stops it to save)"
     return "virsh leaves the guest paused, as it was when it was saved (virsh restore --running)"
 
 
