@@ -34,7 +34,8 @@ class RamState:
     ignore_shared: bool = False
     target_page_size: int | None = None
     blocks: list[RamBlock] = field(default_factory=list)
-    #: Whether it is kept which pages an ordinary stream sends: 32 MiB for a guest of 1 TiB.
+    #: Whether it is kept which pages an ordinary stream sends (32 MiB for a guest of 1 TiB), and
+    #: nobody looks at the single records.
     keeps_presence: bool = False
     page_sets: dict[bytes, PageSet] = field(default_factory=dict)
     last_idstr: bytes | None = None

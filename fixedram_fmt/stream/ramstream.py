@@ -6,7 +6,7 @@ Upstream: QEMU migration/ram.c ram_load_precopy(), ram_block_from_stream().
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError, TruncatedError
@@ -16,6 +16,7 @@ from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.stream.blocklist import block_list, page_size_of_first_header
 from fixedram_fmt.stream.ramstate import DEFAULT_PAGE_SIZE, PAGE_FLAGS, RamState, can_follow_list
+from fixedram_fmt.stream.skim import skim_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,9 @@ _RUN_WINDOW = 1 << 20
 
 def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]]:
     """Every record from here to the EOS that ends this section's RAM part."""
-    for number in count():
+    number = -1
+    while True:
+        number += 1
         here = f"{path}/record[{number}]"
         head = cursor.look(ram.RAM_RECORD, Kind.EOS, here)
         word = head.value.word
@@ -55,6 +58,8 @@ def walk_ram(cursor: Cursor, state: RamState, path: str) -> Iterator[Record[Any]
         kind = flags & ~_CONTINUE
         if kind & PAGE_FLAGS and kind & (kind - 1) == 0:
             yield _page_record(cursor, state, head)
+            if state.keeps_presence:
+                number += skim_pages(cursor, state)
         elif kind == RamSaveFlag.MEM_SIZE:
             yield from block_list(cursor, state, path, here)
         elif kind in _BARE:

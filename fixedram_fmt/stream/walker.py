@@ -47,7 +47,8 @@ _CONFIGURATION_BODIES: dict[bytes, tuple[Schema[Any], Kind]] = {
 class StreamWalker:
     """One walk over the stream that starts at offset start of source.
 
-    keeps_presence: of an ordinary stream ram.page_sets will tell which pages it sends.
+    keeps_presence: of an ordinary stream ram.page_sets will tell which pages it sends, and
+    records() leaves out most of its page records.
 
     records() does the walk; the attributes hold what has been learnt so far, so they are complete
     once it is exhausted, and as far as the stream went when it raised.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import Block, StreamBuilder, open_bytes, ordinary_image, page
-from fixedram_fmt import Image
+from fixedram_fmt import FormatError, Image
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.ram import RamSaveFlag
@@ -92,6 +92,19 @@ def test_every_page_of_an_ordinary_stream_can_be_read_from_the_file(
             bits = image.bitmap(block)
             assert bits is not None
             assert {number for number in range(64) if number in bits} == expected
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_an_image_stops_where_its_records_stop(data: st.DataObject) -> None:
+    pages = data.draw(page_lists(256))
+    raw = stream_of(pages, 256, [True] * len(pages))
+    cut = raw[: data.draw(st.integers(60, len(raw) - 1))]
+    with open_bytes(cut) as image:
+        with pytest.raises(FormatError) as caught:
+            list(image.records())
+        assert image.stopped is not None
+        assert str(image.stopped) == str(caught.value)
 
 
 @EACH_SIZE
