@@ -209,7 +209,7 @@ class QemuVM:
     @property
     def stderr(self) -> str:
         """What QEMU has written to its standard error so far."""
-        return self._stderr_path.read_text("utf-8", "replace")
+        return self._stderr_path.read_text("utf-8", "backslashreplace")
 
     def wait_exit(self) -> int:
         """Waits for QEMU to end by itself; its exit status (negative: the signal)."""

@@ -36,7 +36,21 @@ if TYPE_CHECKING:
     from fixedram_fmt.build.elements import Element
     from fixedram_fmt.records import Record
 
-__all__ = ["SEED", "Mutant", "mutants", "synth", "write"]
+__all__ = [
+    "SEED",
+    "Base",
+    "Mutant",
+    "Splice",
+    "inserted",
+    "laid_out",
+    "mutants",
+    "of_elements",
+    "random_of",
+    "spliced",
+    "synth",
+    "synth_elements",
+    "write",
+]
 
 SEED = 2024
 
@@ -47,7 +61,7 @@ _SAME = {
     Kind.MEM_SIZE, Kind.EOS, Kind.COMMAND,
 }  # fmt: skip
 #: [start, stop) of the file and what stands there instead.
-_Splice = tuple[int, int, bytes]
+Splice = tuple[int, int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +69,29 @@ class Mutant:
     """One of the two images with one thing changed; image() makes the whole file.
 
     changes_meaning: the image is as sound as before but holds other memory, since bits of a bitmap
-    or bytes of present pages were changed.
+    or bytes of present pages were changed.  in_device: what was changed is in the state of a device,
+    which only its receiver can judge.
     """
 
     name: str
     base: str
     image: partial[bytes] = field(repr=False)
     changes_meaning: bool = False
+    in_device: bool = False
 
 
 def mutants(real: bytes | None = None) -> list[Mutant]:
     """All mutants of the synthetic image, and of the real one if it is given; no two are alike."""
-    base = _Base("synth", synth())
+    base = Base("synth", synth())
     found = [
         *_fields(base), *_moves(base), *_cuts(base), *_insertions(), *_block_lists(),
         *_configurations(), *_offsets(base), *_memory(base),
     ]  # fmt: skip
     if real is not None:
-        base = _Base("real", real)
+        base = Base("real", real)
         found += [*_fields(base), *_device_moves(base), *_cuts(base), *_memory(base)]
     unique = {mutant.image.args: mutant for mutant in reversed(found)}
-    unique.pop((tuple(_elements()),), None)
+    unique.pop((tuple(synth_elements()),), None)
     return list(reversed(unique.values()))
 
 
@@ -94,10 +110,10 @@ def write(mutant: Mutant, path: Path) -> None:
 @cache
 def synth() -> bytes:
     """The synthetic image."""
-    return _laid_out(tuple(_elements()))
+    return laid_out(tuple(synth_elements()))
 
 
-class _Base:
+class Base:
     """A sound image in memory, and its records."""
 
     def __init__(self, name: str, raw: bytes) -> None:
@@ -106,19 +122,21 @@ class _Base:
         assert image.complete, image.stopped
         self.records, self.blocks = list(image.records()), image.blocks
 
-    def spliced(self, name: str, *splices: _Splice, changes_meaning: bool = False) -> Mutant:
+    def spliced(
+        self, name: str, *splices: Splice, changes_meaning: bool = False, in_device: bool = False
+    ) -> Mutant:
         """A mutant of these bytes; splices in the order of the file."""
-        make = partial(_spliced, self.raw, splices)
-        return Mutant(f"{self.name}/{name}", self.name, make, changes_meaning)
+        make = partial(spliced, self.raw, splices)
+        return Mutant(f"{self.name}/{name}", self.name, make, changes_meaning, in_device)
 
     def devices(self) -> list[str]:
         """Paths of nine of the many device sections, in the order of the file."""
         paths = [_section_of(one.path) for one in self.records if one.kind is Kind.SECTION_FULL]
-        chosen = _random(f"{self.name} devices").sample(paths, min(9, len(paths)))
+        chosen = random_of(f"{self.name} devices").sample(paths, min(9, len(paths)))
         return sorted(chosen, key=paths.index)
 
 
-def _spliced(raw: bytes, splices: Iterable[_Splice]) -> bytes:
+def spliced(raw: bytes, splices: Iterable[Splice]) -> bytes:
     parts, at = [], 0
     for start, stop, data in splices:
         parts += [raw[at:start], data]
@@ -126,33 +144,33 @@ def _spliced(raw: bytes, splices: Iterable[_Splice]) -> bytes:
     return b"".join([*parts, raw[at:]])
 
 
-def _random(name: str) -> random.Random:
+def random_of(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")
 
 
-def _elements() -> list[Element]:
+def synth_elements() -> list[Element]:
     return list(elements(ImageSpec(blocks=[parse_block(block) for block in BLOCKS])))
 
 
-def _laid_out(items: Iterable[Element]) -> bytes:
+def laid_out(items: Iterable[Element]) -> bytes:
     output = BufferOutput()
     write_pieces(lay_out(items), output)
     return bytes(output.data)
 
 
-def _of(name: str, items: Iterable[Element]) -> Mutant:
+def of_elements(name: str, items: Iterable[Element]) -> Mutant:
     """A mutant whose elements are laid out as a writer would."""
-    return Mutant(f"synth/{name}", "synth", partial(_laid_out, tuple(items)))
+    return Mutant(f"synth/{name}", "synth", partial(laid_out, tuple(items)))
 
 
-def _inserted(name: str, kind: Kind, number: int, *items: Element) -> Mutant:
+def inserted(name: str, kind: Kind, number: int, *items: Element) -> Mutant:
     """A mutant with items in front of the number-th element of kind."""
-    found = Elements(_elements(), _PAGE)
+    found = Elements(synth_elements(), _PAGE)
     found.insert(found.index(kind, number), *items)
-    return _of(name, found.items)
+    return of_elements(name, found.items)
 
 
-def _fields(base: _Base) -> Iterator[Mutant]:
+def _fields(base: Base) -> Iterator[Mutant]:
     """Some other values of every field of every structure."""
     devices = {_section_of(one.path) for one in base.records if one.kind is Kind.SECTION_FULL}
     skipped = devices.difference(base.devices())
@@ -162,11 +180,11 @@ def _fields(base: _Base) -> Iterator[Mutant]:
             yield from _fields_of(base, record)
 
 
-def _fields_of(base: _Base, record: Record[Any]) -> Iterator[Mutant]:
+def _fields_of(base: Base, record: Record[Any]) -> Iterator[Mutant]:
     data = base.raw[record.offset : record.stop]
     for span in SCHEMA_OF_KIND[record.kind].spans(data):
         path, start = f"{record.path}.{span.name}", record.offset + span.offset
-        chance = _random(f"{base.name}/{path}")
+        chance = random_of(f"{base.name}/{path}")
         if isinstance(span.value, bytes):
             values = _texts(span.value, chance)
         else:
@@ -211,9 +229,9 @@ def _section_of(path: str) -> str:
     return "/".join(path.split("/")[: 2 if path.startswith("configuration") else 1])
 
 
-def _moves(base: _Base) -> Iterator[Mutant]:
+def _moves(base: Base) -> Iterator[Mutant]:
     """Elements, then blocks, then sections: each left out, repeated, or behind the next one."""
-    items, inside = _elements(), (Kind.BITMAP, Kind.PADDING, Kind.PAGES)
+    items, inside = synth_elements(), (Kind.BITMAP, Kind.PADDING, Kind.PAGES)
     starts = [piece.offset for piece in lay_out(items) if piece.kind not in inside]
     paths = {record.offset: record.path for record in base.records}
     named = [(paths[start], item) for start, item in zip(starts, items, strict=True)]
@@ -224,14 +242,14 @@ def _moves(base: _Base) -> Iterator[Mutant]:
         for at, (path, part) in enumerate(groups):
             before, after = parts[:at], parts[at + 1 :]
             name = path + " and memory" * isinstance(part[-1], FixedBlock)
-            yield _of(f"remove {name}", chain(*before, *after))
-            yield _of(f"duplicate {name}", chain(*before, part, part, *after))
+            yield of_elements(f"remove {name}", chain(*before, *after))
+            yield of_elements(f"duplicate {name}", chain(*before, part, part, *after))
             if after and (len(part) > 1 or key is _section_of):
                 swapped = chain(*before, after[0], part, *after[1:])
-                yield _of(f"swap {name} with {groups[at + 1][0]}", swapped)
+                yield of_elements(f"swap {name} with {groups[at + 1][0]}", swapped)
 
 
-def _device_moves(base: _Base) -> Iterator[Mutant]:
+def _device_moves(base: Base) -> Iterator[Mutant]:
     """The same for some device sections, and stray bytes before them."""
     grouped = groupby(base.records, lambda record: _section_of(record.path))
     sections = {path: list(records) for path, records in grouped}
@@ -247,7 +265,7 @@ def _device_moves(base: _Base) -> Iterator[Mutant]:
         yield base.spliced(f"insert 0x7e before {path}", (start, start, b"\x7e"))
 
 
-def _cuts(base: _Base) -> Iterator[Mutant]:
+def _cuts(base: Base) -> Iterator[Mutant]:
     """The file ends in the middle of something: of the last of each kind, and of the memory."""
     middles = {one.kind: (one.path, one.offset + one.length // 2) for one in base.records}
     same = _SAME if base.name == "real" else set()
@@ -267,7 +285,7 @@ def _insertions() -> Iterator[Mutant]:
     for kind in (Kind.SECTION_START, Kind.SECTION_PART, Kind.SECTION_END):
         for byte in (b"\0", b"\x05", b"\x55", b"\x7e", b"\xff"):
             stray = Raw(Kind.UNKNOWN, "new", Literal(byte))
-            yield _inserted(f"insert 0x{byte.hex()} before {kind}", kind, 0, stray)
+            yield inserted(f"insert 0x{byte.hex()} before {kind}", kind, 0, stray)
     commands = [(number, bytes(length)) for number in range(13) for length in (0, 4)]
     commands += [
         (MigCmd.POSTCOPY_ADVISE, bytes(16)), (MigCmd.POSTCOPY_ADVISE, b"\0\0\0\0\0\0\x10\0" * 2),
@@ -278,12 +296,12 @@ def _insertions() -> Iterator[Mutant]:
     for number, data in commands:
         command = Structure(Kind.COMMAND, "new", stream.Command(8, number, data))
         name = f"command {int(number)} [{data.hex()}] before section[1]"
-        yield _inserted(name, Kind.SECTION_PART, 0, command)
+        yield inserted(name, Kind.SECTION_PART, 0, command)
     words = [(at, 1 << bit) for bit in range(12) if bit != 4 for at in (1, 0 if bit % 2 else 2)]
     words += [(1, flag | 1 << 20) for flag in (0, 0x02, 0x04, 0x08, 0x10, 0x80, 0x200)]
     words += [(1, word) for word in (0x22, 0x24, 0x28, 0x30, 0x12, 0x14, 0x210, 0xFFF)]
     for at, word in words:
-        yield _inserted(f"record {word:#x} in section[{at}]", Kind.EOS, at, _ram_word(word))
+        yield inserted(f"record {word:#x} in section[{at}]", Kind.EOS, at, _ram_word(word))
 
 
 def _ram_word(word: int) -> Structure:
@@ -292,25 +310,25 @@ def _ram_word(word: int) -> Structure:
 
 def _block_lists() -> Iterator[Mutant]:
     """Lists of blocks where no writer has them; with other sums, lengths and names."""
-    items = _elements()
+    items = synth_elements()
     start, stop = (Elements(items, _PAGE).index(kind) for kind in (Kind.MEM_SIZE, Kind.EOS))
     before, blocks, after = items[:start], items[start:stop], items[stop:]
     first = [_ram_word(16 << 20 | RamSaveFlag.MEM_SIZE), *blocks[1:3]]
     second = [_ram_word(8 << 20 | RamSaveFlag.MEM_SIZE), *blocks[3:5]]
     for section in range(3):
         for name, again in (("all blocks", blocks), ("block[0]", first), ("block[1]", second)):
-            yield _inserted(f"{name} again in section[{section}]", Kind.EOS, section, *again)
+            yield inserted(f"{name} again in section[{section}]", Kind.EOS, section, *again)
     for pages in (0, 1, 2048, 4096):
         word = _ram_word(pages * _PAGE | RamSaveFlag.MEM_SIZE)
-        yield _of(f"MEM_SIZE of {pages} pages", [*before, word, *blocks[1:], *after])
-    yield _of("one MEM_SIZE for each block", [*before, *first, *second, *after])
-    yield _of("block[0] alone", [*before, *first, *after])
-    yield _of("block[1] alone", [*before, *second, *after])
-    yield _of("the blocks in section[1]", [*before, *after[:3], *blocks, *after[3:]])
+        yield of_elements(f"MEM_SIZE of {pages} pages", [*before, word, *blocks[1:], *after])
+    yield of_elements("one MEM_SIZE for each block", [*before, *first, *second, *after])
+    yield of_elements("block[0] alone", [*before, *first, *after])
+    yield of_elements("block[1] alone", [*before, *second, *after])
+    yield of_elements("the blocks in section[1]", [*before, *after[:3], *blocks, *after[3:]])
     for number, name in ((0, "mem1"), (1, "pc.ram"), (1, "pc.bios"), (1, "MEM1"), (1, "mem")):
-        found = Elements(_elements(), _PAGE)
+        found = Elements(synth_elements(), _PAGE)
         found.change(Kind.BLOCK, number, idstr=name.encode())
-        yield _of(f"block[{number}] is called {name}", found.items)
+        yield of_elements(f"block[{number}] is called {name}", found.items)
 
 
 _CAPABILITIES = (
@@ -334,19 +352,19 @@ _SUBSECTIONS = [
 def _configurations() -> Iterator[Mutant]:
     """Other capabilities and subsections, before and behind those that have to be there."""
     for number, name in enumerate(_CAPABILITIES):
-        found = Elements(_elements(), _PAGE)
+        found = Elements(synth_elements(), _PAGE)
         found.change(Kind.CAPABILITIES, caps_count=2)
         new = Structure(Kind.CAPABILITY, "new", stream.Capability(name.encode()))
         found.insert(found.index(Kind.CAPABILITY) + number % 2, new)
-        yield _of(f"capability {name!r} too", found.items)
+        yield of_elements(f"capability {name!r} too", found.items)
     for number, (idstr, version, body) in enumerate(_SUBSECTIONS):
         kind = (Kind.SUBSECTION, Kind.SECTION_START)[number % 2]
         header = Structure(Kind.SUBSECTION, "new", stream.Subsection(5, idstr, version))
         name = f"subsection {idstr.decode()!r} v{version} [{body.hex()}] before {kind}"
-        yield _inserted(name, kind, 0, header, Raw(Kind.UNKNOWN, "new", Literal(body)))
+        yield inserted(name, kind, 0, header, Raw(Kind.UNKNOWN, "new", Literal(body)))
 
 
-def _offsets(base: _Base) -> Iterator[Mutant]:
+def _offsets(base: Base) -> Iterator[Mutant]:
     """bitmap_offset and pages_offset point to other things in the file."""
     end = len(base.raw)
     for block, other in (base.blocks, base.blocks[::-1]):
@@ -368,14 +386,14 @@ def _offsets(base: _Base) -> Iterator[Mutant]:
                 yield base.spliced(f"{block.path}/header.pages_offset is page of {name}", splice)
 
 
-def _is_present(base: _Base, block: RamBlock, page: int) -> bool:
+def _is_present(base: Base, block: RamBlock, page: int) -> bool:
     return bool(base.raw[block.bitmap_offset + page // 8] >> page % 8 & 1)
 
 
-def _memory(base: _Base) -> Iterator[Mutant]:
+def _memory(base: Base) -> Iterator[Mutant]:
     """Bits of bitmaps and bytes of pages are others, and what nobody looks at is."""
     for block in base.blocks[:2]:
-        chance = _random(f"{base.name}/{block.path} memory")
+        chance = random_of(f"{base.name}/{block.path} memory")
         pages = range(block.pages_total // 8, block.pages_total)  # below, QEMU has its own tables
         present = chance.sample([page for page in pages if _is_present(base, block, page)], 3)
         absent = chance.sample([page for page in pages if not _is_present(base, block, page)], 2)
