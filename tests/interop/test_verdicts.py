@@ -121,7 +121,7 @@ def held(path: Path) -> list[bytes]:
     """What the naive oracle reads, as far as the guest shows it."""
     with Image.open(path) as image:
         blocks = {block.name: block_memory(image, block) for block in image.blocks}
-    return [blocks["pc.ram"][MIB:], blocks["mem1"]]
+    return [blocks["pc.ram"][MIB : 16 * MIB], blocks["mem1"][: 8 * MIB]]
 
 
 def trials_of(mutant: Mutant, bases: Bases, path: Path) -> list[Trial]:
