@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.build.elements import Literal, Raw, Structure
+from fixedram_fmt.build.elements import Literal, Raw
 from fixedram_fmt.build.faults.fault import Elements
 from fixedram_fmt.build.spec import ImageSpec, parse_block
 from fixedram_fmt.build.synth import elements
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.build.elements import Element
     from mutants import Splice
 
 __all__ = ["families"]
@@ -254,7 +253,6 @@ def _memories() -> Iterator[Mutant]:
         "pc.ram of 17M, full": ("pc.ram=17M:counter:1", "mem1=8M:text:0.2"),
         "mem1 first": ("mem1=8M:text:0.2", "pc.ram=16M:counter:0.2"),
         "three blocks": ("pc.ram=16M:counter:0.2", "mem1=8M:text:0.2", "mem2=1M:text:1"),
-        "pc.bios too": ("pc.ram=16M:counter:0.2", "mem1=8M:text:0.2", "pc.bios=256K:zero:0"),
     }.items():
         spec = ImageSpec(blocks=[parse_block(block) for block in blocks])
         mutant = of_elements(f"memory: {name}", elements(spec))

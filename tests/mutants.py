@@ -69,8 +69,8 @@ class Mutant:
     """One of the two images with one thing changed; image() makes the whole file.
 
     changes_meaning: the image is as sound as before but holds other memory, since bits of a bitmap
-    or bytes of present pages were changed.  in_device: what was changed is in the state of a device,
-    which only its receiver can judge.
+    or bytes of present pages were changed.  in_device: what was changed is in the state of a
+    device, which only its receiver can judge.
     """
 
     name: str
