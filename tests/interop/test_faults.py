@@ -33,7 +33,7 @@ OTHER_WORDS = {
     "machine-length-huge": "GLib's line begins with the place in its source",
     "capability-count-huge": "GLib's line begins with the place in its source",
     "used-length-huge": "GLib's line begins with the place in its source",
-    "pages-offset-wraps": "the first present page reads back into the file, the stream goes on there",
+    "pages-offset-wraps": "the first present page is read where the offset wraps to",
     "pages-unaligned": "R13 decides before L07: the list is read on from the unaligned place",
     "flag-xbzrle": "R28 looks into the delta before R06 at its flags",
     "empty-block-name": "R07 decides: the name is read as a record after the list",
