@@ -8,7 +8,7 @@ from fixedram_cli.render.terminal import bar, count, print_line, visible
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -20,20 +20,27 @@ _TEXT = bytes(byte if 0x20 <= byte < 0x7F else ord(".") for byte in range(256))
 Row = TypeVar("Row")
 
 
-def folded(rows: Sequence[Row], *, with_last: bool = True) -> Iterator[tuple[int, Row | None]]:
+def folded(rows: Iterable[Row], *, with_last: bool = True) -> Iterator[tuple[int, Row | None]]:
     """Rows with their numbers; those that are as the one before are told once, as None.
 
     As hexdump does, the last is given all the same (with_last), so that one sees where it ends.
     """
     told = False
+    before: Row | None = None
+    waiting: tuple[int, Row] | None = None
     for number, row in enumerate(rows):
-        if number and row == rows[number - 1] and not (with_last and number + 1 == len(rows)):
-            if not told:
-                yield number, None
+        if waiting is not None and not told:
             told = True
-            continue
-        told = False
-        yield number, row
+            yield waiting[0], None
+        if number and row == before:
+            waiting = number, row
+        else:
+            told, waiting, before = False, None, row
+            yield number, row
+    if waiting is not None and with_last:
+        yield waiting
+    elif waiting is not None and not told:
+        yield waiting[0], None
 
 
 def text_of(raw: bytes) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -11,10 +13,11 @@ from fixedram_cli.render.rows import folded, text_of
 from fixedram_cli.render.terminal import console, count, print_line, some, visible
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.units import human_size
+from fixedram_fmt.vmstate.jsontext import hex_digits
 from fixedram_fmt.vmstate.values import children
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fixedram_fmt.image import Image
     from fixedram_fmt.vmstate.state import DeviceState, MachineState
@@ -26,6 +29,11 @@ _HEX_ROW = 16
 #: Rows of a buffer, and of an array, that are shown before --all is needed.
 _ROWS = 4
 _NUMBERS_WIDTH = 72
+#: A longer value is bytes, and is printed row by row; elements up to a length are compared.
+_LONG = 1 << 16
+_COMPARED = 1 << 20
+#: More devices are a line each.
+_TABLE_ROWS = 1024
 
 
 def nothing_found(machine: MachineState, path: str) -> FormatError:
@@ -83,11 +91,21 @@ class StatePrinter:
             found = True
             if flat:
                 for leaf in _leaves(value):
-                    self._print_line(leaf, leaf.path, 0, shown(leaf.value, leaf.size), sign=" = ")
+                    self._print_flat(leaf)
             else:
                 self._print_tree(value, value.path, 0)
         if path is not None and not found:
             raise nothing_found(machine, path)
+
+    def _print_flat(self, leaf: Value) -> None:
+        if leaf.size <= _LONG:
+            self._print_line(leaf, leaf.path, 0, shown(leaf.value, leaf.size), sign=" = ")
+            return
+        write = self._console.file.write
+        write(f"{self._margin(leaf)}{visible(leaf.path)} = ")
+        for piece in hex_digits(leaf, " "):
+            write(piece)
+        write("\n")
 
     # -- the list -------------------------------------------------------------------------------
 
@@ -97,27 +115,26 @@ class StatePrinter:
         from fixedram_fmt.vmstate.handcoded import summarize
 
         summaries = {one.section_id: str(one) for one in summarize(image)}
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("device", overflow="fold")
-        for name in ("section", "version", "offset", "bytes", "values"):
-            table.add_column(name, justify="right", no_wrap=True)
-        remarks = []
+        heads = ("device", "section", "version", "offset", "bytes", "values")
+        if len(machine.devices) > _TABLE_ROWS:
+            # A table is laid out as a whole, in memory.
+            self._console.file.write("\t".join(heads) + "\n")
+            for device in machine.devices:
+                self._console.file.write("\t".join(_row(device)) + "\n")
+        else:
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+            table.add_column(heads[0], overflow="fold")
+            for name in heads[1:]:
+                table.add_column(name, justify="right", no_wrap=True)
+            for device in machine.devices:
+                name, *numbers = _row(device)
+                table.add_row(Text(name), *numbers)
+            self._console.print(table)
         for device in machine.devices:
             told = device.problem or summaries.get(device.section_id, "")
             if told:
                 style = "yellow" if device.problem else "not dim"
-                remarks.append(Text(visible(f"{device.path}: {told}"), style=style))
-            table.add_row(
-                Text(visible(device.path)),
-                str(device.section_id) if device.section_id >= 0 else "",
-                str(device.version_id),
-                f"{device.offset:#x}",
-                f"{device.size:,}",
-                f"{device.structure.values:,}" if device.structure else "-",
-            )
-        self._console.print(table)
-        for remark in remarks:
-            print_line(self._console, remark)
+                print_line(self._console, Text(visible(f"{device.path}: {told}"), style=style))
 
     # -- the tree -------------------------------------------------------------------------------
 
@@ -144,8 +161,8 @@ class StatePrinter:
         before: bytes | None = None
         same = 0
         for element in children(value):
-            raw = element.raw
-            if raw == before and not self._everything:
+            raw = element.raw if element.size <= _COMPARED else None
+            if raw is not None and raw == before and not self._everything:
                 same += 1
                 continue
             self._print_same(same, level)
@@ -159,26 +176,40 @@ class StatePrinter:
             print_line(self._console, Text(self._margin(None) + text, style="dim"))
 
     def _print_leaf(self, value: Value, label: str, level: int) -> None:
+        if value.size > _LONG and not value.is_array:
+            self._print_line(value, label, level, human_size(value.size))
+            self._print_rows(_hex_rows(value), level)
+            return
         content = value.value
         if isinstance(content, list) and not isinstance(next(iter(content), None), bytes):
             self._print_line(value, f"{label}[{len(content)}]", level, "")
-            self._print_rows(list(_number_rows(content, value)), level)
+            self._print_rows(_number_rows(content, value), level)
         elif isinstance(content, bytes) and len(content) > _HEX_ROW:
             text = string_of(content)
             self._print_line(value, label, level, f'"{text}"' if text else human_size(len(content)))
-            self._print_rows(list(_hex_rows(content)), level)
+            self._print_rows(_hex_rows(value), level)
+        elif isinstance(content, list) and value.size > _LONG:
+            del content
+            self._print_elements(value, label, level)
         else:
             self._print_line(value, label, level, shown(content, value.size))
 
-    def _print_rows(self, rows: list[str], level: int) -> None:
-        kept = rows if self._everything or len(rows) <= _ROWS + 1 else rows[:_ROWS]
-        for row in kept:
-            line = Text(f"{self._margin(None)}{'  ' * (level + 1)}{row}", style="green")
-            print_line(self._console, line)
-        if len(kept) < len(rows):
-            text = f"... {len(rows) - len(kept)} more rows (--all shows them)"
-            line = Text(f"{self._margin(None)}{'  ' * (level + 1)}{text}", style="dim")
-            print_line(self._console, line)
+    def _print_rows(self, rows: Iterator[Callable[[], str]], level: int) -> None:
+        margin = f"{self._margin(None)}{'  ' * (level + 1)}"
+        # One row more than are shown is shown as well: a note takes as much room.
+        first = list(islice(rows, _ROWS + 1))
+        more = next(rows, None)
+        shown_rows = first if more is None or self._everything else first[:_ROWS]
+        for row in shown_rows:
+            print_line(self._console, Text(margin + row(), style="green"))
+        if more is None:
+            return
+        if self._everything:
+            for row in chain([more], rows):
+                print_line(self._console, Text(margin + row(), style="green"))
+            return
+        left = len(first) - _ROWS + 1 + sum(1 for _ in rows)
+        print_line(self._console, Text(f"{margin}... {left} more rows (--all shows them)", "dim"))
 
     def _print_line(
         self,
@@ -204,29 +235,51 @@ class StatePrinter:
         return f"{value.offset:#{self._width}x}{value.size:>8}  "
 
 
+def _row(device: DeviceState) -> tuple[str, ...]:
+    """What the list tells of a device."""
+    return (
+        visible(device.path),
+        str(device.section_id) if device.section_id >= 0 else "",
+        str(device.version_id),
+        f"{device.offset:#x}",
+        f"{device.size:,}",
+        f"{device.structure.values:,}" if device.structure else "-",
+    )
+
+
 def _leaves(value: Value) -> Iterator[Value]:
     """The plain values in a value, elements of arrays one by one."""
-    pending = [value]
+    pending: list[Iterator[Value]] = [iter([value])]
     while pending:
-        one = pending.pop()
-        below = list(children(one))
-        if below:
-            pending += reversed(below)
+        one = next(pending[-1], None)
+        if one is None:
+            pending.pop()
+            continue
+        below = children(one)
+        first = next(below, None)
+        if first is not None:
+            pending.append(chain([first], below))
         elif one.is_leaf:
             yield one
 
 
-def _number_rows(numbers: list[Any], value: Value) -> Iterator[str]:
-    """Numbers of an array in rows that begin with an index; rows of zeros are not repeated."""
+def _number_rows(numbers: list[Any], value: Value) -> Iterator[Callable[[], str]]:
+    """Numbers of an array in rows that begin with an index; rows of zeros are not repeated.
+
+    Each row is text when it is called.
+    """
     width = 2 * (value.field.size if value.field else 1)
     per_row = max(1, min(16, _NUMBERS_WIDTH // (width + 1)))
     digits = len(str(len(numbers)))
-    rows = [numbers[start : start + per_row] for start in range(0, len(numbers), per_row)]
-    for at, row in folded(rows):
-        if row is None:
-            yield f"{'*':>{digits + 2}}"
-        else:
-            yield f"[{at * per_row:>{digits}}] " + " ".join(_cell(one, width) for one in row)
+    rows = (numbers[start : start + per_row] for start in range(0, len(numbers), per_row))
+    for number, row in folded(rows):
+        yield partial(_number_row, number * per_row, row, digits, width)
+
+
+def _number_row(index: int, row: list[Any] | None, digits: int, width: int) -> str:
+    if row is None:
+        return f"{'*':>{digits + 2}}"
+    return f"[{index:>{digits}}] " + " ".join(_cell(one, width) for one in row)
 
 
 def _cell(number: Any, width: int) -> str:
@@ -235,11 +288,18 @@ def _cell(number: Any, width: int) -> str:
     return f"{number & _mask(width // 2):0{width}x}"
 
 
-def _hex_rows(raw: bytes) -> Iterator[str]:
+def _hex_rows(value: Value) -> Iterator[Callable[[], str]]:
     """Bytes in rows of 16 with their text; equal rows are folded to `*`, as hexdump does."""
-    rows = [raw[start : start + _HEX_ROW] for start in range(0, len(raw), _HEX_ROW)]
-    for at, row in folded(rows):
-        if row is None:
-            yield "*"
-        else:
-            yield f"{at * _HEX_ROW:04x}  {row.hex(' '):{3 * _HEX_ROW - 1}}  {text_of(row)}"
+    rows = (
+        piece[start : start + _HEX_ROW]
+        for piece in value.pieces()
+        for start in range(0, len(piece), _HEX_ROW)
+    )
+    for number, row in folded(rows):
+        yield partial(_hex_row, number, row)
+
+
+def _hex_row(number: int, row: bytes | None) -> str:
+    if row is None:
+        return "*"
+    return f"{number * _HEX_ROW:04x}  {row.hex(' '):{3 * _HEX_ROW - 1}}  {text_of(row)}"

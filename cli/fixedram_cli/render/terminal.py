@@ -68,6 +68,10 @@ def warn_if_stopped(image: Image, about: str = "the stream stops early") -> None
 def print_line(out: Console, text: Text) -> None:
     """Print text as one line; a terminal that is too narrow folds it, nothing is lost."""
     text.rstrip()
+    if not out.is_terminal:
+        # What rich would print, without its work on each line.
+        out.file.write(text.plain + "\n")
+        return
     out.print(text, soft_wrap=True)
 
 
