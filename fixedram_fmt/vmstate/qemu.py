@@ -155,6 +155,9 @@ def _bytes(value: Value) -> Iterator[str]:
 
 
 def _indented(shown: Any, level: int) -> str:
+    if not shown or isinstance(shown, (str, bool)):
+        # json is slow where it indents, and here there is nothing to.
+        return dumps(shown)
     # Strings have no line ends of their own in JSON.
     return dumps(shown, 4).replace("\n", "\n" + _INDENT * level)
 
