@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.records import SECTION_PARTS, SECTION_STARTS, Kind
+from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import RAM_IDSTR
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _devices(image: Image) -> tuple[bytes, bytes]:
         elif record.kind in SECTION_STARTS:
             value = record.value
             current = None
-            if value.idstr != RAM_IDSTR:
+            if c_string(value.idstr) != RAM_IDSTR:
                 # A section id that is used again begins another section.
                 ids[value.section_id] = len(sections)
                 current = sections[len(sections)] = hashlib.sha256(

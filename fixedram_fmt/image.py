@@ -12,7 +12,7 @@ from fixedram_fmt.dialect import ORDINARY
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.source import Source
 from fixedram_fmt.spool import spool_pipe
@@ -135,7 +135,7 @@ class Image(Closing):
     @property
     def machine(self) -> str | None:
         """The machine type in the configuration, None for a stream without one."""
-        return None if self._walker.machine is None else text(self._walker.machine)
+        return None if self._walker.machine is None else text(c_string(self._walker.machine))
 
     @property
     def capabilities(self) -> list[str]:

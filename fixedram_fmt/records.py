@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import ram, stream
+from fixedram_fmt.schema.base import c_string
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,6 +23,7 @@ __all__ = [
     "SECTION_STARTS",
     "Cursor",
     "DeviceBody",
+    "Handler",
     "Kind",
     "PageRun",
     "Record",
@@ -140,21 +142,52 @@ class Record(Generic[T]):
         return self.offset + self.length
 
 
+#: A handler of QEMU's list, which loads sections: name and instance_id.
+Handler = tuple[bytes, int]
+#: The one before all others in the list (cpu_timers_init()), and so before `ram`.
+_FIRST_HANDLER = (b"timer", 0)
+
+
 class SectionNames:
     """Whose section a header is of, for who passes over records: PARTs and ENDs have only an id.
 
-    An id that is used again is the later section's.
+    Upstream: migration/savevm.c qemu_loadvm_section_start_full(), which gives the handler the id,
+    and qemu_loadvm_section_part_end(), which takes the first handler in the list that has it.
+    Streams are sent in the order of that list.
     """
 
     def __init__(self) -> None:
-        self._names: dict[int, bytes] = {}
+        self._ids: dict[Handler, int] = {}
+        self._handlers: dict[int, dict[Handler, None]] = {}
+        #: What handler() answered; until a START changes it.
+        self._first: dict[int, Handler] = {}
 
     def of(self, header: Record[Any]) -> bytes:
         """idstr of the section that a header begins or goes on with; empty if it never began."""
-        section_id: int = header.value.section_id
         if header.kind in SECTION_STARTS:
-            self._names[section_id] = header.value.idstr
-        return self._names.get(section_id, b"")
+            return self.start(header.value)[0]
+        handler = self.handler(header.value.section_id)
+        return handler[0] if handler else b""
+
+    def start(self, header: stream.SectionHeader) -> Handler:
+        """Take note of a START or FULL; a handler that had another id has it no longer."""
+        handler, section_id = (c_string(header.idstr), header.instance_id), header.section_id
+        before = self._ids.get(handler)
+        if before is not None and before != section_id:
+            del self._handlers[before][handler]
+            self._first.pop(before, None)
+        self._ids[handler] = section_id
+        self._handlers.setdefault(section_id, {})[handler] = None
+        self._first.pop(section_id, None)
+        return handler
+
+    def handler(self, section_id: int) -> Handler | None:
+        """Who gets a PART or END of that id; None: nobody whose section has started."""
+        known = self._first.get(section_id)
+        if known is None and (handlers := self._handlers.get(section_id)):
+            known = _FIRST_HANDLER if _FIRST_HANDLER in handlers else next(iter(handlers))
+            self._first[section_id] = known
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from fixedram_fmt.dialect import LAYOUTS
 from fixedram_fmt.documents import json_document
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.schema import stream
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
 
@@ -58,7 +58,8 @@ def adapted(
             if record.kind is Kind.FILE_HEADER or record.path.startswith("configuration/"):
                 configuration.append(record)
                 continue
-            sent = [item.value.capability for item in configuration if item.kind is Kind.CAPABILITY]
+            listed = [item.value for item in configuration if item.kind is Kind.CAPABILITY]
+            sent = [c_string(value.capability) for value in listed]
             names = with_layout(sent, layout)
             yield from _configuration(configuration, names)
             configuration = None
@@ -76,7 +77,7 @@ def _configuration(
     """records with the subsection of capabilities in its place: behind target-page-bits."""
     kept = [record for record in records if not _lists_capabilities(record)]
     headers = [n for n, record in enumerate(kept) if record.kind is Kind.SUBSECTION]
-    after_bits = [n for n in headers if kept[n].value.idstr == _PAGE_BITS]
+    after_bits = [n for n in headers if c_string(kept[n].value.idstr) == _PAGE_BITS]
     place = after_bits[0] + 2 if after_bits else headers[0] if headers else len(kept)
     yield from kept[:place]
     if names:
@@ -93,7 +94,7 @@ def _configuration(
 
 def _lists_capabilities(record: Record[Any]) -> bool:
     if record.kind is Kind.SUBSECTION:
-        return bool(record.value.idstr == _CAPABILITIES)
+        return bool(c_string(record.value.idstr) == _CAPABILITIES)
     return record.kind in (Kind.CAPABILITIES, Kind.CAPABILITY)
 
 

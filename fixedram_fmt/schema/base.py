@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance, ReadableBuffer
 
-__all__ = ["FieldSpan", "Schema", "counted_string", "is_printable", "text"]
+__all__ = ["FieldSpan", "Schema", "c_string", "counted_string", "is_printable", "text"]
 
 _VISIBLE = bytes(range(0x20, 0x7F))
 
@@ -34,6 +34,14 @@ def counted_string(count: str, name: str, width: Any = cs.Int8ub) -> list[Any]:
         count / cs.Rebuild(width, cs.len_(cs.this[name])),
         name / cs.Bytes(cs.this[count]),
     ]
+
+
+def c_string(raw: bytes) -> bytes:
+    """A name as QEMU compares it: strcmp() and strncmp() end at the first NUL.
+
+    Upstream: qemu_get_counted_string() and its like read up to 255 bytes into char[256].
+    """
+    return raw.partition(b"\0")[0]
 
 
 def text(raw: bytes) -> str:

@@ -13,7 +13,7 @@ from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.presence.pageset import PageSet
 from fixedram_fmt.records import Cursor, Kind, Record
 from fixedram_fmt.schema import ram
-from fixedram_fmt.schema.base import is_printable
+from fixedram_fmt.schema.base import c_string, is_printable
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING, RamState, can_follow_list
 
@@ -106,7 +106,7 @@ def _block(cursor: Cursor, state: RamState, path: str) -> Generator[Record[Any],
     block = RamBlock(
         index=len(state.blocks),
         path=path,
-        idstr=entry.value.idstr,
+        idstr=c_string(entry.value.idstr),
         used_length=entry.value.used_length,
         page_size=state.page_size,
         entry_offset=entry.offset,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.records import Cursor, Kind, PageRun, Record
 from fixedram_fmt.schema import ram
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.stream.blocklist import block_list, page_size_of_first_header
 from fixedram_fmt.stream.ramstate import DEFAULT_PAGE_SIZE, PAGE_FLAGS, RamState, can_follow_list
@@ -86,7 +86,8 @@ def _page_record(cursor: Cursor, state: RamState, head: Record[ram.RamRecord]) -
     cursor.offset = head.stop
     flags = word & (state.page_size - 1)
     if not flags & _CONTINUE:
-        state.last_idstr = cursor.take(ram.PAGE_IDSTR, Kind.PAGE, f"{path}/idstr").value.idstr
+        name = cursor.take(ram.PAGE_IDSTR, Kind.PAGE, f"{path}/idstr").value.idstr
+        state.last_idstr = c_string(name)
     block, address = state.last_idstr, word - flags
     if block is None:
         raise FormatError(

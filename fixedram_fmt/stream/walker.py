@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.blocks import Section
 from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.records import Cursor, Kind, Record, Region
+from fixedram_fmt.records import Cursor, Handler, Kind, Record, Region, SectionNames
 from fixedram_fmt.schema import ram, stream
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.devices import DeviceBodies, section_can_start
 from fixedram_fmt.stream.ending import check_end
@@ -68,6 +68,8 @@ class StreamWalker:
         #: The section that the walk is in, and the last one that it has left.
         self.current: Section | None = None
         self.last: Section | None = None
+        self._names = SectionNames()
+        self._started: dict[Handler, Section] = {}
         self.eof_offset: int | None = None
         self.vmdesc: VmDescription | None = None
         self._vmdesc_searched_from: int | None = None
@@ -93,6 +95,16 @@ class StreamWalker:
         yield self._file_header()
         if self.cursor.peek(1) == bytes([SectionType.CONFIGURATION]):
             yield from self._configuration()
+        yield from self.elements()
+        if self._footers:
+            check_end(self.cursor, self.sections.values(), f"section[{self._elements}]")
+        eof = self.cursor.take(stream.EOF, Kind.EOF, "eof")
+        self.eof_offset = eof.offset
+        yield eof
+        yield from self._behind_eof()
+
+    def elements(self) -> Iterator[Record[Any]]:
+        """Sections and commands up to EOF; also those of a stream that a command wraps."""
         while True:
             head = self.cursor.peek(1)
             if not head:
@@ -105,14 +117,8 @@ class StreamWalker:
                     found="the end of the file",
                 )
             if head[0] == SectionType.EOF:
-                if self._footers:
-                    check_end(self.cursor, self.sections.values(), f"section[{self._elements}]")
-                break
+                return
             yield from self._element(head[0])
-        eof = self.cursor.take(stream.EOF, Kind.EOF, "eof")
-        self.eof_offset = eof.offset
-        yield eof
-        yield from self._behind_eof()
 
     def _element(self, kind: int) -> Iterator[Record[Any]]:
         """What a type byte other than EOF introduces."""
@@ -169,7 +175,7 @@ class StreamWalker:
             path = f"configuration/subsection[{number}]"
             header = self.cursor.take(stream.SUBSECTION, Kind.SUBSECTION, f"{path}/header")
             yield header
-            yield from self._configuration_body(header.value.idstr, f"{path}/body")
+            yield from self._configuration_body(c_string(header.value.idstr), f"{path}/body")
             number += 1
         self.ram.mapped = self.dialect is not None
         self.ram.ignore_shared = X_IGNORE_SHARED in self.capabilities
@@ -215,7 +221,7 @@ class StreamWalker:
                     found=str(count.value.caps_count),
                 )
             name = self.cursor.take(stream.CAPABILITY, Kind.CAPABILITY, f"{path}/name[{number}]")
-            self.capabilities.append(name.value.capability)
+            self.capabilities.append(c_string(name.value.capability))
             yield name
 
     def _unknown_length(self, idstr: bytes, path: str) -> int:
@@ -251,7 +257,7 @@ class StreamWalker:
         value = header.value
         section = Section(
             section_id=value.section_id,
-            idstr=value.idstr,
+            idstr=c_string(value.idstr),
             instance_id=value.instance_id,
             version_id=value.version_id,
             full=full,
@@ -264,11 +270,12 @@ class StreamWalker:
         else:
             self._bounded(len(self.order), SECTIONS_CEILING, header)
             self.order.append(section.section_id)
-        self.sections[section.section_id] = self.current = section
+        handler = self._names.start(value)
+        self._started[handler] = self.sections[section.section_id] = self.current = section
         how = yield from self._body(section, path)
-        self.sections[section.section_id] = replace(
-            section, body_length=self.cursor.offset - section.body_offset, delimited_by=how
-        )
+        length = self.cursor.offset - section.body_offset
+        section = replace(section, body_length=length, delimited_by=how)
+        self._started[handler] = self.sections[section.section_id] = section
         yield from self._footer(section.section_id, path)
 
     def _section_part(self, path: str, kind: int) -> Iterator[Record[Any]]:
@@ -278,8 +285,8 @@ class StreamWalker:
         )
         yield header
         self._bounded(self._elements, PARTS_CEILING, header)
-        section = self.sections.get(header.value.section_id)
-        if section is None:
+        handler = self._names.handler(header.value.section_id)
+        if handler is None:
             raise FormatError(
                 "a part of a section that never started",
                 code="part-without-start",
@@ -288,11 +295,12 @@ class StreamWalker:
                 expected="the id of a SECTION_START",
                 found=str(header.value.section_id),
             )
-        self.current = section
+        section = self.current = self._started[handler]
         yield from self._body(section, path)
-        self.sections[section.section_id] = replace(
-            section, parts=section.parts + 1, ended=section.ended or end
-        )
+        gone_on = replace(section, parts=section.parts + 1, ended=section.ended or end)
+        if self.sections[section.section_id] is section:
+            self.sections[section.section_id] = gone_on
+        self._started[handler] = gone_on
         yield from self._footer(section.section_id, path)
 
     @staticmethod

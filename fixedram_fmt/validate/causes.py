@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema.ram import RAM_VERSION, RamSaveFlag
-from fixedram_fmt.validate.loaderlog import block_of, c_int, c_string
+from fixedram_fmt.validate.loaderlog import block_of, c_int, c_text
 
 if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
@@ -136,7 +136,7 @@ def machine(case: Case) -> Cause:
     """The received machine type; the local one where the destination is known."""
     image = case.survey.image if case.survey else None
     destination = case.survey.destination if case.survey else None
-    holes: Holes = {"name": c_string(image.machine.encode())} if image and image.machine else {}
+    holes: Holes = {"name": c_text(image.machine.encode())} if image and image.machine else {}
     if holes and destination is not None and destination.machine is not None:
         holes["local"] = destination.machine
     return Cause("machine", holes)
@@ -204,7 +204,7 @@ def goes_on(case: Case) -> Cause:
     last = block.index == len(survey.image.blocks) - 1 and case.finding.rule.id not in _IN_LIST
     data = survey.image.source.read_upto(offset, 256) if offset < survey.image.source.size else b""
     if not last:
-        return Cause("unknown-block", {"block": c_string(data[1 : 1 + data[0]]) if data else ""})
+        return Cause("unknown-block", {"block": c_text(data[1 : 1 + data[0]]) if data else ""})
     if len(data) < 8:
         return Cause("ram-address")
     return _word(survey, int.from_bytes(data[:8], "big"))

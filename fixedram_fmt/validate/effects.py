@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import Outcome, SyncPoint
 from fixedram_fmt.presence.bitmap import PageBitmap
-from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.validate import causes
 from fixedram_fmt.validate.lengths import is_resizable
 from fixedram_fmt.validate.loaderlog import block_of, c_int, lines
 from fixedram_fmt.validate.restore import LATE, RESTORE, restore_effect
+from fixedram_fmt.validate.rules.regions import OTHER_DATA, UNREAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def _wrong(text: str) -> Effect:
 
 def _allocation(case: Case) -> Effect:
     count = int(case.finding.found)
-    if count >= _NEGATIVE_INT:
+    if count >= _NEGATIVE_INT and case.loader.major < 11:
         size = 4 if case.finding.rule.id == "G16" else 1
         return Effect(CRASHES, "allocation", {"bytes": c_int(count) * size & _SIZE_MAX})
     if case.finding.rule.id == "G16":
@@ -114,21 +114,32 @@ def _review_capability(case: Case) -> Effect | None:
     return _refuses("unknown-capability", capability=case.finding.found.strip("'"))
 
 
-#: Commands of a conversation that a loader refuses when nobody is there: what it says.
-_TALKING: dict[str, tuple[str, Holes]] = {
-    MigCmd.PING.name: ("ping", {}),
-    MigCmd.POSTCOPY_ADVISE.name: ("advise", {}),
-    MigCmd.POSTCOPY_LISTEN.name: ("listen-state", {"state": 0}),
-    MigCmd.POSTCOPY_RUN.name: ("run-state", {"state": 0}),
-    MigCmd.POSTCOPY_RAM_DISCARD.name: ("discard-state", {"state": 0}),
-    MigCmd.ENABLE_COLO.name: ("colo", {}),
+#: By the situation of a command (validate/conversation.py) when nobody is there to talk to.
+_TALKING = {
+    "PING": _refuses("ping"),
+    "POSTCOPY_ADVISE": _refuses("advise"),
+    "POSTCOPY_ADVISE again": _refuses("advise-state", state=1),
+    "POSTCOPY_LISTEN": _refuses("listen-state", state=0),
+    "POSTCOPY_LISTEN after POSTCOPY_ADVISE": Effect(CRASHES, text="two threads read the stream"),
+    "POSTCOPY_RUN": _refuses("run-state", state=0),
+    "POSTCOPY_RAM_DISCARD": _refuses("discard-state", state=0),
+    "POSTCOPY_RAM_DISCARD after POSTCOPY_ADVISE": Effect(
+        CRASHES, text="waits for postcopy for ever"
+    ),
+    "ENABLE_COLO": _refuses("colo"),
+    "RECV_BITMAP of no block": _refuses("recv-bitmap-block"),
 }
 
 
 def _talking_command(case: Case) -> Effect | None:
-    """Which commands of a conversation a loader stumbles over when nobody is there."""
-    row = _TALKING.get(case.finding.found)
-    return _refuses(row[0], **row[1]) if row else None
+    return _TALKING.get(case.finding.found)
+
+
+def _packaged(case: Case) -> Effect | None:
+    """A command inside, or the wrapped stream itself."""
+    if case.finding.message.startswith("inside"):
+        return _talking_command(case)
+    return _refuses("end-of-file")
 
 
 def _smaller_pages(case: Case) -> Effect | None:
@@ -220,10 +231,8 @@ def _page_unread(case: Case) -> Effect:
 
 
 def _overlap(case: Case) -> Effect | None:
-    """Bytes that belong to another spoil the memory, unless they happen to say the same."""
-    survey, block = case.survey, block_of(case.survey, case.finding)
-    moved = survey and block and block.bitmap_offset != survey.usual_bitmap(block)
-    if survey and block and moved and not survey.has_other_bits(block):
+    """Bytes that belong to another spoil the memory, unless nobody reads them as both."""
+    if case.finding.found.endswith(UNREAD):
         return None
     return _wrong("bytes of one region are loaded as another's")
 
@@ -250,6 +259,12 @@ def _vapic_is_active(survey: Survey) -> bool:
             # state, and rom_state_paddr at the body's end.
             return len(body) == _VAPIC_BODY and any((*body[124:128], *body[140:]))
     return False
+
+
+def _elsewhere(case: Case) -> Effect | None:
+    if case.finding.expected.endswith(OTHER_DATA):
+        return None
+    return _wrong("pages are loaded as another bitmap says")
 
 
 def _never_synced(case: Case) -> Effect | None:
@@ -301,8 +316,10 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "S10": _refuses("footer"),
     "S11": _by(causes.footer_id),
     "S12": _by(causes.unknown_section_id),
+    "S25": _refuses("version-old", vmsd="timer", version=0),
+    "S24": _refuses("unknown-section"),
     "S17": _refuses("unknown-section"),
-    "S20": _refuses("end-of-file"),
+    "S23": _packaged,
     "S19": _refuses("footer"),
     "S21": _wrong("devices whose sections are missing are left as a reset leaves them"),
     "G01": _refuses("no-configuration"),
@@ -356,7 +373,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "L04": _larger_pages,
     "L09": _overlap,
     "L10": _overlap,
-    "L13": _wrong("pages are loaded as another bitmap says"),
+    "L13": _elsewhere,
     "B02": _wrong("pages are loaded to the places of others"),
     "B03": _no_memory,
     "B07": _block_lost,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import RAM_IDSTR, RAM_VERSION
 from fixedram_fmt.validate.messages import LAST_LINE, MESSAGES, Holes, Message, filled
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validate.rule import Finding
     from fixedram_fmt.validate.survey import Survey
 
-__all__ = ["block_of", "c_int", "c_string", "lines"]
+__all__ = ["block_of", "c_int", "c_text", "lines"]
 
 #: What QEMU 11 says in its last line of a section without a vmstate, such as ram.
 _OLD_STYLE = "Failed to load vmstate version_id: {version:d}, ret: {ret:d}"
@@ -32,9 +32,9 @@ def c_int(value: int) -> int:
     return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
 
 
-def c_string(name: bytes) -> str:
+def c_text(name: bytes) -> str:
     """A name as QEMU prints it with %s: up to its first NUL."""
-    return text(name.split(b"\0", 1)[0])
+    return text(c_string(name))
 
 
 def block_of(survey: Survey | None, finding: Finding) -> RamBlock | None:
@@ -85,7 +85,7 @@ def _of_section(survey: Survey | None, header: Record[Any] | None) -> Holes:
     section_id = header.value.section_id
     start = header if header.kind in SECTION_STARTS else survey.started.get(section_id)
     holes: Holes = {
-        "name": c_string(survey.idstr_of(header)),
+        "name": c_text(survey.idstr_of(header)),
         "section_id": c_int(section_id),
         "expected_id": section_id,
     }
@@ -98,4 +98,4 @@ def _of_section(survey: Survey | None, header: Record[Any] | None) -> Holes:
 def _of_block(case: Case) -> Holes:
     path = "/".join(case.finding.path.split("/")[:3])
     block = case.survey.listed_by_path.get(path) if case.survey else None
-    return {"block": c_string(block.idstr)} if block is not None else {}
+    return {"block": c_text(block.idstr)} if block is not None else {}

@@ -192,7 +192,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "unknown-section": _savevm(
         f"Unknown savevm section or instance '{{name}}' {{instance:d}}. {_MAKE_SURE}",
-        "qemu_loadvm_section_start_full", "S17", "T08", "R20",
+        "qemu_loadvm_section_start_full", "S17", "S24", "T08", "R20",
         since_11=f"Unknown section or instance '{{name}}' {{instance:d}}. {_MAKE_SURE}",
     ),
     "section-version": _savevm(
@@ -227,7 +227,7 @@ MESSAGES: dict[str, Message] = {
         "error while loading state section id {section_id:d}({name})",
         "qemu_loadvm_section_part_end",
     ),
-    "end-of-file": Message("", _SAVEVM + "qemu_loadvm_state_main()", ("S03", "S04"), reason=EIO),
+    "end-of-file": Message("", _SAVEVM + "qemu_loadvm_state_main()", ("S03", "S04", "S23"), reason=EIO),
     # -- commands
     "unknown-command": _savevm(
         "MIG_CMD 0x{command:x} unknown (len 0x{length:x})", "loadvm_process_command", "S06",
@@ -348,7 +348,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "version-old": Message(
         "{vmsd}: incoming version_id {version:d} is too old for local minimum version_id "
-        " {local_version:d}", _VMSTATE + "vmstate_load_state()", ("G11", "T10"),
+        " {local_version:d}", _VMSTATE + "vmstate_load_state()", ("G11", "S25", "T10"),
         "{vmsd}: incoming version_id {version:d} is too old for local minimum version_id"
         " {local_version:d}", in_state=True, joined_11=True,
     ),

@@ -11,10 +11,12 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.memory.lost import Loss, losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import PageScan, scan_pages
-from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS, Cursor, Kind, Record
-from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR, BlockEntry
+from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS, Cursor, Kind, Record, SectionNames
+from fixedram_fmt.schema.base import c_string
+from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR
 from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.stream.blocklist import looks_like_header
+from fixedram_fmt.validate.conversation import Conversation, wrapped_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,6 +70,8 @@ class Survey:
         self.previous: Record[Any] | None = None
         #: Header of the section the walk is in; that of the last one whose footer has not come.
         self.section: Record[Any] | None = None
+        self.section_name = b""
+        self._section_names = SectionNames()
         self.unfooted: Record[Any] | None = None
         #: Headers of STARTs and FULLs by section_id, and the ids of those whose END has come.
         self.started: dict[int, Record[Any]] = {}
@@ -85,6 +89,7 @@ class Survey:
         #: Headers of sections by their paths, of the first ones.
         self.headers: dict[str, Record[Any]] = {}
         self.flushes: list[Flush] = []
+        self.conversation = Conversation()
         self.last_eos: tuple[Record[Any], int] | None = None
         self.ram_parts = 0
         self.switches_over = False
@@ -101,7 +106,7 @@ class Survey:
         """
         for record in self.image.records():
             if record.kind in SECTION_HEADERS:
-                self.section = record
+                self.section, self.section_name = record, self._section_names.of(record)
             yield record
             self._remember(record)
             self.order += 1
@@ -128,7 +133,7 @@ class Survey:
         if record.kind in SECTION_STARTS:
             self.started.setdefault(value.section_id, record)
             self.section_orders.setdefault(value.section_id, self.order)
-            self.names.add((value.idstr, value.instance_id))
+            self.names.add((c_string(value.idstr), value.instance_id))
         else:
             if record.kind is Kind.SECTION_END:
                 self.ended.add(value.section_id)
@@ -147,14 +152,19 @@ class Survey:
         if self.section is not None and len(self.flushes) < _KEPT:
             self.flushes.append(Flush(record, self.section, self.order))
 
+    def _command(self, record: Record[Any]) -> None:
+        self.switches_over |= record.value.command == MigCmd.SWITCHOVER_START
+        self.conversation = self.conversation.after(record.value)
+
+    def _packaged(self, record: Record[Any]) -> None:
+        for command in wrapped_stream(self.image.source, record).commands:
+            self.conversation = self.conversation.after(command)
+
     def _eos(self, record: Record[Any]) -> None:
         self.last_eos = (record, self.order)
 
     def _subsection(self, record: Record[Any]) -> None:
-        self.subsections.add(record.value.idstr)
-
-    def _command(self, record: Record[Any]) -> None:
-        self.switches_over |= record.value.command == MigCmd.SWITCHOVER_START
+        self.subsections.add(c_string(record.value.idstr))
 
     def _capabilities(self, record: Record[Any]) -> None:
         # Of several lists the last one counts.
@@ -162,14 +172,14 @@ class Survey:
         self.capabilities = []
 
     def _capability(self, record: Record[Any]) -> None:
-        self.capabilities.append(record.value.capability)
+        self.capabilities.append(c_string(record.value.capability))
 
     # -- what rules ask -----------------------------------------------------------------------
 
     @property
     def in_ram(self) -> bool:
         """Whether the walk is in a section of the guest's memory."""
-        return self.section is not None and self.idstr_of(self.section) == RAM_IDSTR
+        return self.section_name == RAM_IDSTR
 
     def header_of(self, path: str) -> Record[Any] | None:
         """The header of the section in which path lies; the one just read counts."""
@@ -212,9 +222,9 @@ class Survey:
         blocks = self.image.blocks
         if self.mapped or not blocks:
             return None
-        entry = BLOCK_ENTRY.build(BlockEntry(blocks[0].idstr, blocks[0].used_length))
-        cursor = Cursor(self.image.source, blocks[0].entry_offset + len(entry))
-        return blocks[0] if looks_like_header(cursor, 0) else None
+        cursor = Cursor(self.image.source, blocks[0].entry_offset)
+        entry = cursor.look(BLOCK_ENTRY, Kind.BLOCK, "")
+        return blocks[0] if looks_like_header(cursor, entry.length) else None
 
     @cached_property
     def blocks(self) -> list[RamBlock]:
@@ -413,9 +423,10 @@ _NOTES = {
     Kind.MEM_SIZE: Survey._mem_size,
     Kind.BLOCK: Survey._block,
     Kind.MULTIFD_FLUSH: Survey._flush,
+    Kind.COMMAND: Survey._command,
+    Kind.PACKAGED: Survey._packaged,
     Kind.EOS: Survey._eos,
     Kind.SUBSECTION: Survey._subsection,
-    Kind.COMMAND: Survey._command,
     Kind.CAPABILITIES: Survey._capabilities,
     Kind.CAPABILITY: Survey._capability,
 }

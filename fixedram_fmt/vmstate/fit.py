@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.schema.vmdesc import Field
 from fixedram_fmt.vmstate.structure import Structure, subsection_header
@@ -140,7 +140,7 @@ class _Fitter:
                 header, length = stream.SUBSECTION.parse(self._body[at : at + 512], offset=at)
             except FormatError:
                 break
-            name = text(header.idstr)
+            name = text(c_string(header.idstr))
             # vmstate_subsection_load(): one that is not this structure's belongs to the one around.
             if not name.startswith(structure.vmsd_name):
                 break

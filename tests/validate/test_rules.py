@@ -95,8 +95,8 @@ def fault(name: str, also: str = "", **spec: Any) -> Recipe:
     return Recipe(Made(spec, (name,)), Made(spec), frozenset(also.split()))
 
 
-def elements(change: Callable[[Elements], None], **spec: Any) -> Recipe:
-    return Recipe(Made(spec, elements=change), Made(spec))
+def elements(change: Callable[[Elements], None], also: str = "", **spec: Any) -> Recipe:
+    return Recipe(Made(spec, elements=change), Made(spec), frozenset(also.split()))
 
 
 def pieces(change: Callable[[Pieces], None], **spec: Any) -> Recipe:
@@ -232,6 +232,12 @@ def zeros_at_the_end(last: str) -> Made:
     """A stream without a description in a longer file, whose last device is called so."""
     named = [{"name": "rtc", "data": "ff"}, {"name": last, "data": "00" * 104}]
     return Made({"vmdesc": False, "devices": named}, raw=lambda data: data + bytes(4096))
+
+
+def ram_of_id_0(e: Elements) -> None:
+    for index, item in enumerate(e.items):
+        if isinstance(item, Structure) and getattr(item.value, "section_id", None) == 1:
+            e.items[index] = replace(item, value=replace(item.value, section_id=0))
 
 
 def no_ram(e: Elements) -> None:
@@ -397,8 +403,12 @@ RECIPES: dict[str, Recipe] = {
     "S17": elements(lambda e: e.change(Kind.SECTION_FULL, idstr=b"\x01dev"), vmdesc=False),
     "S18": fault("trailing-garbage"),
     "S19": elements(footer_gone, vmdesc=False),
-    "S20": elements(command(MigCmd.PACKAGED, bytes([0, 0, 0, 4]), b"QEVM")),
+    "S20": elements(command(MigCmd.PACKAGED, bytes([0, 0, 0, 1]), b"\0")),
     "S21": Recipe(zeros_at_the_end("fw_cfg"), zeros_at_the_end("globalstate")),
+    "S22": elements(lambda e: e.change(Kind.BLOCK, idstr=b"pc.ram\0x"), also="R14"),
+    "S23": elements(command(MigCmd.PACKAGED, bytes([0, 0, 0, 4]), b"QEVM"), also="S20"),
+    "S24": elements(lambda e: e.change(Kind.SECTION_FULL, idstr=b"block"), "D06 D07"),
+    "S25": elements(ram_of_id_0),
     "G01": Recipe(Made(raw=without_configuration), stream_of(page())),
     "G02": fault("empty-machine"),
     "G03": fault("hostile-machine"),

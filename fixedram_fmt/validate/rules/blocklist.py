@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema import ram
-from fixedram_fmt.schema.base import is_printable
+from fixedram_fmt.schema.base import c_string, is_printable
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import is_safe_path, shown
@@ -139,7 +139,8 @@ def block_name_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Fou
 
     Fix: save the guest again; the list is damaged or an attack.
     """
-    if not is_printable(record.value.idstr):
+    name = c_string(record.value.idstr)
+    if not is_printable(name) or (record.value.idstr and not name):
         yield Found(
             "no block is called so",
             record.offset + 1,

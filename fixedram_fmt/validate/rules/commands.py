@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import MigCmd
-from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
+from fixedram_fmt.validate.conversation import wrapped_stream
+from fixedram_fmt.validate.rule import Found, Severity, at_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.schema.stream import Command
+    from fixedram_fmt.validate.conversation import Conversation
     from fixedram_fmt.validate.survey import Survey
 
 _SAVEVM = "FORMAT 2; migration/savevm.c "
@@ -93,7 +98,7 @@ def _expected_arguments(command: int, data: bytes) -> str:
 
 
 @at_records("S08", Severity.WARNING, _SAVEVM + "loadvm_process_command()", Kind.COMMAND)
-def command_not_for_files(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def command_not_for_files(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A command that makes no sense in a file.
 
     It asks for an answer (PING, return path) or belongs to postcopy and COLO, which need the
@@ -101,27 +106,73 @@ def command_not_for_files(_survey: Survey, record: Record[Any]) -> Iterator[Foun
 
     Fix: remove the command.
     """
-    command, data = record.value.command, record.value.data
-    if command == MigCmd.POSTCOPY_ADVISE and not data:
-        return  # a save with dirty bitmaps begins with it
-    if command in _TALKING and not _expected_arguments(command, data):
+    yield from _misplaced(survey, survey.conversation, record.value, record)
+
+
+def _misplaced(
+    survey: Survey, state: Conversation, command: Command, record: Record[Any]
+) -> Iterator[Found]:
+    """A finding if a command of a conversation is none that a save begins with."""
+    number, data = command.command, command.data
+    if number not in _TALKING or _expected_arguments(number, data):
+        return
+    situation = state.situation(command, _block_names(survey))
+    # A save with dirty bitmaps begins with an empty ADVISE, one with a return path opens it.
+    if situation != MigCmd.POSTCOPY_ADVISE.name or data:
         yield Found(
-            f"{MigCmd(command).name} needs a sender that is there",
+            f"{MigCmd(number).name} needs a sender that is there",
             record.offset,
             record.path,
-            MigCmd(command).name,
+            situation,
             "SWITCHOVER_START",
-            holes={"value": int.from_bytes(data[:4], "big")},
+            holes={"value": int.from_bytes(data[:4], "big"), "block": text(c_string(data[1:]))},
         )
 
 
-@over_image("S20", Severity.WARNING, _SAVEVM + "loadvm_handle_cmd_packaged()")
-def packaged_stream(survey: Survey) -> Iterator[Found]:
-    """A stream is wrapped inside the stream; its sections are not looked at.
+def _block_names(survey: Survey) -> set[bytes]:
+    """Names of the receiver's blocks; the image's where it is not known."""
+    local = survey.destination.blocks if survey.destination else None
+    if local is None:
+        return {block.idstr for block in survey.image.blocks}
+    return {name.encode() for name in local}
 
-    Postcopy packs device state so. In a file it makes no sense.
+
+@at_records("S20", Severity.WARNING, _SAVEVM + "loadvm_handle_cmd_packaged()", Kind.PACKAGED)
+def packaged_stream(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A stream is wrapped inside the stream.
+
+    Postcopy packs device state so. In a file it makes no sense; QEMU reads it up to its EOF.
 
     Fix: save the guest without postcopy.
     """
-    if Kind.PACKAGED in survey.kinds:
-        yield Found("a packaged stream is passed over", survey.image.container.stream_offset)
+    yield Found(
+        "a packaged stream",
+        record.offset,
+        record.path,
+        f"{record.length} bytes",
+        "sections of their own",
+    )
+
+
+@at_records("S23", Severity.ERROR, _SAVEVM + "loadvm_handle_cmd_packaged()", Kind.PACKAGED)
+def packaged_broken(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A wrapped stream cannot be read to its EOF.
+
+    QEMU reads it like any stream: sections and commands, and an EOF byte at the end.
+
+    Fix: save the guest without postcopy, or remove the command.
+    """
+    wrapped, state = wrapped_stream(survey.image.source, record), survey.conversation
+    for command in wrapped.commands:
+        for one in _misplaced(survey, state, command, record):
+            yield replace(one, message=f"inside the wrapped stream: {one.message}")
+        state = state.after(command)
+    if wrapped.error is not None:
+        error = wrapped.error
+        yield Found(
+            f"the wrapped stream breaks off: {error.message}",
+            record.offset + (error.offset or 0),
+            record.path,
+            error.found or "its end",
+            error.expected or "an EOF byte",
+        )

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.dialect import LAYOUTS
 from fixedram_fmt.records import Kind, Record
-from fixedram_fmt.schema.base import is_printable
+from fixedram_fmt.schema.base import c_string, is_printable
 from fixedram_fmt.schema.ram import is_page_size
-from fixedram_fmt.validate.loaderlog import c_int, c_string
+from fixedram_fmt.validate.loaderlog import c_int, c_text
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validate.rules.names import shown
 
@@ -80,7 +80,8 @@ def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]
 
     Fix: save the guest again; the name is damaged or an attack.
     """
-    if not is_printable(record.value.name):
+    name = c_string(record.value.name)
+    if not is_printable(name) or (record.value.name and not name):
         yield Found(
             "no machine is called so",
             record.offset + 5,
@@ -133,29 +134,23 @@ def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Foun
         )
 
 
-@at_stop(
-    "G16",
-    Severity.ERROR,
-    _CONFIGURATION + "vmstate_capabilites",
-    "truncated",
-    "length",
-    "capabilities-endless",
-)
-def too_many_capabilities(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+@over_image("G16", Severity.ERROR, _CONFIGURATION + "vmstate_capabilites")
+def too_many_capabilities(survey: Survey) -> Iterator[Found]:
     """More capabilities are announced than there can be.
 
-    QEMU allocates what the count says before it reads the first.
+    QEMU allocates what the count says, and takes what follows the list for more names.
 
     Fix: save the guest again; the count is damaged.
     """
-    if survey is None or not error.path.startswith("configuration/subsection"):
+    if survey.capability_count is None:
         return
-    if announced_length(survey, error) is not None and survey.capability_count:
-        count, order = survey.capability_count
+    (count, order), known = survey.capability_count, _CAPABILITIES | LAYOUTS
+    cut = survey.stopped is not None and announced_length(survey, survey.stopped) is not None
+    if count > _COUNT_CEILING and (cut or not known.issuperset(survey.capabilities)):
         yield Found(
             "no QEMU has so many capabilities",
-            error.offset,
-            error.path,
+            survey.image.container.stream_offset,
+            "configuration/capabilities",
             str(count),
             f"at most {len(_CAPABILITIES)}",
             order=order,
@@ -170,7 +165,7 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: load it with the QEMU that wrote it, or take the name out of the list.
     """
-    name = record.value.capability
+    name = c_string(record.value.capability)
     if name not in _CAPABILITIES | LAYOUTS and _is_list(survey):
         yield Found(
             "unknown capability",
@@ -179,7 +174,7 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
             shown(name),
             "a capability of QEMU",
             conditional=name in _UNTIL_10,
-            holes={"capability": c_string(name)},
+            holes={"capability": c_text(name)},
         )
 
 
@@ -189,7 +184,7 @@ def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[F
 
     Only mapped-ram and x-ignore-shared are compared; any other known one is passed over.
     """
-    name = record.value.capability
+    name = c_string(record.value.capability)
     if name in _CAPABILITIES - _VALIDATED:
         yield Found(
             "this capability is not compared",
@@ -208,7 +203,7 @@ def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     It makes no difference to QEMU, and QEMU does not write it.
     """
-    name = record.value.capability
+    name = c_string(record.value.capability)
     if name in survey.capabilities and _is_list(survey):
         yield Found("named before", record.offset, record.path, shown(name), "each name once")
 
@@ -222,7 +217,7 @@ def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found
 
     Fix: load it with a QEMU of the review, or rename the capability and take out the FLUSH.
     """
-    name = record.value.capability
+    name = c_string(record.value.capability)
     if name in LAYOUTS - _CAPABILITIES:
         yield Found(
             "no released QEMU has this capability",
@@ -271,14 +266,14 @@ def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: load it with the QEMU that wrote it.
     """
-    if record.value.idstr in _SUBSECTIONS and record.value.version_id & 0xFF != 1:
+    if c_string(record.value.idstr) in _SUBSECTIONS and record.value.version_id & 0xFF != 1:
         yield Found(
             "unknown version of a subsection",
             record.stop - 4,
             record.path,
             str(record.value.version_id),
             "1",
-            holes={"vmsd": c_string(record.value.idstr)},
+            holes={"vmsd": c_text(record.value.idstr)},
         )
 
 
@@ -290,7 +285,7 @@ def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: check who wrote the image.
     """
-    if record.value.idstr in survey.subsections:
+    if c_string(record.value.idstr) in survey.subsections:
         yield Found(
             "there already",
             record.offset,

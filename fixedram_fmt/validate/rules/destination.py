@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.schema.base import text
+from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.validate.lengths import fix_of_length, is_resizable
-from fixedram_fmt.validate.loaderlog import c_int, c_string
-from fixedram_fmt.validate.rule import Found, Severity, over_image
+from fixedram_fmt.validate.loaderlog import c_int, c_text
+from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import shown
 
 if TYPE_CHECKING:
@@ -25,25 +26,29 @@ _VALIDATED = ("mapped-ram", "x-ignore-shared")
 _CONFIGURED = 1
 
 
-@over_image("T01", Severity.ERROR, _POST_LOAD)
-def other_machine(survey: Survey) -> Iterator[Found]:
+@at_records("T01", Severity.ERROR, _POST_LOAD, Kind.CONFIGURATION)
+def other_machine(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The image is of another machine type than the destination.
 
-    The name in the image need only be a prefix of the destination's.
+    The name in the image need only be a prefix of the destination's, unless a NUL ends it.
 
     Fix: start the destination with the image's -machine.
     """
     machine = survey.destination.machine if survey.destination else None
-    name = survey.image.machine
-    if machine is not None and name is not None and not machine.startswith(name):
+    if machine is not None and not _fits(record.value.name, machine.encode()):
         yield Found(
             "another machine type",
-            survey.image.container.stream_offset + 8,
+            record.offset,
             "configuration",
-            shown(name.encode()),
+            shown(c_string(record.value.name)),
             repr(machine),
-            order=_CONFIGURED,
         )
+
+
+def _fits(sent: bytes, local: bytes) -> bool:
+    """Whether strncmp() over the length that was sent finds no difference."""
+    name = c_string(sent)
+    return local == name if len(name) < len(sent) else local.startswith(name)
 
 
 @over_image("T02", Severity.ERROR, _POST_LOAD.replace("post_load", "validate_capabilities"))
@@ -225,7 +230,7 @@ def unknown_section(survey: Survey) -> Iterator[Found]:
                 shown(section.idstr),
                 "a device of the destination",
                 order=survey.section_order(section),
-                holes={"name": c_string(section.idstr), "instance": section.instance_id},
+                holes={"name": c_text(section.idstr), "instance": section.instance_id},
             )
 
 
@@ -249,7 +254,7 @@ def newer_section(survey: Survey) -> Iterator[Found]:
                 f"at most {version}",
                 order=survey.section_order(section),
                 holes={
-                    "name": c_string(section.idstr),
+                    "name": c_text(section.idstr),
                     "version": c_int(section.version_id),
                     "local_version": version,
                 },

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema import stream
+from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import RAM_IDSTR, RAM_VERSION, RamSaveFlag
 from fixedram_fmt.validate.rule import Found, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validate.rules.names import shown
@@ -31,9 +32,7 @@ def no_ram(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; something ended the stream before its memory.
     """
-    if survey.whole and not any(
-        header.value.idstr == RAM_IDSTR for header in survey.started.values()
-    ):
+    if survey.whole and not any(name == RAM_IDSTR for name, _ in survey.names):
         yield Found(
             "no ram section before EOF",
             survey.image.container.stream_offset,
@@ -54,7 +53,7 @@ def no_block_list(survey: Survey) -> Iterator[Found]:
     """
     if survey.whole and not survey.mem_sizes:
         for header in survey.started.values():
-            if header.value.idstr == RAM_IDSTR:
+            if c_string(header.value.idstr) == RAM_IDSTR:
                 yield Found(
                     "no MEM_SIZE in the ram section",
                     header.stop,
@@ -184,7 +183,7 @@ def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again; the section's header is damaged.
     """
     value = record.value
-    if value.idstr == RAM_IDSTR and value.version_id != RAM_VERSION:
+    if c_string(value.idstr) == RAM_IDSTR and value.version_id != RAM_VERSION:
         yield Found(
             "unknown version of ram",
             record.stop - 4,
@@ -209,7 +208,7 @@ def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again; the section's header is damaged.
     """
     value = record.value
-    if value.idstr == RAM_IDSTR and value.instance_id:
+    if c_string(value.idstr) == RAM_IDSTR and value.instance_id:
         yield Found("no second ram", record.stop - 8, record.path, str(value.instance_id), "0")
 
 
@@ -221,7 +220,7 @@ def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: check who wrote the image.
     """
-    if record.value.idstr == RAM_IDSTR:
+    if c_string(record.value.idstr) == RAM_IDSTR:
         yield Found(
             "ram as a FULL section", record.offset, record.path, "SECTION_FULL", "SECTION_START"
         )
@@ -233,7 +232,8 @@ def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     QEMU writes at least one PART and an END, and loads a stream without.
     """
-    started = [header for header in survey.started.values() if header.value.idstr == RAM_IDSTR]
+    headers = survey.started.values()
+    started = [header for header in headers if c_string(header.value.idstr) == RAM_IDSTR]
     whole = survey.ram_parts - len([h for h in started if h.value.section_id in survey.ended])
     if started and whole <= 0 and started[0].kind is Kind.SECTION_START:
         yield Found(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import non_zero_runs
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.headers import OFFSET_CEILING, at_header
@@ -12,6 +15,7 @@ from fixedram_fmt.validate.rules.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.validate.survey import Region, Survey
 
 _PARSE = "FORMAT 4; migration/ram.c parse_ramblock_mapped_ram()"
@@ -19,6 +23,11 @@ _SAVE = "FORMAT 4; migration/ram.c mapped_ram_setup_ramblock()"
 _PADDING_LOOKED_AT = 1 << 24
 #: Fine enough to tell where something lies.
 _WORD = 8
+#: What is said of shared bytes that no loader reads as two things.
+OTHER_DATA = ", but no bitmap of this block"
+UNREAD = ", nothing of it read"
+#: Bytes of pages looked at to see whether a bitmap leaves out memory.
+_LEFT_OUT_LOOKED_AT = 1 << 26
 
 
 @over_image("L06", Severity.ERROR, _PARSE)
@@ -103,10 +112,40 @@ def _overlap(survey: Survey, first: Region, second: Region) -> Found:
         f"{_names(survey, first)} and {_names(survey, second)} share bytes",
         second.start,
         block.path,
-        f"{second.start:#x}..{stop:#x} twice",
+        f"{second.start:#x}..{stop:#x} twice" + ("" if _spoils(survey, first, second) else UNREAD),
         "an owner for each byte",
         order=survey.order_of(block),
     )
+
+
+def _spoils(survey: Survey, first: Region, second: Region) -> bool:
+    """Whether a loader takes bytes of one for the other's.
+
+    Absent pages are not read: what lies over them does no harm.  A moved bitmap says what its
+    usual place says, or is another's bytes.
+    """
+    shared = (second.start, min(first.stop, second.stop))
+    read = [one for one in (first, second) if _is_read(survey, one, *shared)]
+    if len(read) < 2:
+        return False
+    blocks = survey.image.blocks
+    bitmaps = [blocks[one.block or 0] for one in read if one.what == "bitmap"]
+    moved = [one for one in bitmaps if one.bitmap_offset != survey.usual_bitmap(one)]
+    if len(bitmaps) == 2 or any(one.block is None for one in read):
+        # Pages spoil nothing of the stream or of a bitmap: it has been read as what it is.
+        return not moved or any(survey.has_other_bits(one) for one in moved)
+    return True
+
+
+def _is_read(survey: Survey, region: Region, start: int, stop: int) -> bool:
+    """Whether a loader reads these bytes as what the region is."""
+    if region.what != "pages" or region.block is None:
+        return True
+    block = survey.image.blocks[region.block]
+    bitmap = survey.bitmaps[block.index]
+    first = (start - block.pages_offset) // block.page_size
+    last = -(-(stop - block.pages_offset) // block.page_size)
+    return bitmap is None or bool(bitmap.count(first, min(last, block.pages_total)))
 
 
 @over_image("L09", Severity.ERROR, "FORMAT 4 and 7")
@@ -189,14 +228,41 @@ def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
         usual = survey.usual_bitmap(block)
         length = min(survey.image.bitmap_length(block), _PADDING_LOOKED_AT)
         if survey.has_other_bits(block) and any(_orphans(survey, usual, usual + length)):
+            left_out = _leaves_out(survey, block, usual)
             yield at_header(
                 survey,
                 block,
                 "bitmap_offset",
                 "the bitmap seems to lie elsewhere",
                 f"{block.bitmap_offset:#x}",
-                f"{usual:#x}, where there is data",
+                f"{usual:#x}, where there is data" + ("" if left_out else OTHER_DATA),
             )
+
+
+def _leaves_out(survey: Survey, block: RamBlock, usual: int) -> bool:
+    """Whether pages that only the usual place calls present hold data.
+
+    Otherwise what lies there is no bitmap of this block, or says the same in other words.
+    """
+    bitmap = survey.bitmaps[block.index]
+    try:
+        other = PageBitmap.of_block(
+            survey.image.source,
+            replace(block, bitmap_offset=usual),
+            survey.image.host_long.host_long,
+        )
+    except FormatError:
+        return True
+    left = _LEFT_OUT_LOOKED_AT // block.page_size
+    for first, last, present in other.runs():
+        stop = min(last, first + left) if present else first
+        for page in range(first, stop):
+            absent = bitmap is not None and not bitmap.count(page, page + 1)
+            offset = block.pages_offset + page * block.page_size
+            if absent and any(_data(survey, offset, offset + block.page_size)):
+                return True
+        left -= stop - first
+    return False
 
 
 def _orphans(survey: Survey, start: int, stop: int) -> Iterator[int]:

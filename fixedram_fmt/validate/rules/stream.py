@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.records import SECTION_HEADERS, Kind, Record
-from fixedram_fmt.schema.base import is_printable
+from fixedram_fmt.schema.base import c_string, is_printable, text
 from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.stream.ending import sections_follow
 from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
@@ -23,6 +23,8 @@ _QCOW2 = b"QFI\xfb"
 #: How much of what follows a stream is looked at for the magic of a disk image.
 _LOOK = 1 << 20
 
+#: idstr of what is gone since 9.1 (migration/block.c).
+_REMOVED = frozenset({b"block"})
 _SAVEVM = "FORMAT 2; migration/savevm.c "
 
 
@@ -178,6 +180,62 @@ def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[F
 
 
 @at_records(
+    "S25",
+    Severity.ERROR,
+    _SAVEVM + "qemu_loadvm_section_part_end()",
+    Kind.SECTION_PART,
+    Kind.SECTION_END,
+)
+def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A PART or END of section id 0, which is not the first device's.
+
+    In QEMU every device has id 0 until its section starts, and a PART goes to the first one that
+    has the id: to `timer`, or whatever comes first in its list. That one refuses version 0.
+
+    Fix: give the section an id other than 0; QEMU gives 0 to `timer`.
+    """
+    if record.value.section_id == 0 and survey.section_name != b"timer":
+        yield Found(
+            "another device has id 0",
+            record.offset + 1,
+            record.path,
+            f"section id 0 for {shown(survey.section_name)}",
+            "an id other than 0",
+        )
+
+
+@at_records(
+    "S22",
+    Severity.WARNING,
+    _SAVEVM + "qemu_loadvm_section_start_full()",
+    Kind.CONFIGURATION,
+    Kind.SUBSECTION,
+    Kind.SECTION_START,
+    Kind.SECTION_FULL,
+    Kind.BLOCK,
+)
+def name_with_nul(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A name goes on after a NUL byte.
+
+    QEMU compares names as C strings: it does not see what follows the NUL, and a name that starts
+    with NUL is the empty name to it. It writes no such name.
+
+    Fix: save the guest again; the name is damaged, or hides something from other tools.
+    """
+    names = (getattr(record.value, field, b"") for field in ("name", "idstr"))
+    name = b"".join(names)
+    known = c_string(name)
+    if known and known != name and is_printable(known):
+        yield Found(
+            "a NUL in a name",
+            record.offset,
+            record.path,
+            shown(name),
+            f"{shown(known)}, which QEMU reads",
+        )
+
+
+@at_records(
     "S13",
     Severity.WARNING,
     _SAVEVM + "qemu_savevm_state_complete_precopy_iterable()",
@@ -218,7 +276,8 @@ def section_id_reused(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: give every section an id of its own.
     """
     value = record.value
-    if value.section_id in survey.started and (value.idstr, value.instance_id) not in survey.names:
+    handler = c_string(value.idstr), value.instance_id
+    if value.section_id in survey.started and handler not in survey.names:
         before = survey.started[value.section_id]
         yield Found(
             f"section id {value.section_id} is that of {shown(before.value.idstr)} too",
@@ -244,7 +303,7 @@ def section_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: check who wrote the image: sections may have been copied twice.
     """
     value = record.value
-    if (value.idstr, value.instance_id) in survey.names:
+    if (c_string(value.idstr), value.instance_id) in survey.names:
         yield Found(
             f"{shown(value.idstr)} #{value.instance_id} is there already",
             record.offset,
@@ -300,10 +359,35 @@ def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: save the guest again; the header is damaged.
     """
-    idstr = record.value.idstr
+    idstr = c_string(record.value.idstr)
     if not idstr or not is_printable(idstr):
         yield Found(
-            "no device is called so", record.offset + 5, record.path, shown(idstr), "visible ASCII"
+            "no device is called so",
+            record.offset + 5,
+            record.path,
+            shown(record.value.idstr),
+            "visible ASCII",
+        )
+
+
+@at_records("S24", Severity.ERROR, _SAVEVM + "find_se()", Kind.SECTION_START, Kind.SECTION_FULL)
+def section_of_removed_feature(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A section of a feature that QEMU no longer has.
+
+    Block migration (`block`) was removed in 9.1: nothing takes its section there, not even an
+    empty one.
+
+    Fix: save again without the feature (migrate without -b), or load it with the QEMU of the time.
+    """
+    name = c_string(record.value.idstr)
+    if name in _REMOVED:
+        yield Found(
+            "no QEMU of today has this section",
+            record.offset + 5,
+            record.path,
+            shown(name),
+            "a device of QEMU 10 or 11",
+            holes={"name": text(name), "instance": record.value.instance_id},
         )
 
 

@@ -1,0 +1,45 @@
+"""Strange streams, loaded by a real QEMU 10: each does what the table says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixedram_fmt.build.faults import Fault, Outcome
+from fixedram_fmt.build.output import replacing
+from fixedram_fmt.build.spec import ImageSpec, parse_block
+from fixedram_fmt.build.synth import write_image
+from stream_cases import CASES
+from two_blocks import BLOCKS, load, outcome_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = [pytest.mark.qemu, pytest.mark.untraced]
+
+SPEC = ImageSpec(blocks=[parse_block(block) for block in BLOCKS])
+
+
+def write(path: Path, *faults: Fault) -> Path:
+    with replacing(path) as output:
+        write_image(SPEC, output, list(faults))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The memory of the image without a fault."""
+    status, memory = load(write(tmp_path_factory.mktemp("sound") / "image"), multifd=False)
+    assert status == "completed"
+    return memory
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_qemu_does_what_the_table_says(name: str, sound: list[bytes], tmp_path: Path) -> None:
+    change, outcome = CASES[name]
+    image = write(
+        tmp_path / "image", Fault(name, "", Outcome.LOADS, Outcome.LOADS, on_elements=change)
+    )
+    assert outcome_of(*load(image, multifd=False), sound) is outcome
