@@ -227,7 +227,9 @@ MESSAGES: dict[str, Message] = {
         "error while loading state section id {section_id:d}({name})",
         "qemu_loadvm_section_part_end",
     ),
-    "end-of-file": Message("", _SAVEVM + "qemu_loadvm_state_main()", ("S03", "S04", "S23"), reason=EIO),
+    "end-of-file": Message(
+        "", _SAVEVM + "qemu_loadvm_state_main()", ("S03", "S04", "S23"), reason=EIO
+    ),
     # -- commands
     "unknown-command": _savevm(
         "MIG_CMD 0x{command:x} unknown (len 0x{length:x})", "loadvm_process_command", "S06",
