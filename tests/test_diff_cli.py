@@ -71,7 +71,7 @@ def test_a_copy_is_the_same_however_it_is_laid_out(
 ) -> None:
     source, copy = samples("pc-live.img"), tmp_path / "copy.img"
     xml = ["--xml", str(tmp_path / "d.xml")] if "libvirt" in how else []
-    (tmp_path / "d.xml").write_text("<domain><name>x</name></domain>")
+    (tmp_path / "d.xml").write_text("<domain><name>x</name><os><type>hvm</type></os></domain>")
     made = run_cli("copy", source, "-o", copy, *how, *xml)
     assert made.code == 0, made.err
     result = run_cli("diff", source, copy, "--json", *(["--search"] if "--rebase" in how else []))

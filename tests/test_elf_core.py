@@ -154,7 +154,7 @@ def test_memory_of_a_save_that_failed_comes_with_a_warning(
 ) -> None:
     location = location_of("sample/failed-ignore-shared", unpacked_dir)
     done = run_cli("extract", location, "-o", tmp_path / "out", "--json")
-    assert done.code == 0
+    assert done.code == 1
     assert json.loads(done.out)
     assert "stops early" in done.err
 
@@ -165,7 +165,7 @@ def test_every_cut_of_an_image_gives_a_core_or_one_line(tmp_path: Path) -> None:
         image, core = tmp_path / f"image{number}", tmp_path / f"core{number}"
         image.write_bytes(raw[:length])
         done = run_cli("extract", image, "--format", "elf", "-o", core)
-        assert done.code in (0, 2)
+        assert done.code in (0, 1, 2)
         assert "Traceback" not in done.err
         assert "internal error" not in done.err
-        assert core.exists() == (done.code == 0)
+        assert core.exists() == (done.code != 2)

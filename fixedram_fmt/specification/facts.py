@@ -22,7 +22,8 @@ _POINTS = {
 #: (what is untrusted, what a reader checks, ids of the rules that look at it)
 CHECKS = (
     ("libvirt's header", "the save is finished, `format` is that of the stream, header and XML lie "
-     "inside the file before the stream is looked for", "C01 C02 C03 C04 C09 C10"),
+     "inside the file before the stream is looked for", "C01 C02 C03 C04 C09 C10 "
+     "C11 C12 C13 C14 C15 C16 C17"),
     ("compressed input", "unpack with a bound; a bomb is data too", "C06 C07 C08"),
     ("magic and version", "exact", "S01 S02"),
     ("configuration", "present, unless the machine is one of before QEMU 2.4", "G01"),
@@ -30,15 +31,15 @@ CHECKS = (
     ("lengths of names and arguments", "at most what their count can say, and a ceiling below the "
      "machine name's 4 GiB", "G04 G16 S07"),
     ("section types and commands", "known ones only; nothing else says how long they are",
-     "S05 S06 S08 S20"),
+     "S05 S06 S08 S20 S23 S24"),
     ("section ids", "PART and END name a section that has started; footers the one they end",
-     "S09 S10 S11 S12 S13 S14 S15 S16"),
+     "S09 S10 S11 S12 S13 S14 S15 S16 S25"),
     ("ends of device bodies", "both the description's size and the footer, where both are there",
      "S19 D06 D07 D08 D09 D11"),
     ("the EOF byte", "no sections or zeros after it, unless a description or globalstate "
      "confirms it", "S21 S18"),
     ("names (machine, sections, blocks, capabilities)", "printable, not used as paths, escaped "
-     "before they reach a terminal, a page or a log", "G02 G03 S17 R14 R15"),
+     "before they reach a terminal, a page or a log", "G02 G03 S17 S22 R14 R15"),
     ("capabilities and subsections", "known ones, once, version 1", "G05 G06 G07 G08 G09 G10 G11 "
      "G12 G15"),
     ("page sizes", "powers of two from 256 bytes to 64 KiB, the same wherever they are told",

@@ -358,7 +358,7 @@ MESSAGES: dict[str, Message] = {
         "", _VMSTATE + "vmstate_subsection_load()", ("G09", "G10"), reason=ENOENT,
     ),
     "field": Message(
-        "Failed to load {vmsd}:{field}", _VMSTATE + "vmstate_load_state()", ("S03",),
+        "Failed to load {vmsd}:{field}", _VMSTATE + "vmstate_load_state()", ("S03", "G04"),
         "Failed to load {vmsd} state: stream error: -5", reason=EIO, joined_11=True,
     ),
     "element": Message(

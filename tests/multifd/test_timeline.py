@@ -278,16 +278,17 @@ def with_parts(count: int, dialect: str) -> bytes:
 
 @pytest.mark.untraced
 def test_tens_of_thousands_of_parts_are_no_matter() -> None:
+    loaders = [loader for loader in LOADERS.values() if loader.libvirt is None]
     opened = image_of(with_parts(20_000, V4))
     start = time.perf_counter()
-    lines = timelines(opened, list(LOADERS.values()))
+    lines = timelines(opened, loaders)
     out = io.StringIO()
     for line in lines:
         print_chart(Console(file=out), line, "image")
     print_comparison(Console(file=out), lines, "image")
     assert time.perf_counter() - start < 20
-    assert [len(line.calls) for line in lines] == [20_002] * len(LOADERS)
-    assert out.getvalue().count("20,000 parts") == len(LOADERS) + 1
+    assert [len(line.calls) for line in lines] == [20_002] * len(loaders)
+    assert out.getvalue().count("20,000 parts") == len(loaders) + 1
     assert len(out.getvalue().splitlines()) < 120
 
 
