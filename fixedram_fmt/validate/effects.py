@@ -14,7 +14,7 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import Outcome, SyncPoint
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.validate import causes
-from fixedram_fmt.validate.lengths import is_resizable
+from fixedram_fmt.validate.lengths import first_piece_past, is_resizable
 from fixedram_fmt.validate.loaderlog import block_of, c_int, lines
 from fixedram_fmt.validate.restore import LATE, RESTORE, restore_effect
 from fixedram_fmt.validate.rules.regions import OTHER_DATA, UNREAD
@@ -31,8 +31,6 @@ __all__ = ["EFFECTS", "Case", "Effect", "effect_of"]
 
 REFUSES, WRONG, CRASHES = Outcome.REFUSES, Outcome.WRONG_MEMORY, Outcome.CRASHES
 
-#: migration/ram.c MAPPED_RAM_LOAD_BUF_SIZE: bytes that a load reads at a time.
-_LOAD_PIECE = 1 << 20
 #: Bytes of vmstate_vapic, all of version 1, and what is said where its ROM is not in memory.
 _VAPIC_BODY = 144
 #: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
@@ -186,27 +184,12 @@ def _longer_block(case: Case) -> Effect | None:
         return None
     length = int(finding.expected)
     ceiling = survey.destination.block_ceilings.get(block.name, length)
-    if not bitmap.count(length // block.page_size):
-        return None
-    if ceiling > length and _fits_by_luck(bitmap, block.page_size, length, ceiling):
-        return None
-    return _refuses("outside-block")
-
-
-def _fits_by_luck(bitmap: PageBitmap, page_size: int, length: int, ceiling: int) -> bool:
-    """Whether no piece of a run begins past a block's length, and none reaches past its ceiling.
-
-    migration/ram.c read_ramblock_mapped_ram() looks where a piece of MAPPED_RAM_LOAD_BUF_SIZE
-    begins; a resizable block has memory up to its max_length.
-    """
-    for run in bitmap.runs():
-        stop = run.stop * page_size
-        if not run.present or stop <= length:
-            continue
-        last_piece = stop - 1 - (stop - 1 - run.start * page_size) % _LOAD_PIECE
-        if last_piece >= length or stop > ceiling:
-            return False
-    return True
+    piece = first_piece_past(bitmap, block.page_size, length, ceiling)
+    if piece is None or not piece.readable:
+        return _refuses("outside-block") if piece else None
+    why = f"Partial read of size {piece.readable}, expected {piece.size}"
+    holes: Holes = {"page": piece.start, "offset": block.pages_offset + piece.start, "why": why}
+    return Effect(REFUSES, "page-unread", holes, _IN_CHANNELS, multifd=CRASHES)
 
 
 def _shorter_block(case: Case) -> Effect | None:

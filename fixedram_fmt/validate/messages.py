@@ -318,7 +318,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "page-unread": _ram(
         "({block}) failed to read page {page:x}from file offset {offset:x}: {why}",
-        "read_ramblock_mapped_ram", "B04", "L15", "L18",
+        "read_ramblock_mapped_ram", "B04", "L15", "L18", "T06",
     ),
     "ram-flags": _ram(
         "Unexpected RAM flags: {flags:d}", "ram_load_precopy", "R06", "R07", "R08", "R09", "S03",

@@ -12,9 +12,10 @@ from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.validate import Destination, load_destination, validate
 from real_files import unpacked_case
-from synthetic import image_of
+from synthetic import image_of, made
 
 QEMU = LOADERS["qemu-10.0"]
+MIB = 1 << 20
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -73,3 +74,48 @@ def test_real_streams_of_other_lengths_are_refused(
     (finding,) = [one for one in report.findings if one.rule.id in ("T06", "T07")]
     words = ("romfile=", "romsize=") if "rom" in pair[0] else ("memory",)
     assert all(word in finding.fix for word in words)
+
+
+#: Present pages of a block of 12 MiB, and what QEMU 10.0 says (plain) and does (multifd) where the
+#: receiver's has 8 MiB: seen with two_blocks.GUEST.
+_OUTSIDE = "page outside of ramblock mem1 range"
+_PAST: list[tuple[range, str, Outcome]] = [
+    (range(2047, 2049), "7ff000 Partial read of size 4096, expected 8192", Outcome.CRASHES),
+    (range(1, 3000), "701000 Partial read of size 1044480, expected 1048576", Outcome.CRASHES),
+    (range(1791, 2049), "7ff000 Partial read of size 4096, expected 8192", Outcome.CRASHES),
+    (range(1792, 2050), _OUTSIDE, Outcome.REFUSES),
+    (range(3072), _OUTSIDE, Outcome.REFUSES),
+    (range(2049, 2050), _OUTSIDE, Outcome.REFUSES),
+    (range(2047, 2048), "", Outcome.LOADS),
+]
+
+
+def _mem1_with(present: range) -> tuple[bytes, int]:
+    """An image of 1 + 12 MiB with these pages of mem1, and its pages_offset."""
+    blocks = [
+        {"name": "pc.ram", "size": MIB, "density": 0},
+        {"name": "mem1", "size": 12 * MIB, "pattern": "text", "density": 1},
+    ]
+    raw = bytearray(made(blocks=blocks))
+    with image_of(bytes(raw)) as image:
+        block = image.blocks[1]
+        bitmap = sum(1 << page for page in present).to_bytes(3072 // 8, "little")
+        raw[block.bitmap_offset : block.bitmap_offset + len(bitmap)] = bitmap
+        return bytes(raw), block.pages_offset
+
+
+@pytest.mark.parametrize(("present", "words", "multifd"), _PAST, ids=str)
+def test_runs_past_a_blocks_end(present: range, words: str, multifd: Outcome) -> None:
+    raw, pages_offset = _mem1_with(present)
+    destination = Destination(blocks={"pc.ram": MIB, "mem1": 8 * MIB})
+    with image_of(raw) as image:
+        report = validate(image, destination)
+        plain = report.verdict(QEMU, multifd=False)
+        for loader in (QEMU, LOADERS["qemu-11.1"]):
+            assert report.verdict(loader, multifd=True).outcome is multifd
+    assert plain.outcome is (Outcome.REFUSES if words else Outcome.LOADS)
+    page, _, why = words.partition(" ")
+    if why.startswith("Partial"):
+        offset = pages_offset + int(page, 16)
+        words = f"(mem1) failed to read page {page}from file offset {offset:x}: {why}"
+    assert plain.message == words

@@ -159,9 +159,10 @@ def missing_block(survey: Survey) -> Iterator[Found]:
 def longer_block(survey: Survey) -> Iterator[Found]:
     """A block is longer than the destination's.
 
-    With a fixed layout QEMU refuses the first page that lies past the end of its own block. An
-    ordinary stream is refused at once (Size mismatch), unless QEMU can resize the block up to the
-    image's length (the ACPI tables: `info ramblock`, Total).
+    With a fixed layout QEMU refuses the first page that lies past the end of its own block; where
+    1 MiB that it reads at a time crosses that end, multifd crashes. An ordinary stream is refused
+    at once (Size mismatch), unless QEMU can resize the block up to the image's length (the ACPI
+    tables: `info ramblock`, Total).
 
     Fix: give the destination as much memory as the image has.
     """
