@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.documents import DOCUMENT_CEILING
 from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
+from fixedram_fmt.foreign import Foreign, foreign_file
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.libvirt import (
     LIBVIRT_HEADER,
@@ -37,6 +38,10 @@ __all__ = ["Container", "LibvirtSave", "locate_stream", "split_location"]
 _STREAM_HEAD = FILE_HEADER.build(FileHeader(QEMU_VM_FILE_MAGIC, QEMU_VM_FILE_VERSION))
 _SEARCH_STEP = 1 << 20
 _DOMAIN_NAME = re.compile(rb"<name>([^<]{1,255})</name>")
+
+
+#: Bytes that name a file of another program.
+_FOREIGN_HEAD = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,23 +165,25 @@ def locate_stream(
         return _libvirt(source, budget)
     if head.startswith(QEMU_VM_FILE_MAGIC):
         return source, Container("bare", 0)
-    if search:
+    foreign = foreign_file(source.read_upto(0, _FOREIGN_HEAD))
+    if search and not (foreign and foreign.holds_bytes_of_others):
         found = _search(source)
         if found is not None:
             return source, Container("offset", found)
-    raise _no_stream(head, search=search)
+    raise _no_stream(head, foreign, search=search)
 
 
-def _no_stream(head: bytes, *, search: bool) -> FormatError:
+def _no_stream(head: bytes, foreign: Foreign | None, *, search: bool) -> FormatError:
     further = (
         "no stream was found further in either"
         if search
         else "if the stream starts further in, give PATH@OFFSET or --search"
     )
+    message = "this is neither a QEMU migration stream nor a libvirt save image"
+    if foreign:
+        message, further = f"this is {foreign.what}, not a save", foreign.advice
     return FormatError(
-        "this is neither a QEMU migration stream nor a libvirt save image"
-        if head
-        else "the file is empty",
+        message if head else "the file is empty",
         code="magic",
         offset=0,
         path="header.magic",
