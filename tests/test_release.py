@@ -148,11 +148,10 @@ def test_the_version_is_written_in_one_place() -> None:
         assert (done.code, done.out) == (0, f"fixedram {version}\n")
 
 
-def test_the_changelog_begins_with_this_version_and_its_day() -> None:
+def test_the_changelog_begins_with_what_is_not_released_or_this_version_and_its_day() -> None:
     titles = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert re.fullmatch(re.escape(fixedram_fmt.__version__) + r" \(\d{4}-\d\d-\d\d\)", titles[0]), (
-        titles[0]
-    )
+    title = titles[titles[0] == "Unreleased"]
+    assert re.fullmatch(re.escape(fixedram_fmt.__version__) + r" \(\d{4}-\d\d-\d\d\)", title), title
 
 
 def test_every_python_that_is_named_is_one_that_ci_tries() -> None:
