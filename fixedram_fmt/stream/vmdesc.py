@@ -48,6 +48,7 @@ class DeviceDescription:
     instance_id: int
     version: int
     size: int
+    vmsd_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ class VmDescription:
         try:
             document = decoded(text, SizedDocument)
             devices = tuple(
-                DeviceDescription(entry.name, entry.instance_id, entry.version, _size(entry))
+                DeviceDescription(
+                    entry.name, entry.instance_id, entry.version, _size(entry), entry.vmsd_name
+                )
                 for entry in document.devices
             )
             configuration = {

@@ -280,6 +280,11 @@ def _ignore_shared(case: Case) -> Effect | None:
     return _refuses("header-version")
 
 
+def _other_size(case: Case) -> Effect | None:
+    """Holes are filled where it is the section that is wrong, not the description."""
+    return _refuses("footer") if case.finding.holes else None
+
+
 def _restored(case: Case) -> Effect | None:
     told = restore_effect(case)
     return Effect(told[0], text=told[1]) if told else None
@@ -304,6 +309,7 @@ EFFECTS: dict[str, Effect | Callable[[Case], Effect | None]] = {
     "S17": _refuses("unknown-section"),
     "S23": _packaged,
     "S19": _refuses("footer"),
+    "D08": _other_size,
     "S21": _wrong("devices whose sections are missing are left as a reset leaves them"),
     "G01": _refuses("no-configuration"),
     "G03": _by(causes.machine),

@@ -206,7 +206,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "footer": Message(
         "Missing section footer for {name}", _SAVEVM + "check_section_footer()",
-        ("S09", "S10", "S19"), closing_11=_FOOTER_ERROR,
+        ("S09", "S10", "S19", "D08"), closing_11=_FOOTER_ERROR,
     ),
     "footer-id": Message(
         "Mismatched section id in footer for {name} - read 0x{footer_id:x} expected"

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.records import Cursor, Kind, Record
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import is_page_size
-from fixedram_fmt.schema.stream import Vmdescription
+from fixedram_fmt.schema.stream import SUBSECTION, SectionType, Vmdescription
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
+from fixedram_fmt.validate.loaderlog import c_text
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.blocks import Section
     from fixedram_fmt.stream.vmdesc import VmDescription
+    from fixedram_fmt.validate.messages import Holes
     from fixedram_fmt.validate.survey import Survey
 
 _VMDESC = "FORMAT 2; migration/savevm.c should_send_vmdesc()"
@@ -178,29 +182,69 @@ def described_device_missing(survey: Survey) -> Iterator[Found]:
 def device_of_other_size(survey: Survey) -> Iterator[Found]:
     """A device's bytes do not end where its description says.
 
-    The section was found to end elsewhere, by its footer: either it was changed, or the description
-    is another device's. QEMU goes by its own knowledge and finds no footer if it is the section.
+    The section was found to end elsewhere, by its footer. QEMU goes by its own knowledge of the
+    device, which the description was made from, and refuses the section: Missing section footer.
+    Where many devices differ it is the description that is another machine's, and QEMU loads them.
 
     Fix: compare with a good image of the same machine.
     """
     vmdesc = _described(survey)
     if vmdesc is None:
         return
+    differing = list(_of_other_size(survey, vmdesc))
+    lies = len(differing) > _MANY and 4 * len(differing) > len(vmdesc.devices)
+    for section, sizes in differing:
+        wrong = not lies and not _may_be_known(survey, vmdesc, section, sizes)
+        yield Found(
+            f"{shown(section.idstr)} #{section.instance_id} ends elsewhere",
+            section.body_offset,
+            "",
+            f"{section.body_length} bytes",
+            f"{min(sizes)} as described",
+            order=survey.section_order(section) if wrong else survey.order,
+            holes=_footer_of(section) if wrong else {},
+        )
+
+
+#: More devices of another size than this, and a quarter of all, are none that was damaged.
+_MANY = 2
+
+
+def _footer_of(section: Section) -> Holes:
+    return {"name": c_text(section.idstr), "section_id": section.section_id}
+
+
+def _of_other_size(survey: Survey, vmdesc: VmDescription) -> Iterator[tuple[Section, set[int]]]:
+    """Sections that end elsewhere than described, and the sizes that are described."""
     sizes: dict[tuple[str, int], set[int]] = {}
     for device in vmdesc.devices:
         sizes.setdefault((device.name, device.instance_id), set()).add(device.size)
     for section in survey.image.sections:
         expected = sizes.get((section.name, section.instance_id))
-        differs = expected and section.body_length not in expected
-        if differs and section.full and section.delimited_by == "footer":
-            yield Found(
-                f"{shown(section.idstr)} #{section.instance_id} ends elsewhere",
-                section.body_offset,
-                "",
-                f"{section.body_length} bytes",
-                f"{min(expected or {0})} as described",
-                order=survey.order,
-            )
+        length = section.body_length
+        differs = expected and length is not None and length not in expected
+        if expected and differs and section.full and section.delimited_by == "footer":
+            yield section, expected
+
+
+def _may_be_known(survey: Survey, vmdesc: VmDescription, section: Section, sizes: set[int]) -> bool:
+    """Whether what is too much is a subsection that QEMU may know.
+
+    migration/vmstate.c vmstate_subsection_load() leaves it unread if its name begins with another
+    vmsd's name; an inner vmsd's is not known here.
+    """
+    surplus = Cursor(survey.image.source, section.body_offset + max(sizes))
+    if (section.body_length or 0) <= max(sizes):
+        return False
+    try:
+        subsection = surplus.look(SUBSECTION, Kind.SUBSECTION, "").value
+    except FormatError:
+        return False
+    parent, slash, _ = text(subsection.idstr).rpartition("/")
+    if subsection.section_type != SectionType.SUBSECTION or not slash:
+        return False
+    own = {one.vmsd_name for one in vmdesc.devices if one.name == section.name}
+    return parent in own or parent not in {one.vmsd_name for one in vmdesc.devices}
 
 
 @over_image("D09", Severity.WARNING, _VMDESC)
