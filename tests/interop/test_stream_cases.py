@@ -11,7 +11,7 @@ from fixedram_fmt.build.output import replacing
 from fixedram_fmt.build.spec import ImageSpec, parse_block
 from fixedram_fmt.build.synth import write_image
 from stream_cases import CASES
-from two_blocks import BLOCKS, load, outcome_of
+from two_blocks import BLOCKS, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +31,9 @@ def write(path: Path, *faults: Fault) -> Path:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """The memory of the image without a fault."""
-    status, memory = load(write(tmp_path_factory.mktemp("sound") / "image"), multifd=False)
-    assert status == "completed"
-    return memory
+    loaded = load(write(tmp_path_factory.mktemp("sound") / "image"), multifd=False)
+    assert loaded.status == "completed"
+    return loaded.memory
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -42,4 +42,4 @@ def test_qemu_does_what_the_table_says(name: str, sound: list[bytes], tmp_path: 
     image = write(
         tmp_path / "image", Fault(name, "", Outcome.LOADS, Outcome.LOADS, on_elements=change)
     )
-    assert outcome_of(*load(image, multifd=False), sound) is outcome
+    assert load(image, multifd=False).outcome(sound) is outcome
