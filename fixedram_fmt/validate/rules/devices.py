@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,16 @@ from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
 from fixedram_fmt.validate.loaderlog import c_text
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import shown
+from fixedram_fmt.vmstate.description import Description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.stream.vmdesc import VmDescription
     from fixedram_fmt.validate.messages import Holes
     from fixedram_fmt.validate.survey import Survey
+    from fixedram_fmt.vmstate.structure import Structure
 
 _VMDESC = "FORMAT 2; migration/savevm.c should_send_vmdesc()"
 #: Sections that no description mentions.
@@ -193,8 +196,9 @@ def device_of_other_size(survey: Survey) -> Iterator[Found]:
         return
     differing = list(_of_other_size(survey, vmdesc))
     lies = len(differing) > _MANY and 4 * len(differing) > len(vmdesc.devices)
+    denied = _contradictions(survey, [section for section, _ in differing])
     for section, sizes in differing:
-        wrong = not lies and not _may_be_known(survey, vmdesc, section, sizes)
+        wrong = not (lies or section in denied or _may_be_known(survey, vmdesc, section, sizes))
         yield Found(
             f"{shown(section.idstr)} #{section.instance_id} ends elsewhere",
             section.body_offset,
@@ -206,6 +210,8 @@ def device_of_other_size(survey: Survey) -> Iterator[Found]:
         )
 
 
+#: Descriptions that are looked into for numbers of a wrong size.
+_LOOKED_AT = 16
 #: More devices of another size than this, and a quarter of all, are none that was damaged.
 _MANY = 2
 
@@ -225,6 +231,36 @@ def _of_other_size(survey: Survey, vmdesc: VmDescription) -> Iterator[tuple[Sect
         differs = expected and length is not None and length not in expected
         if expected and differs and section.full and section.delimited_by == "footer":
             yield section, expected
+
+
+def _contradictions(survey: Survey, sections: Sequence[Section]) -> list[Section]:
+    """Sections whose description gives a number's type another size than it has: it is wrong."""
+    try:
+        description = Description.of_image(survey.image) if sections else None
+    except FormatError:
+        return []
+    found = []
+    devices = description.devices if description else []
+    by_section = {(device.name, device.instance_id): device for device in devices}
+    for section in sections[:_LOOKED_AT]:
+        device = by_section.get((section.name, section.instance_id))
+        try:
+            if description and device and _contradicts(description.structure(device)):
+                found.append(section)
+        except FormatError:
+            found.append(section)
+    return found
+
+
+def _contradicts(structure: Structure) -> bool:
+    """Whether a number or a structure in it has a size that is not that of its type or fields."""
+    for field, nested in zip(structure.fields, structure.nested, strict=True):
+        if nested is not None and (field.size != nested.size or _contradicts(nested)):
+            return True
+        bits = re.fullmatch(r"u?int(8|16|32|64)(?: equal| le)?", field.type)
+        if nested is None and bits and field.size * 8 != int(bits[1]):
+            return True
+    return any(_contradicts(child.structure) for child in structure.subsections)
 
 
 def _may_be_known(survey: Survey, vmdesc: VmDescription, section: Section, sizes: set[int]) -> bool:
