@@ -20,6 +20,7 @@ from fixedram_fmt import Image, Source
 from fixedram_fmt.container import locate_stream
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Outcome
+from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.validate import Destination, Report, unopened, validate
 from fixedram_fmt.validate.messages import said_in
 from listed import DISAGREEMENTS, UNKNOWN_LINES
@@ -120,8 +121,10 @@ def judged(path: Path, destination: Destination) -> Report:
 def held(path: Path) -> list[bytes]:
     """What the naive oracle reads, as far as the guest shows it."""
     with Image.open(path) as image:
-        blocks = {block.name: block_memory(image, block) for block in image.blocks}
-    return [blocks["pc.ram"][MIB : 16 * MIB], blocks["mem1"][: 8 * MIB]]
+        blocks = {c_string(block.idstr): block_memory(image, block) for block in image.blocks}
+    # A block that is not sent stays as the receiver made it.
+    ram, more = (blocks.get(name, b"").ljust(16 * MIB, b"\0") for name in (b"pc.ram", b"mem1"))
+    return [ram[MIB : 16 * MIB], more[: 8 * MIB]]
 
 
 def trials_of(mutant: Mutant, bases: Bases, path: Path) -> list[Trial]:
