@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.stream.vmdesc import VmDescription
     from fixedram_fmt.vmstate.state import MachineState
 
-__all__ = ["Image", "open_source"]
+__all__ = ["PRIVATE", "Image", "open_source"]
+
+#: Mode of what holds a guest's memory and comes from no file: from a pipe, a device, a network.
+PRIVATE = 0o600
 
 
 def open_source(location: str | os.PathLike[str], stdin: IO[bytes] | None = None) -> Source:
@@ -71,6 +74,8 @@ class Image(Closing):
         self.file_size = source.size
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
         self._opened = [source]
+        #: Mode for files that get memory or device state of this image.
+        self.file_mode = PRIVATE if source.file_mode is None else source.file_mode
         self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
         records = self._walker.records()
         # Without its first record it is no image at all.
@@ -109,6 +114,7 @@ class Image(Closing):
             raise
         image._opened = [inner, outer]
         image.file_size = outer.size
+        image.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
         if container.libvirt:
             image._opened.append(container.libvirt.source)
         return image

@@ -84,7 +84,7 @@ class ImageFactory:
         identity = msgspec.json.encode([made, names], order="sorted")
         path = self.folder / f"{hashlib.sha256(identity).hexdigest()[:16]}.img"
         if not path.exists():
-            with replacing(path) as output:
+            with replacing(path, force=True) as output:
                 write_image(made, output, [fault_named(name) for name in names])
             path.chmod(0o444)
         return path

@@ -48,6 +48,8 @@ class Source(Closing):
     ) -> None:
         self.name = name
         self.size = size
+        #: Who may read and write the file; None where it has no name that we opened it by.
+        self.file_mode: int | None = None
         self._fd = fd
         self._buffer = buffer
 
@@ -64,7 +66,11 @@ class Source(Closing):
         except (OSError, ValueError) as error:
             raise SourceError(f"cannot open {name!r}: {_reason(error)}") from error
         try:
-            return cls(name=name, size=_size_of(fd, name), fd=fd)
+            source = cls(name=name, size=_size_of(fd, name), fd=fd)
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode):
+                source.file_mode = stat.S_IMODE(status.st_mode)
+            return source
         except BaseException:
             os.close(fd)
             raise

@@ -211,7 +211,7 @@ def test_stdout_that_the_caller_closed_is_an_error_in_one_line(live: Path, argum
 def test_other_streams_may_be_closed(live: Path, tmp_path: Path) -> None:
     """And what is opened meanwhile does not take their place."""
     out = tmp_path / "out"
-    run = f"{sys.executable} -m fixedram_cli copy {live} -o {out}"
+    run = f"{sys.executable} -m fixedram_cli copy {live} --force -o {out}"
     for closed in ("<&-", "2>&-", "<&- 2>&-"):
         done = subprocess.run(
             ["bash", "-c", f"{run} {closed}"], capture_output=True, check=False, timeout=60

@@ -85,11 +85,11 @@ FAULTY = """
 import os, sys
 calls = []
 usual = os.{call}
-def faulty(*arguments):
+def faulty(*arguments, **named):
     calls.append(arguments)
     if len(calls) == {number}:
         {fault}
-    return usual(*arguments)
+    return usual(*arguments, **named)
 os.{call} = faulty
 from fixedram_cli.main import main
 main()
@@ -134,7 +134,7 @@ def test_file_that_cannot_get_its_name_takes_the_others_with_it(
     number: int, tmp_path: Path
 ) -> None:
     path, folder = image_in(tmp_path), tmp_path / "out"
-    result = faulty("replace", EIO, number, "load", path, "-o", folder)
+    result = faulty("link", EIO, number, "load", path, "-o", folder)
     assert result.code == 2
     assert "cannot write" in result.note
     assert not folder.exists()
@@ -142,7 +142,7 @@ def test_file_that_cannot_get_its_name_takes_the_others_with_it(
 
 def test_index_is_the_last_to_get_its_name(tmp_path: Path) -> None:
     path, folder = image_in(tmp_path), tmp_path / "out"
-    result = faulty("replace", "os._exit(7)", 3, "load", path, "-o", folder)
+    result = faulty("link", "os._exit(7)", 3, "load", path, "-o", folder)
     assert result.code == 7
     there = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
     assert there == {"pc.ram.ram", "pc.rom.ram"}

@@ -254,7 +254,8 @@ def test_json_has_every_block_and_counts_that_add_up(live: Path) -> None:
 def test_pictures_are_written_and_errors_leave_nothing(live: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.SVG"):
         for order in ("rows", "hilbert"):
-            assert run_cli("map", live, "-o", tmp_path / name, "--order", order).code == 0
+            out = tmp_path / name
+            assert run_cli("map", live, "-o", out, "--order", order, "--force").code == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     ElementTree.parse(tmp_path / "b.SVG")
     before = sorted(tmp_path.iterdir())

@@ -118,7 +118,7 @@ def test_a_file_gets_the_memory_and_keeps_holes(
 def test_an_error_leaves_the_file_as_it_was(pc: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("mine")
-    result = run_cli("read", pc, "--phys", "0x1700000", "4M", "-o", out)
+    result = run_cli("read", pc, "--phys", "0x1700000", "4M", "--force", "-o", out)
     assert result.code == 2
     assert "no guest-physical memory at 0x1800000" in result.err
     assert out.read_text() == "mine"

@@ -210,7 +210,7 @@ def test_the_command_writes_the_page_and_says_so(
     result = run_cli("report", sample("pc-live"), "-o", out)
     assert (result.code, result.err) == (0, "")
     checked(out.read_text("utf-8"))
-    told = run_cli("report", sample("pc-live"), "-o", out, "--json").json
+    told = run_cli("report", sample("pc-live"), "-o", out, "--json", "--force").json
     assert told["bytes"] == out.stat().st_size
     assert run_cli("report", sample("pc-live"), "-o", "-").out == out.read_text("utf-8")
 

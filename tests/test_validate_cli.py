@@ -354,7 +354,7 @@ def test_disk_that_is_full_leaves_the_old_report(levels: dict[str, Path], tmp_pa
     target.write_text("old")
     done = subprocess.run(
         [sys.executable, "-m", "fixedram_cli", "validate", levels["error"], "--output", "sarif",
-         "-o", target],
+         "--force", "-o", target],
         capture_output=True, check=False, timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )  # fmt: skip

@@ -85,11 +85,11 @@ def test_baseline_written_anew_keeps_what_was_accepted(tmp_path: Path) -> None:
     path, baseline = image(tmp_path / "guest.img", "header-version-2"), tmp_path / "baseline.json"
     run_cli("validate", path, "--write-baseline", baseline)
     image(path, "header-version-2", "footer-missing")
-    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline)
+    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline, "--force")
     assert run_cli("validate", path, "--baseline", baseline).code == 0
     # What has gone is not carried on.
     image(path, "footer-missing")
-    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline)
+    run_cli("validate", path, "--baseline", baseline, "--write-baseline", baseline, "--force")
     rules = [one["rule"] for one in json.loads(baseline.read_text())["accepted"]]
     assert rules == ["S09"]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from fixedram_cli.helptext import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["COMMANDS", "application", "settings"]
 
@@ -61,6 +62,7 @@ def application(command: str | None = None) -> typer.Typer:
     """
     made = typer.Typer(
         name="fixedram",
+        cls=_Application,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -78,6 +80,32 @@ def _function(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
     function: Callable[..., Any] = getattr(import_module(f"fixedram_cli.{module}"), name)
     return function
+
+
+class _Application(TyperGroup):
+    """All commands.  Usage errors cite names of files and of devices, which must not act."""
+
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        with _escaped():
+            return super().make_context(*words, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _escaped():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _escaped() -> Iterator[None]:
+    from fixedram_cli.render.terminal import visible
+
+    try:
+        yield
+    except typer.TyperException as error:
+        for name in ("message", "option_name", "param_hint"):
+            text = getattr(error, name, None)
+            if isinstance(text, str):
+                setattr(error, name, visible(text))
+        raise
 
 
 class _Command(TyperCommand):

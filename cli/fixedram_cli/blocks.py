@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.build.folder import Folder
     from fixedram_fmt.image import Image
 
 __all__ = ["block_files", "block_named", "file_names"]
@@ -37,12 +38,13 @@ def file_names(blocks: Sequence[RamBlock]) -> list[str]:
 
 
 @contextmanager
-def block_files(folder: Path, blocks: Sequence[RamBlock], *, force: bool) -> Iterator[list[Path]]:
-    """Where the file of each block goes in folder, beside blocks.json that names them all."""
+def block_files(
+    path: Path, blocks: Sequence[RamBlock], *, force: bool, mode: int
+) -> Iterator[tuple[Folder, list[str]]]:
+    """The folder at path and the name of each block's file in it, beside blocks.json."""
     import json
 
     from fixedram_fmt.build.folder import prepared
-    from fixedram_fmt.build.output import replacing
 
     names = file_names(blocks)
     listed = [
@@ -50,8 +52,8 @@ def block_files(folder: Path, blocks: Sequence[RamBlock], *, force: bool) -> Ite
         for name, block in zip(names, blocks, strict=True)
     ]
     with ExitStack() as stack:
-        stack.enter_context(prepared(folder, [*names, _INDEX], force=force))
+        folder = stack.enter_context(prepared(path, [*names, _INDEX], force=force, mode=mode))
         # The first to be opened gets its name last: where it is, the others are.
-        index = stack.enter_context(replacing(folder / _INDEX))
+        index = stack.enter_context(folder.replacing(_INDEX))
         index.write(0, json.dumps({"files": listed}, indent=2).encode() + b"\n")
-        yield [folder / name for name in names]
+        yield folder, names

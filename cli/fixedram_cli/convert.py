@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fixedram_cli.options import (
     ByteOrderOption,
+    Force,
     ImageArgument,
     Json,
     Output,
@@ -51,6 +52,7 @@ def convert(
     byte_order: ByteOrderOption = None,
     plan: PlanOption = False,
     search: Search = False,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
@@ -80,18 +82,18 @@ def convert(
     with Located.open(image, search=search) as stream:
         conversion = Conversion(stream, options)
         if plan or out is None:
-            finish(conversion.pieces(), None, plan=True, as_json=as_json)
+            finish(conversion.pieces(), None, as_json=as_json)
         else:
-            _write(conversion, out, as_json=as_json)
+            _write(conversion, out, as_json=as_json, force=force, mode=stream.file_mode)
         for note in conversion.notes:
             warn(note)
 
 
-def _write(conversion: Conversion, out: Path, *, as_json: bool) -> None:
+def _write(conversion: Conversion, out: Path, *, as_json: bool, force: bool, mode: int) -> None:
     """Make the file, and say what was made."""
     from fixedram_cli.render.plan import tell_made
     from fixedram_fmt.build.output import replacing
 
-    with replacing(out) as target:
+    with replacing(out, force=force, mode=mode) as target:
         size = conversion.write(target)
     tell_made(out, size, as_json=as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fixedram_cli.options import (
     ByteOrder,
     Container,
+    Force,
     ImageArgument,
     Json,
     Output,
@@ -69,6 +70,7 @@ def copy(
     byte_order: WrittenByteOrder = None,
     plan: PlanOption = False,
     search: Search = False,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
@@ -100,7 +102,10 @@ def copy(
             mark_complete=mark_complete,
         )
         _tell(opened, options)
-        finish(rewrite(opened, options), out, plan=plan, as_json=as_json)
+        finish(
+            rewrite(opened, options), None if plan else out, as_json=as_json, force=force,
+            mode=opened.file_mode,
+        )  # fmt: skip
 
 
 def _options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fixedram_cli.options import (
+    Force,
     ImageArgument,
     Json,
     Output,
@@ -18,6 +19,7 @@ from fixedram_cli.options import (
 def destination(
     image: ImageArgument,
     out: OutputFile = None,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
@@ -49,5 +51,5 @@ def destination(
         return
     from fixedram_fmt.build.output import replacing
 
-    with replacing(out) as file:
+    with replacing(out, force=force) as file:
         file.write(0, text.encode())

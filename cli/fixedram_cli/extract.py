@@ -103,7 +103,8 @@ def extract(
                 artifact.stream(sys.stdout.buffer.write)
             else:
                 keep([image], [out])
-                _tell([_one(artifact, out, name, force=force)], as_json=as_json)
+                made = _one(artifact, out, name, force=force, mode=opened.file_mode)
+                _tell([made], as_json=as_json)
             _exit_if_partial(opened, plan=plan or out is None)
             return
         saved = _saved(blocks)
@@ -172,15 +173,13 @@ def _artifact(
     return makers[format_](image, *span)
 
 
-def _one(artifact: Artifact, out: Path, block: str | None, *, force: bool) -> dict[str, Any]:
+def _one(
+    artifact: Artifact, out: Path, block: str | None, *, force: bool, mode: int
+) -> dict[str, Any]:
     """Write one file."""
-    from fixedram_fmt.build.folder import check_target
-    from fixedram_fmt.build.output import OutputError, replacing
+    from fixedram_fmt.build.output import replacing
 
-    if out.is_dir():
-        raise OutputError(f"{str(out)!r} is a folder", hint="give the name of a file")
-    check_target(out, force=force)
-    with replacing(out) as target:
+    with replacing(out, force=force, mode=mode) as target:
         copied = artifact.write(target)
     return _file(out, block, artifact, copied)
 
@@ -199,16 +198,15 @@ def _several(
     image: Image, saved: list[RamBlock], out: Path, *, force: bool
 ) -> list[dict[str, Any]]:
     """A file for each block, and blocks.json that names them."""
-    from fixedram_fmt.build.output import replacing
     from fixedram_fmt.export import raw_block
 
     told = []
-    with block_files(out, saved, force=force) as paths:
-        for path, block in zip(paths, saved, strict=True):
+    with block_files(out, saved, force=force, mode=image.file_mode) as (folder, names):
+        for name, block in zip(names, saved, strict=True):
             artifact = raw_block(image, block)
-            with replacing(path) as target:
+            with folder.replacing(name) as target:
                 copied = artifact.write(target)
-            told.append(_file(path, block.name, artifact, copied))
+            told.append(_file(out / name, block.name, artifact, copied))
     return told
 
 

@@ -98,13 +98,14 @@ def load(
             # Told above; from here on nothing in the stream makes it give up.
             model = replace(model, takes_flush=True, syncs_again=True)
         how = {"channels": channels, "loader": model, "property_on": flush}
+        digests = as_json and digest
         if out is None:
-            digests = as_json and digest
             loaded, hashes = _into_memory(opened, how, direct=direct_io, digest=digests)
             written: list[str] = []
         else:
-            loaded, written = _into_files(opened, how, out, direct=direct_io, force=force)
-            hashes = _digests_of_files(out, written) if as_json and digest else []
+            loaded, hashes, written = _into_files(
+                opened, how, out, direct=direct_io, force=force, digest=digests
+            )
         for note in loaded.notes:
             warn(note)
         if as_json:
@@ -174,37 +175,32 @@ def _into_memory(
 
 
 def _into_files(
-    image: Image, how: dict[str, Any], folder: Path, *, direct: bool, force: bool
-) -> tuple[Loaded, list[str]]:
+    image: Image, how: dict[str, Any], folder: Path, *, direct: bool, force: bool, digest: bool
+) -> tuple[Loaded, list[str], list[str]]:
+    """What was loaded, the digests if they are wanted, and the names of the files."""
     from contextlib import ExitStack
 
-    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.build.output import Output
     from fixedram_fmt.multifd.loader import load as load_image
     from fixedram_fmt.multifd.targets import DirectSource, Files
 
     with ExitStack() as stack:
-        paths = stack.enter_context(block_files(folder, image.blocks, force=force))
+        place, names = stack.enter_context(
+            block_files(folder, image.blocks, force=force, mode=image.file_mode)
+        )
         source = DirectSource(image.source) if direct else image.source
         if isinstance(source, DirectSource):
             stack.callback(source.close)
-        outputs = [stack.enter_context(replacing(path)) for path in paths]
+        outputs = [stack.enter_context(place.replacing(name)) for name in names]
         progress = stack.enter_context(_progress(image))
         loaded = load_image(image, Files(source, outputs), progress=progress, **how)
         for output, block in zip(outputs, image.blocks, strict=True):
             output.finish(block.used_length)
+        lengths = [block.used_length for block in image.blocks]
+        hashes = list(map(Output.sha256, outputs, lengths)) if digest else []
     if isinstance(source, DirectSource) and source.note:
         loaded.notes.append(source.note)
-    return loaded, [path.name for path in paths]
-
-
-def _digests_of_files(folder: Path, names: Sequence[str]) -> list[str]:
-    import hashlib
-
-    digests = []
-    for name in names:
-        with (folder / name).open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests
+    return loaded, hashes, names
 
 
 def _progress(image: Image) -> AbstractContextManager[Callable[[int], None] | None]:

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from fixedram_cli.signals import Ended, end, watch
 from fixedram_fmt.errors import FixedRamError
 
 if TYPE_CHECKING:
@@ -20,13 +20,12 @@ __all__ = ["main"]
 _COULD_NOT = 2
 #: How /dev/null stands in for what is closed: nothing to read, and no place to write results to.
 _STREAMS = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
-_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
     _open_standard_streams()
-    signal.signal(signal.SIGTERM, _terminated)
+    watch()
     try:
         try:
             _run(sys.argv[1:])
@@ -39,8 +38,8 @@ def main() -> NoReturn:
         if isinstance(error.__context__, BrokenPipeError):
             _seen_enough()
         raise
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+    except Ended as ended:
+        end(ended.number)
     except Exception as error:
         _fail(error)
     sys.exit(0)
@@ -85,11 +84,6 @@ def _seen_enough() -> NoReturn:
     """Whoever read us has.  The interpreter flushes stdout once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(0)
-
-
-def _terminated(number: int, _frame: object) -> NoReturn:
-    """SIGTERM ends the command as an exception would: what is unfinished is taken away."""
-    sys.exit(128 + number)
 
 
 def _never_fail_to_encode(stream: TextIO) -> None:

@@ -11,6 +11,7 @@ from fixedram_cli.blocks import block_named
 from fixedram_cli.options import (
     ByteOrderOption,
     Deep,
+    Force,
     ImageArgument,
     Json,
     Output,
@@ -54,6 +55,7 @@ def map_(
         Order, option("--order", "How cells lie in a picture.", "rows|hilbert")
     ] = Order.ROWS,
     deep: Deep = False,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
@@ -80,7 +82,7 @@ def map_(
     with open_image(image, search=search, byte_order=byte_order) as opened:
         chosen = _chosen(opened, block)
         if out is not None:
-            _write(out, opened, chosen, _shape(cells, width, order), deep=deep)
+            _write(out, opened, chosen, _shape(cells, width, order), deep=deep, force=force)
         if as_json:
             wanted = [chosen] if block is not None or out is not None else opened.blocks
             _print_json(opened, image, wanted, cells or _JSON_CELLS, deep=deep)
@@ -114,7 +116,13 @@ def _shape(cells: int | None, width: int | None, order: Order) -> tuple[int, int
 
 
 def _write(
-    out: Path, image: Image, block: RamBlock, shape: tuple[int, int | None, Order], *, deep: bool
+    out: Path,
+    image: Image,
+    block: RamBlock,
+    shape: tuple[int, int | None, Order],
+    *,
+    deep: bool,
+    force: bool,
 ) -> None:
     from fixedram_fmt.build.output import replacing
     from fixedram_fmt.pagemap.cells import page_cells
@@ -123,10 +131,9 @@ def _write(
     number, width, order = shape
     if order is Order.HILBERT:
         number = square_cells(min(number, max(1, block.pages_total)))
-    picture = draw(page_cells(image, block, number, deep=deep), width=width, order=order)
-    data = png(picture) if out.suffix.lower() == ".png" else svg(picture).encode()
-    with replacing(out) as output:
-        output.write(0, data)
+    with replacing(out, force=force) as output:
+        picture = draw(page_cells(image, block, number, deep=deep), width=width, order=order)
+        output.write(0, png(picture) if out.suffix.lower() == ".png" else svg(picture).encode())
 
 
 def _print_json(image: Image, path: str, blocks: list[RamBlock], cells: int, *, deep: bool) -> None:

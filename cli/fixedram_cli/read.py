@@ -12,6 +12,7 @@ import typer
 from fixedram_cli.blocks import block_named
 from fixedram_cli.options import (
     ByteOrderOption,
+    Force,
     ImageArgument,
     Json,
     Output,
@@ -64,6 +65,7 @@ def read(
         option("--fill", "With --raw and -o: read holes as this byte instead of failing.", "BYTE"),
     ] = None,
     list_: Annotated[bool, option("--list", "Print the memory map.")] = False,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
@@ -94,7 +96,7 @@ def read(
         if explain and not as_json:
             _explain(asked, to=sys.stderr if raw else sys.stdout)
         if out is not None:
-            _write_file(opened, asked, out)
+            _write_file(opened, asked, out, force=force)
         elif raw:
             _write_raw(asked)
         elif as_json:
@@ -257,11 +259,11 @@ def _write_raw(asked: _Asked) -> None:
         at += view.nbytes
 
 
-def _write_file(image: Image, asked: _Asked, path: Path) -> None:
+def _write_file(image: Image, asked: _Asked, path: Path, *, force: bool) -> None:
     from fixedram_fmt.build.output import replacing
     from fixedram_fmt.memory.pieces import ABSENT, HOLE, PRESENT
 
-    with replacing(path) as output:
+    with replacing(path, force=force, mode=image.file_mode) as output:
         for piece in _pieces(asked):
             at = piece.start - asked.address
             if piece.state == PRESENT and piece.file_offset is not None:

@@ -10,6 +10,7 @@ import typer
 from fixedram_cli.options import (
     ByteOrderOption,
     Deep,
+    Force,
     ImageArgument,
     Json,
     Output,
@@ -26,6 +27,7 @@ def report(
     image: ImageArgument,
     out: Annotated[Path, option("-o --out", "File to write; - for stdout.", "PAGE.html")],
     deep: Deep = False,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
     search: Search = False,
@@ -42,6 +44,7 @@ def report(
     Example: fixedram report guest.img --deep -o guest.html
     """
     import sys
+    from contextlib import nullcontext
 
     from fixedram_cli.render.htmlreport import html_report
     from fixedram_cli.render.terminal import visible, warn_if_stopped
@@ -54,12 +57,13 @@ def report(
         raise typer.BadParameter("the page goes to stdout, where JSON would go", param_hint="'-o'")
     keep([image], [out])
     with open_image(image, search=search, byte_order=byte_order) as opened:
-        page = html_report(opened, image, deep=deep).encode("utf-8", "backslashreplace")
-        if to_stdout:
-            sys.stdout.buffer.write(page)
-        else:
-            with replacing(out) as target:
-                target.write(0, page)
+        target = nullcontext() if to_stdout else replacing(out, force=force, mode=opened.file_mode)
+        with target as file:
+            page = html_report(opened, image, deep=deep).encode("utf-8", "backslashreplace")
+            if file is None:
+                sys.stdout.buffer.write(page)
+            else:
+                file.write(0, page)
         warn_if_stopped(opened)
     if as_json:
         from fixedram_cli.render.jsonout import print_json

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fixedram_cli.options import (
+    Force,
     ImageArgument,
     Json,
     Search,
@@ -69,6 +70,7 @@ def state(
     all_: Annotated[
         bool, option("--all", "Long values and like elements in full (text).")
     ] = False,
+    force: Force = False,
     json_: Json = False,
     output: Annotated[
         StateFormat,
@@ -103,7 +105,7 @@ def state(
         if output is StateFormat.QEMU:
             _print_qemu(opened, machine)
         elif raw:
-            _write_raw(machine, path or "", out)
+            _write_raw(machine, path or "", out, force=force, mode=opened.file_mode)
         elif summary:
             _print_summary(opened, machine, as_json=as_json)
         elif as_json:
@@ -186,7 +188,9 @@ def _print_summary(image: Image, machine: MachineState, *, as_json: bool) -> Non
         print_overview(told)
 
 
-def _write_raw(machine: MachineState, path: str, out: Path | None) -> None:
+def _write_raw(
+    machine: MachineState, path: str, out: Path | None, *, force: bool, mode: int
+) -> None:
     from itertools import islice
 
     from fixedram_cli.render.statetree import nothing_found
@@ -199,13 +203,13 @@ def _write_raw(machine: MachineState, path: str, out: Path | None) -> None:
             f"{path!r} means {found[0].path}, {found[1].path} and perhaps more: name one",
             param_hint="'PATH'",
         )
-    with _target(out) as write:
+    with _target(out, force=force, mode=mode) as write:
         for piece in found[0].pieces():
             write(piece)
 
 
 @contextmanager
-def _target(out: Path | None) -> Iterator[Any]:
+def _target(out: Path | None, *, force: bool, mode: int) -> Iterator[Any]:
     """Where --raw goes: standard output, or a file that gets its name when it is complete."""
     import sys
 
@@ -214,7 +218,7 @@ def _target(out: Path | None) -> Iterator[Any]:
         return
     from fixedram_fmt.build.output import replacing
 
-    with replacing(out) as output:
+    with replacing(out, force=force, mode=mode) as output:
         done = 0
 
         def write(piece: bytes) -> None:

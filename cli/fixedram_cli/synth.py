@@ -9,6 +9,7 @@ import typer
 
 from fixedram_cli.options import (
     Container,
+    Force,
     Json,
     Output,
     OutputFile,
@@ -85,6 +86,7 @@ def synth(
         bool, option("--list-faults", "Show every fault and what QEMU does with it.")
     ] = False,
     plan: PlanOption = False,
+    force: Force = False,
     json_: Json = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
@@ -129,7 +131,12 @@ def synth(
     devices = made.devices_from
     with open_image(devices, search=False) if devices else nullcontext() as donor:
         planned = synthesize(made, donor, faults)
-        finish(planned.pieces, out, plan=plan, as_json=as_json, cut=planned.size)
+        # Devices of another image are its guest's state.
+        mode = donor.file_mode if donor else None
+        finish(
+            planned.pieces, None if plan else out, as_json=as_json, force=force, mode=mode,
+            cut=planned.size,
+        )  # fmt: skip
 
 
 def _list_faults(*, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from fixedram_cli.options import (
     ByteOrder,
     ByteOrderOption,
     FlushOption,
+    Force,
     Json,
     OutputFile,
     Search,
@@ -93,6 +94,7 @@ def validate(
         ReportFormat,
         option("--output --format", "Form of the report.", "text|json|sarif|junit|github"),
     ] = ReportFormat.TEXT,
+    force: Force = False,
     json_: Json = False,
     out: OutputFile = None,
     jobs: Annotated[
@@ -136,11 +138,11 @@ def validate(
             shown(report)
     threshold = _threshold(fail_on)
     if shown is None:
-        _write(reports, form, out, threshold)
+        _write(reports, form, out, threshold, force=force)
     elif len(images) > 1:
         _tell_left_open(reports)
     if write_baseline:
-        _write_baseline(Baseline.joined(told), write_baseline)
+        _write_baseline(Baseline.joined(told), write_baseline, force=force)
     raise typer.Exit(_exit_code(reports, threshold))
 
 
@@ -244,7 +246,12 @@ def _tell_left_open(reports: Sequence[ImageReport]) -> None:
 
 
 def _write(
-    reports: Sequence[ImageReport], form: ReportFormat, out: Path | None, threshold: Severity | None
+    reports: Sequence[ImageReport],
+    form: ReportFormat,
+    out: Path | None,
+    threshold: Severity | None,
+    *,
+    force: bool,
 ) -> None:
     """The whole report, on stdout or into a file that is complete or not there."""
     import sys
@@ -255,7 +262,7 @@ def _write(
         return
     from fixedram_fmt.build.output import replacing
 
-    with replacing(out) as file:
+    with replacing(out, force=force) as file:
         file.write(0, text.encode())
 
 
@@ -297,8 +304,8 @@ def _plain_text(reports: Sequence[ImageReport]) -> str:
     return held.getvalue()
 
 
-def _write_baseline(baseline: Baseline, path: Path) -> None:
+def _write_baseline(baseline: Baseline, path: Path, *, force: bool) -> None:
     from fixedram_fmt.build.output import replacing
 
-    with replacing(path) as file:
+    with replacing(path, force=force) as file:
         file.write(0, baseline.encoded())

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.source import Source
 
-__all__ = ["BufferOutput", "Output", "OutputError", "replacing"]
+__all__ = ["BufferOutput", "Output", "OutputError", "Place", "already_there", "replacing"]
 
 _STEP = 1 << 20
 #: Small neighbours are collected up to this before they are written.
@@ -31,6 +33,7 @@ _PENDING = 1 << 18
 _FEW_BYTES = 1 << 14
 #: Errors that mean "not between these two files", not "the disk is full".
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
 
 class OutputError(FixedRamError):
@@ -119,6 +122,13 @@ class Output:
             self._write_now(offset, memoryview(data))
             start, offset = start + len(data), offset + len(data)
 
+    def sha256(self, size: int) -> str:
+        """Digest of the first size bytes of what was written."""
+        digest = hashlib.sha256()
+        for offset in range(0, size, _STEP):
+            digest.update(self.read_back(offset, min(_STEP, size - offset)))
+        return digest.hexdigest()
+
     def finish(self, size: int) -> None:
         """Write what is gathered and make the file size bytes long."""
         self.flush()
@@ -174,55 +184,146 @@ class BufferOutput(Output):
 
 
 @contextlib.contextmanager
-def replacing(target: str | os.PathLike[str]) -> Iterator[Output]:
-    """An Output that becomes target when the block ends well, and vanishes otherwise."""
-    path = Path(os.path.realpath(target))
-    mode = _mode_of(path)
-    unfinished = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+def replacing(
+    target: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    mode: int | None = None,
+    folder: int | None = None,
+) -> Iterator[Output]:
+    """An Output that becomes target when the block ends well, and vanishes otherwise.
+
+    What is there already is replaced with force only, and a link never.  The folder is looked up
+    once, here; with folder, a descriptor, target is the name in it.  mode is that of the new file,
+    as far as the umask allows it: of the image whose memory it holds (file_mode).
+    """
+    path = Path(target)
+    shown = os.fspath(path)
+    parent = _open_folder(path.parent, shown) if folder is None else os.dup(folder)
     try:
-        fd, named = _open(path.parent, unfinished)
+        place = Place(parent, path.name, shown)
+        old = place.check(force=force)
+        with _unfinished(place, _mode(mode, old), force=force) as output:
+            yield output
+    finally:
+        os.close(parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in a folder that is open, and how both are called in messages."""
+
+    folder: int
+    name: str
+    shown: str
+
+    def status(self) -> os.stat_result | None:
+        """What is there, not what a link leads to; None where nothing is."""
+        try:
+            return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Output(-1, self.shown).failed(error) from error
+
+    def check(self, *, force: bool) -> os.stat_result | None:
+        """What will be replaced, None for a new name; OutputError where nothing may be written."""
+        status = self.status()
+        if status is None:
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            raise OutputError(f"{self.shown!r} is a link, which may lead anywhere")
+        if stat.S_ISDIR(status.st_mode):
+            raise OutputError(f"{self.shown!r} is a folder", hint="give the name of a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise OutputError(
+                f"{self.shown!r} exists and is no regular file",
+                hint="give the path of a file to create",
+            )
+        if not force:
+            raise already_there(self.shown)
+        return status
+
+
+def already_there(shown: str) -> OutputError:
+    """The one answer where a file would be overwritten unasked."""
+    return OutputError(f"{shown!r} is there already", hint="--force overwrites it")
+
+
+def _open_folder(path: Path, shown: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise Output(-1, os.fspath(target)).failed(error) from error
+        raise Output(-1, shown).failed(error) from error
+
+
+def _mode(mode: int | None, old: os.stat_result | None) -> int:
+    """The mode asked for, else that of the file that is replaced, else what new files have."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    if mode is not None:
+        return mode & 0o777 & ~mask
+    return 0o666 & ~mask if old is None else stat.S_IMODE(old.st_mode)
+
+
+@contextlib.contextmanager
+def _unfinished(place: Place, mode: int, *, force: bool) -> Iterator[Output]:
+    temporary = f".{place.name[:200]}.{secrets.token_hex(6)}.tmp"
+    output = Output(-1, place.shown)
+    named, fd = False, -1
     try:
-        output = Output(fd, os.fspath(target))
+        try:
+            fd, named = _open(place.folder, temporary)
+        except OSError as error:
+            raise output.failed(error) from error
+        output = Output(fd, place.shown)
         yield output
         output.flush()
         try:
             os.fchmod(fd, mode)
             if not named:
-                # With a src_dir_fd Python calls linkat(), which follows the link; link() does not.
-                os.link(f"/proc/self/fd/{fd}", unfinished, src_dir_fd=fd)
+                # With a src_dir_fd Python calls linkat(), which follows the link.
+                link = f"/proc/self/fd/{fd}"
+                if not force:
+                    os.link(link, place.name, src_dir_fd=fd, dst_dir_fd=place.folder)
+                    return
+                os.link(link, temporary, src_dir_fd=fd, dst_dir_fd=place.folder)
                 named = True
-            unfinished.replace(path)
+            _rename(place, temporary, force=force)
+            named = False
+        except FileExistsError as error:
+            raise already_there(place.shown) from error
         except OSError as error:
             raise output.failed(error) from error
-    except BaseException:
-        if named:
-            unfinished.unlink(missing_ok=True)
-        raise
     finally:
-        os.close(fd)
+        if named:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=place.folder)
+        if fd >= 0:
+            os.close(fd)
 
 
-def _mode_of(path: Path) -> int:
-    """Mode of the file that will be replaced, or of a new one; OutputError if it is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
-    if not stat.S_ISREG(status.st_mode):
-        raise OutputError(
-            f"{str(path)!r} exists and is no regular file", hint="give the path of a file to create"
-        )
-    return stat.S_IMODE(status.st_mode)
+def _rename(place: Place, temporary: str, *, force: bool) -> None:
+    """Give the file its name; where none may be replaced, only if it is free even now."""
+    at = {"src_dir_fd": place.folder, "dst_dir_fd": place.folder}
+    if not force:
+        try:
+            os.link(temporary, place.name, follow_symlinks=False, **at)
+        except OSError as error:
+            # File systems without hard links: look, then rename.
+            if error.errno not in _NO_LINKS:
+                raise
+            place.check(force=False)
+        else:
+            os.unlink(temporary, dir_fd=place.folder)
+            return
+    os.rename(temporary, place.name, **at)  # noqa: PTH104 - relative to the folder
 
 
-def _open(folder: Path, unfinished: Path) -> tuple[int, bool]:
+def _open(folder: int, temporary: str) -> tuple[int, bool]:
     """A descriptor of a new file in folder, and whether it has a name already."""
     flags = os.O_RDWR | os.O_CLOEXEC
     with contextlib.suppress(OSError):
         if Path("/proc/self/fd").exists():
-            return os.open(folder, flags | os.O_TMPFILE, 0o600), False
-    return os.open(unfinished, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+            return os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=folder), False
+    return os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder), True

@@ -16,7 +16,7 @@ from fixedram_fmt.convert.mapped import as_mapped, as_stream, require_whole
 from fixedram_fmt.convert.ordinary import OrdinaryStream
 from fixedram_fmt.dialect import DIALECTS, ORDINARY, X_IGNORE_SHARED
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.image import Image, open_source
+from fixedram_fmt.image import PRIVATE, Image, open_source
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.libvirt import SaveFormat
@@ -66,6 +66,9 @@ class Located(Closing):
         self.source = source
         self.container = container
         self._opened = [source, *opened]
+        outer = self._opened[-1]
+        #: Mode for files that get memory or device state of this stream.
+        self.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
         self.dialect, self.capabilities = _dialect(source, container.stream_offset)
 
     @classmethod

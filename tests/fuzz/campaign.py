@@ -37,6 +37,8 @@ _BATCH = 150
 #: Mutants that are mutated further, and how often at most.
 _POOL_CEILING = 3000
 _STEPS_CEILING = 8
+#: One run in so many is disturbed, by a signal or by changes of its file.
+_TROUBLES = 40
 #: Characters of an answer that are compared with those before.
 _ANSWER = 3000
 
@@ -47,6 +49,7 @@ class Tally:
 
     runs: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
     slowest: dict[str, tuple[float, str]] = field(default_factory=dict)
     kib: dict[str, int] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
@@ -55,13 +58,18 @@ class Tally:
         """Count a run that held."""
         command = recipe.words[0]
         self.codes[told["code"]] += 1
+        if recipe.trouble:
+            self.troubles[recipe.trouble[0]] += 1
         self.kib[command] = max(self.kib.get(command, 0), told["kib"])
         took = told["seconds"], f"{' '.join(recipe.words)} of {recipe.seed} {list(recipe.steps)}"
         self.slowest[command] = max(self.slowest.get(command, (0.0, "")), took)
 
     def report(self) -> str:
         """Lines for people."""
-        lines = [f"{self.runs.total()} runs, exit codes {dict(sorted(self.codes.items()))}"]
+        lines = [
+            f"{self.runs.total()} runs, exit codes {dict(sorted(self.codes.items()))},"
+            f" disturbed {dict(sorted(self.troubles.items()))}"
+        ]
         for command, runs in sorted(self.runs.items()):
             seconds, which = self.slowest.get(command, (0.0, ""))
             peak = self.kib.get(command, 0) / 1024
@@ -107,7 +115,11 @@ class Campaign:
             kind = use if use in documents() else "destination"
             changes = tuple(chance.getrandbits(32) for _ in range(chance.choice((1, 1, 2, 3))))
             return Recipe(name, steps, tuple(chance.choice(ON_DOCUMENTS[use])), (kind, changes))
-        return Recipe(name, steps, tuple(chance.choice(self.commands)))
+        words = tuple(chance.choice(self.commands))
+        trouble = None
+        if chance.randrange(_TROUBLES) == 0 and not words[0].startswith("@"):
+            trouble = chance.choice(("signal", "changing")), chance.getrandbits(32)
+        return Recipe(name, steps, words, trouble=trouble)
 
     def _found(self, recipe: Recipe, why: str) -> None:
         told = f"{recipe.words[0]}: {why[:60]}"

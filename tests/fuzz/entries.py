@@ -9,11 +9,15 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from forms import check_form
+from inside import INSIDE
+from troubles import changing, interrupted
 
 from fixedram_fmt.errors import FixedRamError
 
@@ -71,6 +75,25 @@ load {image} -o {out}
 sync {image} --json
 sync {image} --compare
 sync {image} --loader fixed-ram-v4
+convert {image} -o {out} --container none --json
+state {image} */* --raw
+state {image} ** --raw -o {out}
+state {image} * --raw
+state {image} --desc
+destination {image} -o {out}.toml
+validate {image} --output junit --deep
+validate {image} --output github --deep
+validate {image} --output text -o {out}
+read {image} --virt 0 64 --explain
+read {image} --virt 0xffffffc000080000 32 --json
+read {image} --phys 0x40000000 4K -o {out}
+extract {image} -o {out} --format elf --json
+@mount {image}
+@mount {image}
+@layer {image}
+@layer {image}
+@virtual {image}
+@virtual {image}
 diff {image} {other}
 diff {image} {other} --json
 digest {image} --json
@@ -87,9 +110,11 @@ ON_DOCUMENTS = {
     "desc": [["state", "{image}", "--desc-from", "{document}", "--json"]],
     "baseline": [["validate", "{image}", "--baseline", "{document}", "--json"]],
 }
-#: CPU seconds that one run may take, and MiB it may add to what the process had.
-SECONDS = 10.0
-MEBIBYTES = 150
+#: CPU seconds that one run may take, and MiB it may add to what the process had: of any input, and
+#: for each byte of it (image, second image, document).
+SECONDS, SECONDS_OF_BYTE = 5.0, 1e-5
+MEBIBYTES, BYTES_OF_BYTE = 100, 100
+MEBIBYTES_OF_ANY = 150
 
 
 class FuzzError(Exception):
@@ -111,16 +136,33 @@ class Ran:
     kib: int
 
 
-def run(words: list[str], places: dict[str, str]) -> Ran:
+def run(words: list[str], places: dict[str, str], trouble: tuple[str, int] | None = None) -> Ran:
     """Run a command; FuzzError when it does what no input may make it do."""
     out = Path(places["out"])
     folder = out.parent
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    done = _run([word.format(**places) for word in words])
+    arguments = [word.format(**places) for word in words]
+    if trouble and trouble[0] == "signal":
+        return _run_interrupted(arguments, trouble[1], folder)
+    with changing(Path(places["image"]), trouble[1]) if trouble else nullcontext():
+        done = _run(arguments)
     _check(words, done, folder)
-    _check_meaning(words, done, places)
+    _check_cost(done, places)
+    if trouble is None:
+        _check_meaning(words, done, places)
+        _check_forms(words, done, folder)
     return done
+
+
+def _run_interrupted(arguments: list[str], step: int, folder: Path) -> Ran:
+    log = folder.parent / "log"
+    if wrong := interrupted(arguments, step, log):
+        raise FuzzError(wrong)
+    left = sorted(path.name for path in folder.rglob("*") if path.name.endswith(".tmp"))
+    if left:
+        raise FuzzError(f"left after a signal: {left[:3]}")
+    return Ran(0, b"", b"", 0.0, 0)
 
 
 def _run(arguments: list[str]) -> Ran:
@@ -131,7 +173,7 @@ def _run(arguments: list[str]) -> Ran:
         try:
             code = _called(arguments)
         except _TooSlow:
-            raise FuzzError(f"still running after {SECONDS:.0f} s of CPU") from None
+            raise FuzzError(f"still running after {2 * SECONDS:.0f} s of CPU") from None
     seconds = time.process_time() - begun
     return Ran(code, output.getvalue(), errors.getvalue(), seconds, _peak(reset=False) - before)
 
@@ -140,6 +182,9 @@ def _called(arguments: list[str]) -> int:
     from fixedram_cli.app import application
 
     try:
+        if arguments[0] in INSIDE:
+            INSIDE[arguments[0]](arguments[1])
+            return 0
         application(arguments[0])(arguments, prog_name="fixedram")
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
@@ -184,7 +229,7 @@ def _limit() -> Iterator[None]:
         raise _TooSlow
 
     signal.signal(signal.SIGPROF, ring)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, 2 * SECONDS)
     try:
         yield
     finally:
@@ -205,23 +250,46 @@ def _peak(*, reset: bool) -> int:
 def _check(words: list[str], done: Ran, folder: Path) -> None:
     if done.code not in {0, 1, 2}:
         raise FuzzError(f"exit code {done.code}")
-    if done.kib > MEBIBYTES << 10:
-        raise FuzzError(f"{done.kib >> 10} MiB")
     for stream in (done.output, done.errors):
         text = stream.decode("utf-8", "backslashreplace")
         bad = next((char for char in text if not char.isprintable() and char != "\n"), None)
-        if bad is not None and "github" not in words:
+        raw = "--raw" in words and stream is done.output
+        if bad is not None and not raw:
             raise FuzzError(f"{bad!r} in the output")
     if b"Traceback" in done.errors:
         raise FuzzError("a traceback")
     if done.code == 2:
-        if not done.errors.strip():
+        # A report for programs has the error in it.
+        if not done.errors.strip() and not done.output.strip():
             raise FuzzError("exit code 2 without a word")
         if left := sorted(path.name for path in folder.rglob("*")):
             raise FuzzError(f"left after an error: {left[:3]}")
     outside = [path for path in folder.rglob("*") if path.is_symlink()]
     if outside:
         raise FuzzError(f"a link: {outside[0].name}")
+
+
+def _check_cost(done: Ran, places: dict[str, str]) -> None:
+    """Memory and CPU by the length of what was given."""
+    given = (Path(places[name]) for name in ("image", "other", "document"))
+    length = sum(path.stat().st_size for path in given if path.exists())
+    if done.kib > min(MEBIBYTES_OF_ANY << 10, (MEBIBYTES << 10) + BYTES_OF_BYTE * length // 1024):
+        raise FuzzError(f"{done.kib >> 10} MiB for {length} bytes")
+    if done.seconds > SECONDS + SECONDS_OF_BYTE * length:
+        raise FuzzError(f"{done.seconds:.1f} s of CPU for {length} bytes")
+
+
+def _check_forms(words: list[str], done: Ran, folder: Path) -> None:
+    """Outputs that other programs read, as they read them."""
+    if done.code == 2:
+        return
+    form = next((word for word in words if word in ("junit", "github")), "")
+    if form and (wrong := check_form(form, done.output)):
+        raise FuzzError(wrong)
+    for path in folder.rglob("*"):
+        form = path.suffix.removeprefix(".")
+        if form in ("html", "svg", "toml") and (wrong := check_form(form, path.read_bytes())):
+            raise FuzzError(wrong)
 
 
 def _check_meaning(words: list[str], done: Ran, places: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import json
 import random
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fixedram_fmt.container import locate_stream
 from fixedram_fmt.errors import FixedRamError
@@ -23,6 +23,8 @@ __all__ = ["SIZE_CEILING", "mutate", "mutate_text"]
 
 #: What grows beyond this is cut: most of a larger image is memory, where nothing happens.
 SIZE_CEILING = 1 << 19
+_PAGE = 4096
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "little", "big")
 #: Records of a mutant that are looked at for the next mutation.
 _RECORDS = 400
 #: Numbers at a limit of something; sizes, flags and pages among them.
@@ -59,7 +61,7 @@ def mutate(raw: bytes, others: list[bytes], step: int) -> bytes:
     records = _records(raw)
     kinds: list[Callable[[bytes, list[Record[Any]], list[bytes], random.Random], bytes]] = [
         _field, _field, _field, _field, _field, _name, _copy_field, _move, _move, _description,
-        _description, _memory, _cut, _flip, _splice,
+        _description, _memory, _cut, _flip, _splice, _tables, _note,
     ]  # fmt: skip
     return chance.choice(kinds)(raw, records, others, chance)[:SIZE_CEILING]
 
@@ -227,6 +229,49 @@ def _memory(
     at = record.offset + chance.randrange(record.length - size + 1)
     new = chance.choice((chance.choice(_LIMITS) % (1 << 8 * size), chance.getrandbits(8 * size)))
     return raw[:at] + new.to_bytes(size, "big") + raw[at + size :]
+
+
+def _tables(
+    raw: bytes, records: list[Record[Any]], others: list[bytes], chance: random.Random
+) -> bytes:
+    """A page of memory that is a page table: entries that lead to each other, and anywhere."""
+    found = [one for one in records if one.kind is Kind.PAGES and one.length >= _PAGE]
+    if not found:
+        return _flip(raw, records, others, chance)
+    record = chance.choice(found)
+    at = record.offset + chance.randrange(record.length // _PAGE) * _PAGE
+    size, order = chance.choice((4, 8)), chance.choice(_ORDERS)
+    flags = chance.choice((0x67, 0xE7, 0x3, 0x703, 0xCF, 0x1, 0xFFF))
+    targets = (0, 1, chance.randrange(64), chance.getrandbits(20), chance.getrandbits(36))
+    mask = (1 << 8 * size) - 1
+    table = b"".join(
+        ((chance.choice(targets) << 12 | flags) & mask).to_bytes(size, order)
+        for _ in range(_PAGE // size)
+    )
+    return raw[:at] + table + raw[at + _PAGE :]
+
+
+def _note(
+    raw: bytes, records: list[Record[Any]], others: list[bytes], chance: random.Random
+) -> bytes:
+    """A page of memory that is the kernel's VMCOREINFO, as far as it goes."""
+    found = [one for one in records if one.kind is Kind.PAGES and one.length >= _PAGE]
+    if not found:
+        return _flip(raw, records, others, chance)
+    record = chance.choice(found)
+    at = record.offset + chance.randrange(record.length // _PAGE) * _PAGE
+    lines = [b"OSRELEASE=" + chance.choice(_NAMES), b"PAGESIZE=4096", b"=", b"KERNELOFFSET="]
+    lines += [
+        b"%s(%s)=%x" % (kind, chance.choice(_NAMES), chance.choice(_LIMITS))
+        for kind in (b"SYMBOL", b"NUMBER", b"OFFSET", b"SIZE", b"LENGTH", b"SYMBOL")
+    ]
+    chance.shuffle(lines)
+    text = b"\n".join(lines) * chance.choice((1, 1, 20))
+    length = chance.choice((len(text), len(text), chance.choice(_LIMITS) & 0xFFFFFFFF))
+    order = chance.choice(_ORDERS)
+    header = b"".join(number.to_bytes(4, order) for number in (11, length, 0))
+    page = (header + b"VMCOREINFO\0\0" + text)[:_PAGE].ljust(_PAGE, b"\0")
+    return raw[:at] + page + raw[at + _PAGE :]
 
 
 def _cut(

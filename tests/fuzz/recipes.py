@@ -28,6 +28,8 @@ class Kept:
     image: bytes
     other: bytes
     document: str
+    #: `signal` or `changing`, and the number that decides when.
+    trouble: tuple[str, int] | None = None
 
     def as_json(self) -> str:
         """As a file of found/ has it."""
@@ -35,7 +37,9 @@ class Kept:
             name: base64.b85encode(lzma.compress(raw)).decode()
             for name, raw in (("image", self.image), ("other", self.other))
         }
-        head = {"why": self.why, "words": self.words, "document": self.document}
+        head: dict[str, Any] = {"why": self.why, "words": self.words, "document": self.document}
+        if self.trouble:
+            head["trouble"] = list(self.trouble)
         return json.dumps({**head, **packed}, indent=1) + "\n"
 
     @classmethod
@@ -43,7 +47,9 @@ class Kept:
         """What as_json() wrote."""
         told: dict[str, Any] = json.loads(path.read_text())
         image, other = (lzma.decompress(base64.b85decode(told[x])) for x in ("image", "other"))
-        return cls(told["why"], told["words"], image, other, told["document"])
+        name, step = told.get("trouble") or ("", 0)
+        trouble = (name, step) if name else None
+        return cls(told["why"], told["words"], image, other, told["document"], trouble)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Recipe:
     steps: tuple[int, ...]
     words: tuple[str, ...]
     document: tuple[str, tuple[int, ...]] | None = None
+    trouble: tuple[str, int] | None = None
 
     def image(self) -> bytes:
         """The bytes of the mutant."""
@@ -75,7 +82,7 @@ def kept(recipe: Recipe, why: str) -> Kept:
     """The recipe's input as bytes."""
     # Few commands look at the second image, and it is large.
     other = seeds()[recipe.seed] if "{other}" in recipe.words else b""
-    return Kept(why, list(recipe.words), recipe.image(), other, recipe.text())
+    return Kept(why, list(recipe.words), recipe.image(), other, recipe.text(), recipe.trouble)
 
 
 def attempt(given: Kept, folder: Path) -> Ran:
@@ -85,7 +92,7 @@ def attempt(given: Kept, folder: Path) -> Ran:
     places["other"].write_bytes(given.other)
     places["document"].write_text(given.document, "utf-8", "surrogatepass")
     places["out"] = folder / "made" / "out"
-    return run(given.words, {name: str(path) for name, path in places.items()})
+    return run(given.words, {name: str(path) for name, path in places.items()}, given.trouble)
 
 
 def smaller(recipe: Recipe, folder: Path, why: str) -> Recipe:

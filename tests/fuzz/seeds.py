@@ -41,6 +41,8 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "libvirt": {"container": {"kind": "libvirt"}},
     "live": {"rounds": 3},
     "no-description": {"vmdesc": False},
+    "sparse": {"blocks": [{"name": "pc.ram", "size": 1 << 30, "density": 0}], "devices": []},
+    "many-blocks": {"blocks": [{"name": f"m{i}", "size": 4096} for i in range(100)]},
     "tiny-pages": {"page_size": 256, "align": 256},
     "large-pages": {"page_size": 65536, "align": 65536, "blocks": [{"name": "ram", "size": 65536}]},
 }

@@ -31,18 +31,19 @@ def finish(
     pieces: Iterable[Piece],
     out: Path | None,
     *,
-    plan: bool,
     as_json: bool,
+    force: bool = False,
+    mode: int | None = None,
     cut: int | None = None,
 ) -> None:
-    """Print the plan, or execute it and say what was made."""
-    if plan or out is None:
+    """Execute the plan and say what was made; without out print it."""
+    if out is None:
         _print_plan(pieces, as_json=as_json)
         return
     from fixedram_fmt.build.layout import write_pieces
     from fixedram_fmt.build.output import replacing
 
-    with replacing(out) as output:
+    with replacing(out, force=force, mode=mode) as output:
         size = write_pieces(pieces, output, cut)
     tell_made(out, size, as_json=as_json)
 
