@@ -68,7 +68,7 @@ def test_options_of_hook_and_action_are_the_commands() -> None:
     assert hook == ["--fail-on"]
     assert set(action) == {
         "--fail-on", "--loader", "--multifd", "--no-multifd", "--destination", "--select",
-        "--ignore", "--baseline", "--output", "--out",
+        "--ignore", "--baseline", "--output", "--out", "--force",
     }  # fmt: skip
     assert {*hook, *action} <= known
 
