@@ -63,7 +63,7 @@ def _diff(folder: Path) -> list[Figure]:
 
 def _convert(folder: Path) -> list[Figure]:
     dense, old, out = folder / "dense.img", folder / "old", folder / "out"
-    convert = [*FIXEDRAM, "convert", "-o"]
+    convert = [*FIXEDRAM, "convert", "--force", "-o"]
     command(*convert, old, dense, "--to", "stream")()
     to_stream = command(*convert, out, dense, "--to", "stream")
     to_mapped = command(*convert, out, old)

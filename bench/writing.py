@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 def writing(folder: Path) -> list[Figure]:
     """synth and copy against dd and cp of as many bytes, on the same file system."""
     dense, out, content = folder / "dense.img", folder / "out.img", folder / "content"
-    synth = [*FIXEDRAM, "synth", "-o"]
+    synth = [*FIXEDRAM, "synth", "--force", "-o"]
     command(*synth, dense, "--block", "pc.ram=2G")()
     command("dd", f"if={dense}", f"of={content}", "bs=1M", "skip=1", "count=2048")()
     sparse = folder / "sparse.img"
     command(*synth, sparse, "--block", "pc.ram=64G:random:0.001", "--rounds", "3")()
     cp = {path: command("cp", "--sparse=auto", path, out) for path in (dense, sparse)}
-    copy = [*FIXEDRAM, "copy", "-o", out]
+    copy = [*FIXEDRAM, "copy", "--force", "-o", out]
     tebibyte = command(*synth, out, "--block", "pc.ram=1T:random:0.00001")
     dd = command("dd", f"if={content}", f"of={out}", "bs=1M")
     return [

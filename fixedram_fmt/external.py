@@ -17,7 +17,6 @@ from fixedram_fmt.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from fixedram_fmt.source import Source
-    from fixedram_fmt.unpacking import UnpackBudget
 
 __all__ = ["PROGRAMS", "ProgramReader"]
 
@@ -28,13 +27,12 @@ PROGRAMS = {"zstd": ("zstd", "-dc"), "lzop": ("lzop", "-dc", "--ignore-warn")}
 class ProgramReader:
     """read() over what a program unpacks of source from offset on; close it."""
 
-    def __init__(self, source: Source, offset: int, compression: str, budget: UnpackBudget) -> None:
+    def __init__(self, source: Source, offset: int, compression: str) -> None:
         """Raises UnsupportedError with a command that works, where the program is absent."""
         words = PROGRAMS[compression]
         program = shutil.which(words[0])
         if program is None:
             raise _absent(source, offset, compression)
-        self._budget = budget
         self._name = words[0]
         with _standard_input(source, offset) as stdin:
             self._process = subprocess.Popen(
@@ -48,7 +46,6 @@ class ProgramReader:
         """At most size bytes, none at the end; EOFError where the program was not content."""
         pipe = cast("BinaryIO", self._process.stdout)
         data = pipe.read(size)
-        self._budget.take(len(data))
         if not data and self._process.wait():
             raise EOFError(f"{self._name} exits with {self._process.returncode}")
         return data

@@ -92,7 +92,7 @@ def spool_compressed(
     name = f"{source.name} ({compression})"
     make = _DECOMPRESSORS.get(compression)
     if make is None or (make is _zstd_decompressor and _zstd_module() is None):
-        with closing(ProgramReader(source, offset, compression, budget)) as program:
+        with closing(ProgramReader(source, offset, compression)) as program:
             return _spool(lambda: program.read(_STEP), name, budget)
     packed = io.BufferedReader(_Forward(source, offset), _STEP)
     stream = _Unpacker(packed, make, COMPRESSIONS[compression], budget)

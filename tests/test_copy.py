@@ -143,10 +143,10 @@ def test_there_and_back_is_the_same_file(unpacked_dir: Path, tmp_path: Path) -> 
     path, _ = located("sample-pc-once", unpacked_dir)
     moved, back = tmp_path / "moved", tmp_path / "back"
     for words in (["--container", "libvirt"], ["--rebase", "70001"], ["--align", "4M"]):
-        assert run_cli("copy", path, "-o", moved, *words).code == 0
+        assert run_cli("copy", path, "--force", "-o", moved, *words).code == 0
         with Image.open(moved, search=True) as image:
             location = f"{moved}@{image.container.stream_offset}"
-        assert run_cli("copy", location, "-o", back, "--rebase", "0").code == 0
+        assert run_cli("copy", location, "--force", "-o", back, "--rebase", "0").code == 0
         assert filecmp.cmp(path, back, shallow=False), words
 
 
@@ -290,5 +290,5 @@ def test_trailing_bytes_and_unknown_parts_stay(tmp_path: Path) -> None:
     path.write_bytes(raw)
     assert run_cli("copy", path, "-o", out).code == 0
     assert out.read_bytes() == raw
-    assert run_cli("copy", path, "-o", out, "--rebase", "9999").code == 0
+    assert run_cli("copy", path, "--force", "-o", out, "--rebase", "9999").code == 0
     assert out.read_bytes().endswith(b"trailing" * 10)

@@ -174,7 +174,7 @@ def test_xml_of_a_domain_is_read() -> None:
 def test_copy_refuses_a_domain_that_is_none(tmp_path: Path) -> None:
     image, xml, out = tmp_path / "image", tmp_path / "domain.xml", tmp_path / "out"
     image.write_bytes(made())
-    xml.write_bytes(b"<domain>")
+    xml.write_bytes(b"<domain>\0")
     words = ("copy", str(image), "-o", str(out), "--container", "libvirt", "--xml", str(xml))
     done = run_cli(*words)
     assert done.code == 2

@@ -66,6 +66,15 @@ def test_ceiling_holds_for_programs_too(name: str, monkeypatch: pytest.MonkeyPat
 
 
 @EACH
+def test_what_just_fits_under_the_ceiling_is_counted_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(UNPACK_LIMIT, str(len(STREAM)))
+    with open_bytes(packed(name, STREAM)) as image:
+        assert image.source.size == len(STREAM)
+
+
+@EACH
 def test_hint_is_a_command_that_works_on_that_very_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

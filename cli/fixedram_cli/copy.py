@@ -129,14 +129,11 @@ def _options(
 
 
 def _xml(path: Path) -> bytes:
-    from fixedram_fmt.documents import read_document, xml_document
+    from fixedram_fmt.documents import read_document
     from fixedram_fmt.errors import SourceError
 
     try:
-        data = read_document(path)
-        # virsh refuses what is none.
-        xml_document(data.rstrip(b"\0"))
-        return data
+        return read_document(path)
     except ValueError as error:
         raise SourceError(f"cannot read {str(path)!r}: {error}") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builders import open_bytes, tiny_image
+from fixedram_fmt.build.faults import fault_named
 from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.validate import Destination, load_destination, validate
@@ -103,6 +104,16 @@ def test_bitmap_that_cannot_be_read_leaves_memory_open() -> None:
     found = scope(far)
     assert found.memory is PARTLY
     assert any("bitmap cannot be read" in one for one in found.not_judged)
+
+
+def test_block_whose_header_is_cut_off_has_no_bitmap_to_judge() -> None:
+    raw = made(faults=[fault_named("cut-in-mapped-ram-header")])
+    with open_bytes(raw) as opened:
+        assert [block.has_pages for block in opened.blocks] == [False]
+    for deep in (False, True):
+        found = scope(raw, deep=deep)
+        assert parts(found) == (PARTLY, PARTLY, PARTLY, NONE)
+        assert any("'pc.ram', whose bitmap cannot be read" in one for one in found.not_judged)
 
 
 def test_ordinary_stream_is_judged_by_its_records() -> None:
