@@ -134,7 +134,7 @@ def test_qemu_has_the_same_memory_and_devices_after_every_rewrite(
     assert len(expected) > 20, "memory and every device"
     for words in REWRITES.values():
         copied = tmp_path / "copy"
-        assert run_cli("copy", original, "-o", copied, *words).code == 0
+        assert run_cli("copy", original, "-o", copied, "--force", *words).code == 0
         with Image.open(copied, search=True) as opened:
             offset = opened.container.stream_offset
         assert reload(name, copied, offset=offset) == expected, words
