@@ -78,7 +78,9 @@ def screen() -> Text:
             shown.append("$ ", "bold green").append(command + "\n", "bold")
             shown.append_text(Text.from_ansi(done.stdout.rstrip())).append("\n\n")
     shown.rstrip()
-    return shown
+    # A terminal breaks what is wider than it is.
+    rows = (line.divide(range(COLUMNS, len(line), COLUMNS)) for line in shown.split("\n"))
+    return Text("\n").join(row for line in rows for row in line)
 
 
 def svg(shown: Text) -> str:
