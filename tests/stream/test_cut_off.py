@@ -25,7 +25,11 @@ KINDS = (
     "s390x-virtio", "s390x-virtio-no-vmdesc", "loongarch64-virt", "loongarch64-virt-no-vmdesc",
     "riscv64-virt", "m68k-virt",
 )  # fmt: skip
-FINISHED = [name for name, entry in ENTRIES.items() if entry.get("migration") != "failed"]
+FINISHED = [
+    name
+    for name, entry in ENTRIES.items()
+    if not str(entry.get("migration", "")).startswith("failed")
+]
 
 
 def held(devices: Devices, copy: Path, tail: str, count: int, seed: str) -> list[str]:
@@ -59,13 +63,15 @@ def test_a_cut_file_is_incomplete_and_names_the_device(
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("tail", ["nothing", "a page's zeros", "many zeros", "noise"])
 @pytest.mark.parametrize("name", FINISHED)
 def test_two_hundred_cuts_of_every_image(
     name: str, tail: str, unpacked_dir: Path, tmp_path: Path
 ) -> None:
     devices = devices_of(location_of(name, unpacked_dir))
-    assert not held(devices, tmp_path / "cut", tail, 200, name)
+    cuts = 200 if tail == "nothing" else 20
+    assert not held(devices, tmp_path / "cut", tail, cuts, name)
 
 
 # -- what made 0.1.0 call such files complete -----------------------------------------------------
