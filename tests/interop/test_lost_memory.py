@@ -29,6 +29,12 @@ def say(monitor: BinaryIO, line: str) -> None:
     assert answer.startswith(b"OK")
 
 
+def syncs(vm: QemuVM) -> int:
+    """How often the dirty pages were collected; nothing is told before the set-up is done."""
+    ram = vm.query_migrate().get("ram")
+    return int(ram["dirty-sync-count"]) if isinstance(ram, dict) else 0
+
+
 def save_with_cleared_dimm(image: Path) -> None:
     """A live save during which the guest's 8 MiB at 4 GiB are filled, then cleared."""
     path = image.with_name("qtest")
@@ -51,7 +57,7 @@ def save_with_cleared_dimm(image: Path) -> None:
                 vm.execute("migrate", {"uri": file_uri(image)})
                 deadline = time.monotonic() + 30
                 fill = 1
-                while vm.query_migrate()["ram"]["dirty-sync-count"] < 2:  # type: ignore[index]
+                while syncs(vm) < 2:
                     assert time.monotonic() < deadline
                     fill = fill % 200 + 1
                     say(monitor, f"memset 0x200000 0x100000 {fill:#x}")
