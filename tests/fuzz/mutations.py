@@ -231,15 +231,22 @@ def _memory(
     return raw[:at] + new.to_bytes(size, "big") + raw[at + size :]
 
 
+def _some_page(records: list[Record[Any]], chance: random.Random) -> int | None:
+    """Offset of a page of memory in the file, None where there is none."""
+    found = [one for one in records if one.kind is Kind.PAGES and one.length >= _PAGE]
+    if not found:
+        return None
+    record = chance.choice(found)
+    return record.offset + chance.randrange(record.length // _PAGE) * _PAGE
+
+
 def _tables(
     raw: bytes, records: list[Record[Any]], others: list[bytes], chance: random.Random
 ) -> bytes:
     """A page of memory that is a page table: entries that lead to each other, and anywhere."""
-    found = [one for one in records if one.kind is Kind.PAGES and one.length >= _PAGE]
-    if not found:
+    at = _some_page(records, chance)
+    if at is None:
         return _flip(raw, records, others, chance)
-    record = chance.choice(found)
-    at = record.offset + chance.randrange(record.length // _PAGE) * _PAGE
     size, order = chance.choice((4, 8)), chance.choice(_ORDERS)
     flags = chance.choice((0x67, 0xE7, 0x3, 0x703, 0xCF, 0x1, 0xFFF))
     targets = (0, 1, chance.randrange(64), chance.getrandbits(20), chance.getrandbits(36))
@@ -255,11 +262,9 @@ def _note(
     raw: bytes, records: list[Record[Any]], others: list[bytes], chance: random.Random
 ) -> bytes:
     """A page of memory that is the kernel's VMCOREINFO, as far as it goes."""
-    found = [one for one in records if one.kind is Kind.PAGES and one.length >= _PAGE]
-    if not found:
+    at = _some_page(records, chance)
+    if at is None:
         return _flip(raw, records, others, chance)
-    record = chance.choice(found)
-    at = record.offset + chance.randrange(record.length // _PAGE) * _PAGE
     lines = [b"OSRELEASE=" + chance.choice(_NAMES), b"PAGESIZE=4096", b"=", b"KERNELOFFSET="]
     lines += [
         b"%s(%s)=%x" % (kind, chance.choice(_NAMES), chance.choice(_LIMITS))
