@@ -108,17 +108,24 @@ class DeviceState:
 
     def find(self, pattern: Pattern) -> Iterator[Value]:
         """The values that pattern means, outermost first: what is inside one is not given again."""
-        pending: list[tuple[Value, tuple[str, ...]]] = [(self.root, self.names)]
+        places = pattern.start(*self.names)
+        if pattern.accepts(places):
+            yield self.root
+            return
+        # One iterator a level: what waits to be looked at is not held.
+        pending = [(children(self.root, elements=pattern.wants_elements), places, len(self.path))]
         while pending:
-            value, names = pending.pop()
-            if pattern.matches(*names):
-                yield value
+            inside, places, length = pending[-1]
+            child = next(inside, None)
+            if child is None:
+                pending.pop()
                 continue
-            below = []
-            for child in children(value, elements=pattern.wants_elements):
-                step = child.path[len(value.path) :]
-                below.append((child, tuple(name + step for name in names)))
-            pending += reversed(below)
+            below = pattern.advance(places, child.path[length:])
+            if pattern.accepts(below):
+                yield child
+            elif below:
+                deeper = children(child, elements=pattern.wants_elements)
+                pending.append((deeper, below, len(child.path)))
 
 
 class MachineState:

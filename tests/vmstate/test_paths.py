@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,45 @@ from real_files import location_of
 )
 def test_a_pattern_means_these_paths(pattern: str, path: str, *, meant: bool) -> None:
     assert Pattern(pattern).matches(path) is meant
+
+
+def _expression(text: str) -> re.Pattern[str]:
+    """The same language as a regular expression: the oracle, which backtracks."""
+    index = r"(?:\[\d+\])"
+    meanings = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "[*]": index}
+    parts = re.findall(r"\*\*/?|\*|\?|\[\*\]|[^*?\[]+|\[", text)
+    return re.compile(
+        "".join(meanings.get(one) or re.escape(one).replace("/", f"{index}?/") for one in parts),
+        re.DOTALL,
+    )
+
+
+def test_patterns_are_what_a_regular_expression_says() -> None:
+    chance = random.Random(15)
+    meant = 0
+    for _ in range(800):
+        glob = "".join(
+            chance.choices(["a", "b", "/", "*", "**", "?", "[*]", "[1]", "[", "**/"], k=5)
+        ).strip("/")
+        pattern, expression = Pattern(glob), _expression(glob)
+        for _ in range(6):
+            name = "".join(chance.choices(["a", "b", "/", "[1]", "[23]", "[", "]"], k=4))
+            want = expression.fullmatch(name) is not None
+            assert pattern.matches(name) is want, (glob, name)
+            places = pattern.start("")
+            for char in name:
+                places = pattern.advance(places, char)
+            assert pattern.accepts(places) is want
+            meant += want
+    assert meant > 200
+
+
+@pytest.mark.parametrize("glob", ["*a" * 30 + "b", "**/a" * 20 + "/b", "a[*]/" * 20 + "b"])
+def test_no_name_makes_a_pattern_slow(glob: str) -> None:
+    names = ["a" * 20_000, "a/" * 10_000, "a[1]/" * 4_000]
+    start = time.process_time()
+    assert not Pattern(glob).matches(*names)
+    assert time.process_time() - start < 2
 
 
 def test_devices_are_told_apart_by_instance_where_that_is_needed() -> None:
