@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import struct
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ from conftest import run_cli
 from fixedram_fmt import Image
 from fixedram_fmt.export import elf_core, physical_image
 from fixedram_fmt.export.prstatus import prstatus
+from fixedram_fmt.memory.ranges import MemoryMap
 from real_files import location_of
 from synthetic import made
 
@@ -124,6 +126,17 @@ def test_physical_memory_ends_where_ram_does_unless_asked_for_more(unpacked_dir:
         assert physical_image(image).size == 24 << 20
         firmware = physical_image(image, (4 << 30) - 16, 4 << 30)
         assert firmware.read(0, 16) == image.physical_memory.read((4 << 30) - 16, 16)
+        assert physical_image(image, with_devices=True).size == 4 << 30
+
+
+def test_video_memory_below_4_gib_does_not_make_a_small_guest_large(unpacked_dir: Path) -> None:
+    with Image.open(location_of("sample/pc-once", unpacked_dir)) as image:
+        ram = image.memory_map.ranges[0]
+        assert ram.block.name == "pc.ram"
+        vram = replace(ram.block, idstr=b"0000:00:02.0/vga.vram")
+        bar = replace(ram, start=0xFD00_0000, stop=0xFE00_0000, block=vram)
+        image.__dict__["memory_map"] = MemoryMap([*image.memory_map.ranges, bar])
+        assert physical_image(image).size == 24 << 20
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -63,6 +63,11 @@ def extract(
         option("--range", "Only these bytes of the block, or of physical memory (default: all; "
                "--format physical: up to the end of RAM).", "START-STOP|START+LENGTH"),
     ] = None,
+    with_devices: Annotated[
+        bool,
+        option("--with-devices", "--format physical: up to the end of what devices map (video "
+               "memory, flash, firmware), not of RAM and DIMMs."),
+    ] = False,
     force: Force = False,
     plan: PlanOption = False,
     json_: Json = False,
@@ -89,13 +94,15 @@ def extract(
     as_json = wants_json(json_, output)
     span = _span(range_)
     _check(format_, block, out, span, plan=plan)
+    if with_devices and format_ is not ExtractFormat.PHYSICAL:
+        raise typer.BadParameter("this is for --format physical", param_hint="'--with-devices'")
     with open_image(image, search=search, byte_order=byte_order) as opened:
         # Memory may be zero only because it was never saved.
         warn_if_stopped(opened, "the stream stops early, memory may be missing")
         blocks = [block_named(opened, name) for name in block] if block else opened.blocks
         if format_ is not ExtractFormat.RAW or (block and len(block) == 1):
             name = blocks[0].name if format_ is ExtractFormat.RAW else None
-            artifact = _artifact(opened, format_, blocks, span)
+            artifact = _artifact(opened, format_, blocks, span, with_devices=with_devices)
             if plan or out is None:
                 _print_plan(artifact, as_json=as_json)
             elif str(out) == "-":
@@ -159,14 +166,20 @@ def _span(text: str | None) -> tuple[int, int | None]:
 
 
 def _artifact(
-    image: Image, format_: ExtractFormat, blocks: list[RamBlock], span: tuple[int, int | None]
+    image: Image,
+    format_: ExtractFormat,
+    blocks: list[RamBlock],
+    span: tuple[int, int | None],
+    *,
+    with_devices: bool,
 ) -> Artifact:
     from fixedram_fmt import export
 
     if format_ is ExtractFormat.RAW:
         return export.raw_block(image, blocks[0], *span)
+    if format_ is ExtractFormat.PHYSICAL:
+        return export.physical_image(image, *span, with_devices=with_devices)
     makers = {
-        ExtractFormat.PHYSICAL: export.physical_image,
         ExtractFormat.ELF: export.elf_core,
         ExtractFormat.LIME: export.lime_image,
     }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.export.artifact import Artifact, Part, Span
+from fixedram_fmt.memory.blockroles import is_device_block
 from fixedram_fmt.schema import lime
 
 if TYPE_CHECKING:
@@ -32,14 +33,19 @@ def raw_block(image: Image, block: RamBlock, start: int = 0, stop: int | None = 
     return Artifact(image.source, parts, stop - start)
 
 
-def physical_image(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
+def physical_image(
+    image: Image, start: int = 0, stop: int | None = None, *, with_devices: bool = False
+) -> Artifact:
     """Guest-physical memory [start, stop) where its addresses say; holes are zero.
 
-    The default ends where RAM does: the firmware of a PC lies below 4 GiB, which makes a large
-    file of a small guest.  Raises FormatError where no address is known.
+    The default ends where the machine's RAM and its DIMMs do: video memory and firmware of a PC
+    lie below 4 GiB, which makes a large file of a small guest.  with_devices goes to their end.
+    Raises FormatError where no address is known.
     """
     size = map_stop(image)
-    start, stop = inside(start, ram_stop(image) if stop is None else stop, size, "physical memory")
+    if stop is None:
+        stop = size if with_devices else ram_stop(image)
+    start, stop = inside(start, stop, size, "physical memory")
     memory = image.physical_memory
     parts = [
         Part(low - start, Span(memory, low, high)) for low, high in ranges_of(image, start, stop)
@@ -92,8 +98,10 @@ def map_stop(image: Image) -> int:
 
 
 def ram_stop(image: Image) -> int:
-    """Where the last range of RAM ends; of all memory, where there is none but ROM."""
-    stops = [piece.stop for piece in image.memory_map.ranges if piece.kind == "ram"]
+    """Where the machine's RAM and its DIMMs end; where memory ends, if devices have it all."""
+    stops = [
+        piece.stop for piece in image.memory_map.ranges if not is_device_block(piece.block.name)
+    ]
     return max(stops, default=map_stop(image))
 
 

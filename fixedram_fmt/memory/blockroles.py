@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
 
-__all__ = ["Roles", "main_blocks", "roles_of"]
+__all__ = ["Roles", "is_device_block", "main_blocks", "roles_of"]
 
 #: Names that QEMU itself gives the RAM of machines without a memory backend (MachineClass
 #: default_ram_id).
@@ -65,7 +65,7 @@ def roles_of(blocks: Sequence[RamBlock], fits: Sequence[int] = ()) -> Roles:
     devices: dict[str, RamBlock] = {}
     backends: list[RamBlock] = []
     for block in blocks:
-        if _is_device(block.name):
+        if is_device_block(block.name):
             devices.setdefault(block.name, block)
         elif block.used_length:
             backends.append(block)
@@ -75,7 +75,8 @@ def roles_of(blocks: Sequence[RamBlock], fits: Sequence[int] = ()) -> Roles:
     return Roles(main, spare[:_SLOTS], devices, guess)
 
 
-def _is_device(name: str) -> bool:
+def is_device_block(name: str) -> bool:
+    """Whether a block of this name is a device's or firmware's, not the machine's RAM or a DIMM."""
     return "/" in name or name in _DEVICE_NAMES or _DEVICE_NAME.fullmatch(name) is not None
 
 
