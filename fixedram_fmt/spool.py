@@ -31,6 +31,7 @@ __all__ = [
     "scratch_file",
     "spool_compressed",
     "spool_pipe",
+    "zstd_module",
 ]
 
 #: What helps where a temporary file has no room.
@@ -91,7 +92,7 @@ def spool_compressed(
     budget = budget or UnpackBudget.of(source.size - offset)
     name = f"{source.name} ({compression})"
     make = _DECOMPRESSORS.get(compression)
-    if make is None or (make is _zstd_decompressor and _zstd_module() is None):
+    if make is None or (make is _zstd_decompressor and zstd_module() is None):
         with closing(ProgramReader(source, offset, compression)) as program:
             return _spool(lambda: program.read(_STEP), name, budget)
     packed = io.BufferedReader(_Forward(source, offset), _STEP)
@@ -246,7 +247,7 @@ class _Gunzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, size)
 
 
-def _zstd_module() -> Any:
+def zstd_module() -> Any:
     """Python's own from 3.14 on, or the zstd extra's; None where there is neither."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
@@ -257,7 +258,7 @@ def _zstd_module() -> Any:
 
 
 def _zstd_decompressor() -> Any:
-    return _zstd_module().ZstdDecompressor()
+    return zstd_module().ZstdDecompressor()
 
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.build.elements import Literal, Raw
@@ -60,8 +60,9 @@ def _two_faults(single: list[Mutant]) -> Iterator[Mutant]:
             name = f"{first.name.removeprefix(base + '/')} and {second.name.partition('/')[2]}"
             raw = first.image.args[0]
             image = partial(spliced, raw, (*_splices(first), *_splices(second)))
-            changes = first.changes_meaning or second.changes_meaning
-            yield Mutant(f"{base}/{name}", base, image, changes)
+            changing = [one for one in (first, second) if one.changes_meaning]
+            meant = partial(spliced, raw, tuple(chain.from_iterable(map(_splices, changing))))
+            yield Mutant(f"{base}/{name}", base, image, bool(changing), meant=meant)
 
 
 def _splices(mutant: Mutant) -> tuple[Splice, ...]:

@@ -69,8 +69,8 @@ class Mutant:
     """One of the two images with one thing changed; image() makes the whole file.
 
     changes_meaning: the image is as sound as before but holds other memory, since bits of a bitmap
-    or bytes of present pages were changed.  in_device: what was changed is in the state of a
-    device, which only its receiver can judge.
+    or bytes of present pages were changed; meant() is the image without its other faults, if it has
+    any.  in_device: what was changed is in the state of a device, which only its receiver can judge.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Mutant:
     image: partial[bytes] = field(repr=False)
     changes_meaning: bool = False
     in_device: bool = False
+    meant: partial[bytes] | None = field(default=None, repr=False)
 
 
 def mutants(real: bytes | None = None) -> list[Mutant]:
@@ -95,9 +96,11 @@ def mutants(real: bytes | None = None) -> list[Mutant]:
     return list(reversed(unique.values()))
 
 
-def write(mutant: Mutant, path: Path) -> None:
-    """Make a file of the mutant, pages of zeros as holes."""
-    data, zeros = mutant.image(), bytes(_PAGE)
+def write(mutant: Mutant, path: Path, *, meant: bool = False) -> None:
+    """Make a file of the mutant, or of the image it holds the memory of, pages of zeros as holes."""
+    image = mutant.meant if meant and mutant.meant else mutant.image
+    data, zeros = image(), bytes(_PAGE)
+    path.unlink(missing_ok=True)
     with path.open("wb") as file:
         for start in range(0, len(data), _PAGE):
             page = data[start : start + _PAGE]

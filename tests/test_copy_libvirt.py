@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from conftest import run_cli
 from fixedram_fmt import Image
+from fixedram_fmt.build.output import OutputError, replacing
+from fixedram_fmt.build.packing import write_packed
+from fixedram_fmt.build.rewrite import RewriteOptions, rewrite
+from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validate.report import Question, ask
 from saves import libvirt
 from synthetic import PAGE, made, ordinary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 DOMAIN = b"<domain type='kvm'><name>%s</name><os><type>hvm</type></os></domain>"
@@ -121,3 +128,79 @@ def test_unfinished_magic_is_told_and_set_right_where_the_stream_is_complete(
     refused = run_cli("copy", path, "-o", tmp_path / "never", "--mark-complete")
     assert refused.code == 2
     assert "not complete" in refused.err
+
+
+KINDS = ["raw", "gzip", "bzip2", "xz", "lzop", "zstd"]
+
+
+def unpacked(compression: str, data: bytes) -> bytes:
+    """The stream of a save, by the program that libvirt would run, and the head is checked."""
+    head = saved(b"", kind=KINDS.index(compression))
+    assert data[: len(head)] == head
+    program = subprocess.run(
+        [compression, "-dc"], input=data[len(head) :], capture_output=True, check=True, timeout=60
+    )
+    return program.stdout
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "xz", "zstd"])
+def test_compressed_as_libvirt_does(compression: str, packed: Path) -> None:
+    data = copied(packed, "--compress", compression)
+    assert unpacked(compression, data) == ordinary(b"", length=4 * PAGE)
+
+
+@pytest.fixture
+def by_program(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """A copy by the program zstd, as where Python has no module for it."""
+    monkeypatch.setattr("fixedram_fmt.build.packing.zstd_module", lambda: None)
+
+    def copy(target: Path) -> None:
+        options = RewriteOptions(compress="zstd")
+        with Image.open(packed) as image, replacing(target) as output:
+            write_packed(rewrite(image, options), output, "zstd")
+
+    return copy
+
+
+def test_program_compresses_where_no_module_does(
+    by_program: Callable[[Path], None], tmp_path: Path
+) -> None:
+    by_program(tmp_path / "copied")
+    data = (tmp_path / "copied").read_bytes()
+    assert unpacked("zstd", data) == ordinary(b"", length=4 * PAGE)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "cat > /dev/full", "exec 0<&-; sleep 0.1; exit 2"])
+def test_program_that_fails_leaves_nothing(
+    script: str, by_program: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin/zstd"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    with pytest.raises(OutputError, match="cannot write"):
+        by_program(tmp_path / "copied")
+    assert not (tmp_path / "copied").exists()
+
+
+def test_absent_program_is_told(
+    by_program: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnsupportedError, match="no program zstd"):
+        by_program(tmp_path / "copied")
+
+
+def test_what_cannot_be_compressed_is_refused(packed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copied"
+    bare = run_cli("copy", packed, "-o", target, "--container", "none", "--compress", "gzip")
+    assert bare.code == 2
+    assert "only the header of a libvirt save" in bare.err
+    fixed = tmp_path / "fixed"
+    fixed.write_bytes(saved(made(), kind=6))
+    sparse = run_cli("copy", fixed, "-o", target, "--compress", "zstd")
+    assert sparse.code == 2
+    assert "fixedram convert" in sparse.err
+    assert not target.exists()
+

@@ -21,6 +21,7 @@ GUEST = (
     "-S", "-accel", "tcg", "-nodefaults", "-display", "none", "-machine", "pc",
     "-m", "16M,slots=1,maxmem=64M", "-object", "memory-backend-ram,id=mem1,size=8M",
     "-device", "pc-dimm,id=dimm1,memdev=mem1", "-incoming", "defer",
+    "-rtc", "base=2020-01-01T00:00:00,clock=vm",
 )  # fmt: skip
 #: The same guest with more devices.
 BUSY = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fixedram_cli.options import (
     ByteOrder,
+    Compression,
     Container,
     Force,
     ImageArgument,
@@ -58,6 +59,11 @@ def copy(
         option("--mark-complete",
                "Set the magic LibvirtQemudPart of a complete stream to LibvirtQemudSave."),
     ] = False,
+    compress: Annotated[
+        Compression | None,
+        option("--compress", "Compress the stream of a libvirt save, as save_image_format in"
+               " qemu.conf does.", "gzip|bzip2|xz|zstd"),
+    ] = None,
     align: Annotated[
         str | None, option("--align", "Align the pages of blocks to SIZE.", "SIZE")
     ] = None,
@@ -100,11 +106,12 @@ def copy(
             drop_devices=drop_devices,
             running=running,
             mark_complete=mark_complete,
+            compress=compress.value if compress else None,
         )
         _tell(opened, options)
         finish(
             rewrite(opened, options), None if plan else out, as_json=as_json, force=force,
-            mode=opened.file_mode,
+            mode=opened.file_mode, compress=options.compress,
         )  # fmt: skip
 
 
@@ -169,8 +176,9 @@ def _tell(image: Image, options: RewriteOptions) -> None:
     elif options.repair:
         warn("the offsets are right, nothing to repair")
     _tell_container(image, options)
-    if image.container.compression:
-        warn(f"the copy is not compressed ({image.container.compression} was undone)")
+    if image.container.compression and not options.compress:
+        again = "; --compress packs it again" if image.container.libvirt else ""
+        warn(f"the copy is not compressed ({image.container.compression} was undone){again}")
     if options.drop_stale:
         possible = possible_losses(image)
         held = stale_bytes(image)

@@ -21,6 +21,7 @@ __all__ = [
     "ByteOrder",
     "ByteOrderOption",
     "ChannelsOption",
+    "Compression",
     "Container",
     "Deep",
     "FlushOption",
@@ -64,6 +65,15 @@ class Container(StrEnum):
 
     NONE = "none"
     LIBVIRT = "libvirt"
+
+
+class Compression(StrEnum):
+    """What libvirt compresses saves with; written out so that --help need not import it."""
+
+    GZIP = "gzip"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    ZSTD = "zstd"
 
 
 class ByteOrder(StrEnum):

@@ -45,10 +45,15 @@ class Output:
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
-        self._name = name
+        self.name = name
         self._pending = bytearray()
         self._pending_offset = 0
         self._kernel_copies = True
+
+    def fileno(self) -> int:
+        """The descriptor, for a program that writes into the file itself."""
+        self.flush()
+        return self._fd
 
     def read_back(self, offset: int, length: int) -> bytes:
         """What was written at offset; zeros where nothing was."""
@@ -139,7 +144,7 @@ class Output:
 
     def failed(self, error: OSError) -> OutputError:
         """error of the operating system, as ours."""
-        return OutputError(f"cannot write {self._name!r}: {error.strerror}", hint=_hint(error))
+        return OutputError(f"cannot write {self.name!r}: {error.strerror}", hint=_hint(error))
 
 
 def _hint(error: OSError) -> str:

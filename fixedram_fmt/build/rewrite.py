@@ -57,6 +57,7 @@ class RewriteOptions:
     pages, in bytes.  host_long: byte order of the new bitmaps.  repair: lay out again where the
     stream is, which sets right offsets that are wrong by a constant.  running: what libvirt is to
     do with the guest (None: as it was), mark_complete: LibvirtQemudPart becomes LibvirtQemudSave.
+    compress: what libvirt's header says of the stream; write_packed() does it.
     """
 
     start: int | None = None
@@ -69,6 +70,7 @@ class RewriteOptions:
     repair: bool = False
     running: bool | None = None
     mark_complete: bool = False
+    compress: str | None = None
 
     @property
     def moves(self) -> bool:
@@ -159,6 +161,8 @@ def _check(image: Image, options: RewriteOptions) -> None:
         )
     if options.drop_stale:
         possible_losses(image)
+    if options.compress is not None:
+        _check_compression(image, options)
     if options.xml is not None:
         # It is written without the NULs that end it in a save.
         domain_of(options.xml.rstrip(b"\0"))
@@ -174,6 +178,22 @@ def _check(image: Image, options: RewriteOptions) -> None:
             offset=image.stopped.offset,
             path=image.stopped.path,
             hint="copy it as it is, without options that move things",
+        )
+
+
+def _check_compression(image: Image, options: RewriteOptions) -> None:
+    if _is_mapped(image):
+        raise UnsupportedError(
+            "pages at fixed offsets cannot be compressed: virsh refuses such a save",
+            path="compress",
+            hint="fixedram convert makes an ordinary stream of it first",
+        )
+    wrapped = options.container or ("libvirt" if image.container.libvirt else "none")
+    if wrapped != "libvirt":
+        raise UnsupportedError(
+            "only the header of a libvirt save says how its stream is compressed",
+            path="compress",
+            hint="--container libvirt --xml FILE, or compress the copy with a program",
         )
 
 
@@ -216,6 +236,8 @@ def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
     if options.start is not None:
         return
     fmt = SaveFormat.SPARSE if _is_mapped(image) else SaveFormat.RAW
+    if options.compress is not None:
+        fmt = SaveFormat[options.compress.upper()]
     if saved is None:
         xml = options.xml or _domain(image)
         yield from libvirt_head(xml, fmt, was_running=bool(options.running))
@@ -225,7 +247,7 @@ def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
         header, data = with_xml(saved, options.xml)
         area = Literal(data)
     header = set_right(header, running=options.running, complete=options.mark_complete)
-    if options.moves or _unpacked(image):
+    if options.moves or options.compress or _unpacked(image):
         header = replace(header, format=fmt)
     yield from libvirt_pieces(header, area, saved.byte_order)
 

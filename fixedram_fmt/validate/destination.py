@@ -21,6 +21,16 @@ __all__ = ["Destination", "DestinationError", "load_destination"]
 
 #: VMSTATE_INSTANCE_ID_ANY is the alias of every device that has no other (find_se()).
 _ANY_INSTANCE = 0xFFFFFFFF
+#: The others: ISA devices by their port (qdev_set_legacy_instance_id()), and those that
+#: register_savevm_live() puts in, 0.
+_ALIASES = {
+    "i8259": (0x20, 0xA0),
+    "i8254": (0x40,),
+    "mc146818rtc": (0x70,),
+    "fdc": (0x3F0,),
+    "serial": (0x3F8, 0x2F8, 0x3E8, 0x2E8),
+    **dict.fromkeys(("ram", "dirty-bitmap", "slirp", "spapr/htab", "s390-stattrib"), (0,)),
+}
 #: Offsets in files are signed numbers of 64 bits.
 _LENGTH_CEILING = 1 << 63
 
@@ -68,7 +78,8 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         if name not in self.sections:
             return False
         instances = (self.instances or {}).get(name)
-        return instances is None or instance_id in (*instances, _ANY_INSTANCE)
+        aliases = _ALIASES.get(name, (_ANY_INSTANCE,))
+        return instances is None or instance_id in (*instances, *aliases)
 
     @classmethod
     def of_image(cls, image: Image) -> Destination:

@@ -1,4 +1,4 @@
-"""What a real QEMU leaves without bits: a DIMM that the guest cleared, background snapshots."""
+"""Memory without bits, as a real QEMU leaves it: a cleared DIMM, background snapshots, none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import LOADERS, Outcome
-from fixedram_fmt.validate import validate
+from fixedram_fmt.validate import Destination, validate
 from qemu_vm import QemuError, QemuVM, file_uri, require_qemu
 
 pytestmark = pytest.mark.qemu
@@ -112,3 +112,22 @@ def test_background_snapshot_is_sound_unless_it_is_mapped(mapped: bool, tmp_path
         assert "background snapshot" in found["B03"].message
     else:
         assert "S16" not in found
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_machine_without_memory_is_whole(mapped: bool, tmp_path: Path) -> None:
+    path, caps = tmp_path / "image", ["mapped-ram"] if mapped else []
+    none = ("-S", "-machine", "none", "-nodefaults", "-display", "none")
+    with QemuVM(require_qemu("x86_64")) as vm:
+        vm.start(none)
+        vm.set_capabilities(*caps)
+        assert vm.migrate_to_file(path) == "completed"
+    with QemuVM(require_qemu("x86_64")) as vm:
+        vm.start((*none, "-incoming", "defer"))
+        vm.set_capabilities(*caps)
+        assert vm.incoming_from_file(path) == "completed"
+    with Image.open(str(path)) as image:
+        found = validate(image).findings
+        there = validate(image, Destination(blocks={"pc.ram": 1 << 24})).findings
+    assert not found
+    assert {"R05"} <= {one.rule.id for one in there}

@@ -35,6 +35,7 @@ def finish(
     force: bool = False,
     mode: int | None = None,
     cut: int | None = None,
+    compress: str | None = None,
 ) -> None:
     """Execute the plan and say what was made; without out print it."""
     if out is None:
@@ -42,9 +43,13 @@ def finish(
         return
     from fixedram_fmt.build.layout import write_pieces
     from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.build.packing import write_packed
 
     with replacing(out, force=force, mode=mode) as output:
-        size = write_pieces(pieces, output, cut)
+        if compress is None:
+            size = write_pieces(pieces, output, cut)
+        else:
+            size = write_packed(pieces, output, compress)
     tell_made(out, size, as_json=as_json)
 
 

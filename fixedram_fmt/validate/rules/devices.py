@@ -253,9 +253,14 @@ def _contradictions(survey: Survey, sections: Sequence[Section]) -> list[Section
 
 
 def _contradicts(structure: Structure) -> bool:
-    """Whether a number or a structure in it has a size that is not that of its type or fields."""
+    """Whether a number or a structure in it has a size that is not that of its type or fields.
+
+    What does not add up to its size has no nested structure (vmstate/description.py).
+    """
     for field, nested in zip(structure.fields, structure.nested, strict=True):
-        if nested is not None and (field.size != nested.size or _contradicts(nested)):
+        if nested is None and field.type == "struct":
+            return True
+        if nested is not None and _contradicts(nested):
             return True
         bits = re.fullmatch(r"u?int(8|16|32|64)(?: equal| le)?", field.type)
         if nested is None and bits and field.size * 8 != int(bits[1]):

@@ -230,8 +230,11 @@ def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The ram section has no PART or END.
 
-    QEMU writes at least one PART and an END, and loads a stream without.
+    QEMU writes at least one PART and an END, and loads a stream without.  Where there is no memory
+    it writes no PART.
     """
+    if not survey.image.blocks:
+        return
     headers = survey.started.values()
     started = [header for header in headers if c_string(header.value.idstr) == RAM_IDSTR]
     whole = survey.ram_parts - len([h for h in started if h.value.section_id in survey.ended])
