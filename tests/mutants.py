@@ -69,8 +69,8 @@ class Mutant:
     """One of the two images with one thing changed; image() makes the whole file.
 
     changes_meaning: the image is as sound as before but holds other memory, since bits of a bitmap
-    or bytes of present pages were changed; meant() is the image without its other faults, if it has
-    any.  in_device: what was changed is in the state of a device, which only its receiver can judge.
+    or bytes of present pages were changed; meant() is the image without its other faults, if any.
+    in_device: what was changed is in the state of a device, which only its receiver can judge.
     """
 
     name: str
@@ -97,7 +97,7 @@ def mutants(real: bytes | None = None) -> list[Mutant]:
 
 
 def write(mutant: Mutant, path: Path, *, meant: bool = False) -> None:
-    """Make a file of the mutant, or of the image it holds the memory of, pages of zeros as holes."""
+    """Make a file of the mutant, or of what it would be with meant, pages of zeros as holes."""
     image = mutant.meant if meant and mutant.meant else mutant.image
     data, zeros = image(), bytes(_PAGE)
     path.unlink(missing_ok=True)

@@ -203,4 +203,3 @@ def test_what_cannot_be_compressed_is_refused(packed: Path, tmp_path: Path) -> N
     assert sparse.code == 2
     assert "fixedram convert" in sparse.err
     assert not target.exists()
-

@@ -91,8 +91,10 @@ def copy(
     Example: fixedram copy cut-out.img -o repaired.img --rebase auto
     """
     from dataclasses import replace
+    from functools import partial
 
     from fixedram_cli.render.plan import finish, require_target
+    from fixedram_fmt.build.packing import write_packed
     from fixedram_fmt.build.rewrite import rewrite
 
     as_json = wants_json(json_, output)
@@ -111,7 +113,8 @@ def copy(
         _tell(opened, options)
         finish(
             rewrite(opened, options), None if plan else out, as_json=as_json, force=force,
-            mode=opened.file_mode, compress=options.compress,
+            mode=opened.file_mode,
+            write=partial(write_packed, compression=compress.value) if compress else None,
         )  # fmt: skip
 
 

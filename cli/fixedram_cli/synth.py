@@ -99,9 +99,11 @@ def synth(
     Example: fixedram synth -o huge.img --block pc.ram=1T:random:0.00001 --rounds 3 --plan
     """
     from contextlib import nullcontext
+    from functools import partial
 
     from fixedram_cli.render.plan import finish, require_target
     from fixedram_fmt.build.faults import fault_named
+    from fixedram_fmt.build.layout import write_pieces
     from fixedram_fmt.build.synth import synthesize
 
     as_json = wants_json(json_, output)
@@ -135,7 +137,7 @@ def synth(
         mode = donor.file_mode if donor else None
         finish(
             planned.pieces, None if plan else out, as_json=as_json, force=force, mode=mode,
-            cut=planned.size,
+            write=partial(write_pieces, cut=planned.size),
         )  # fmt: skip
 
 

@@ -189,11 +189,11 @@ class Survey:
         return self.headers.get(name)
 
     def idstr_of(self, header: Record[Any]) -> bytes:
-        """Name of the section a header belongs to; PARTs and ENDs have only its id."""
+        """Name of the section a header belongs to, as QEMU compares it; PARTs have only its id."""
         if header.kind in SECTION_STARTS:
-            return bytes(header.value.idstr)
+            return c_string(header.value.idstr)
         start = self.started.get(header.value.section_id)
-        return bytes(start.value.idstr) if start else b""
+        return c_string(start.value.idstr) if start else b""
 
     @property
     def mapped(self) -> bool:

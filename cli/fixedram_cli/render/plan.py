@@ -9,10 +9,11 @@ import typer
 from fixedram_cli.render.terminal import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from fixedram_fmt.build.layout import Piece
+    from fixedram_fmt.build.output import Output
 
 __all__ = ["finish", "require_target", "tell_made"]
 
@@ -34,22 +35,17 @@ def finish(
     as_json: bool,
     force: bool = False,
     mode: int | None = None,
-    cut: int | None = None,
-    compress: str | None = None,
+    write: Callable[[Iterable[Piece], Output], int] | None = None,
 ) -> None:
-    """Execute the plan and say what was made; without out print it."""
+    """Execute the plan (write: how) and say what was made; without out print it."""
     if out is None:
         _print_plan(pieces, as_json=as_json)
         return
     from fixedram_fmt.build.layout import write_pieces
     from fixedram_fmt.build.output import replacing
-    from fixedram_fmt.build.packing import write_packed
 
     with replacing(out, force=force, mode=mode) as output:
-        if compress is None:
-            size = write_pieces(pieces, output, cut)
-        else:
-            size = write_packed(pieces, output, compress)
+        size = (write or write_pieces)(pieces, output)
     tell_made(out, size, as_json=as_json)
 
 

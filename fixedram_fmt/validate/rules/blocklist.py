@@ -68,7 +68,12 @@ def empty_block_list(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again.
     """
-    if survey.mem_sizes and not survey.image.blocks and survey.whole and not _without_memory(survey):
+    if (
+        survey.mem_sizes
+        and not survey.image.blocks
+        and survey.whole
+        and not _without_memory(survey)
+    ):
         record = survey.mem_sizes[0]
         yield Found(
             "a list without a block",
