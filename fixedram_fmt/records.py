@@ -158,7 +158,8 @@ class SectionNames:
 
     def __init__(self) -> None:
         self._ids: dict[Handler, int] = {}
-        self._handlers: dict[int, dict[Handler, None]] = {}
+        #: The only one that has an id as it is, more in the order in which they began.
+        self._handlers: dict[int, Handler | dict[Handler, None]] = {}
         #: What handler() answered; until a START changes it.
         self._first: dict[int, Handler] = {}
 
@@ -173,18 +174,36 @@ class SectionNames:
         """Take note of a START or FULL; a handler that had another id has it no longer."""
         handler, section_id = (c_string(header.idstr), header.instance_id), header.section_id
         before = self._ids.get(handler)
-        if before is not None and before != section_id:
-            del self._handlers[before][handler]
-            self._first.pop(before, None)
+        if before == section_id:
+            return handler
+        if before is not None:
+            self._leave(handler, before)
         self._ids[handler] = section_id
-        self._handlers.setdefault(section_id, {})[handler] = None
+        others = self._handlers.get(section_id)
+        if others is None:
+            self._handlers[section_id] = handler
+        elif isinstance(others, dict):
+            others[handler] = None
+        else:
+            self._handlers[section_id] = {others: None, handler: None}
         self._first.pop(section_id, None)
         return handler
+
+    def _leave(self, handler: Handler, section_id: int) -> None:
+        others = self._handlers[section_id]
+        if isinstance(others, dict):
+            del others[handler]
+        else:
+            del self._handlers[section_id]
+        self._first.pop(section_id, None)
 
     def handler(self, section_id: int) -> Handler | None:
         """Who gets a PART or END of that id; None: nobody whose section has started."""
         known = self._first.get(section_id)
-        if known is None and (handlers := self._handlers.get(section_id)):
+        handlers = self._handlers.get(section_id)
+        if known is None and handlers:
+            if not isinstance(handlers, dict):
+                return handlers
             known = _FIRST_HANDLER if _FIRST_HANDLER in handlers else next(iter(handlers))
             self._first[section_id] = known
         return known

@@ -191,6 +191,47 @@ def test_no_description_costs_more_than_is_promised(
     assert told["seconds"] < TIME_BOUND
 
 
+SECTIONS = 60_000
+
+
+def sections_of_one_name() -> bytes:
+    bodies = [("cpu", number, b"abc") for number in range(SECTIONS)]
+    fields = [plain("x", "uint8", 1)] * 3
+    return stream(bodies, [entry("cpu", fields, number) for number in range(SECTIONS)])
+
+
+def sections_nobody_describes() -> bytes:
+    return stream([("timer", number, b"abcdefgh" * 40) for number in range(SECTIONS)], [])
+
+
+@pytest.fixture(scope="module", params=[sections_of_one_name, sections_nobody_describes])
+def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("crowd") / "image"
+    path.write_bytes(request.param())
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.untraced
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info", "info --json", "validate", "dump --depth 1", "sync", "diff {image}", "map",
+        "report -o page", "state", "state --summary", "state --json", "digest",
+    ],
+)  # fmt: skip
+def test_sections_without_number_cost_what_is_promised(
+    command: str, crowd: Path, tmp_path: Path, bare: int
+) -> None:
+    name, *options = command.replace("{image}", str(crowd)).replace("page", f"{tmp_path}/p").split()
+    told = measured("-m", "fixedram_cli", name, crowd, *options)
+    assert told["code"] in (0, 1, 2), told["err"]
+    assert "Traceback" not in told["err"]
+    assert "internal error" not in told["err"]
+    assert told["memory"] - bare < MEMORY_BOUND
+    assert told["seconds"] < TIME_BOUND
+
+
 @pytest.mark.parametrize("size", [1 << 63, 1 << 62, (1 << 64) - 1, 1 << 49])
 def test_sizes_that_no_device_has_are_our_error(size: int) -> None:
     fields = [plain("a", "buffer", size, array_len=0), U8]

@@ -286,6 +286,8 @@ def test_real_full_file_system_leaves_the_old_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", RETURN_CODES)
 def test_interrupted_command_leaves_the_old_file(number: signal.Signals, tmp_path: Path) -> None:
+    # Under nohup tests run without SIGHUP, and children inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     target = tmp_path / "image"
     target.write_bytes(b"old")
     process = subprocess.Popen(

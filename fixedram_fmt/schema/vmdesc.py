@@ -46,7 +46,7 @@ _PARTS_CEILING = 1 << 20
 #: Devices, fields and structures: 255 vCPUs have 27,000.
 _OBJECTS_CEILING = 1 << 18
 #: As many as a stream may have sections.
-_DEVICES_CEILING = 65536
+_DEVICES_CEILING = 1 << 15
 
 #: Bytes of a subsection's header, its name left out.
 _NAMELESS = len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, b"", 0)))

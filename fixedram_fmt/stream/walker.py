@@ -32,8 +32,8 @@ __all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "SECTIONS_CEILING", "StreamW
 
 #: More capabilities than any QEMU has.
 CAPABILITIES_CEILING = 1024
-#: More sections (STARTs and FULLs) than any machine has devices.
-SECTIONS_CEILING = 65536
+#: Eight for each of the 4,096 CPUs that the largest machine takes (pc-q35: MachineClass.max_cpus).
+SECTIONS_CEILING = 1 << 15
 #: More sections and parts in all than a save of a day has, at 10 parts a second.
 PARTS_CEILING = 1 << 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.vmstate.jsontext import dumps
+from fixedram_fmt.vmstate.jsontext import dumps, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,8 +14,10 @@ __all__ = ["dumps", "print_json", "print_json_list"]
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """The whole object, indented."""
-    sys.stdout.write(dumps(value, 2) + "\n")
+    """The whole object, indented; its text is never in memory as a whole."""
+    for piece in pieces(value, 2):
+        sys.stdout.write(piece)
+    sys.stdout.write("\n")
 
 
 def print_json_list(head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> None:
