@@ -14,15 +14,15 @@ Only lengths are remembered.  A length that nothing tells beforehand is counted,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.filenames import safe_names
 from fixedram_fmt.memory.block import Readable
+from fixedram_fmt.vmstate.jsontext import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["File", "Folder", "image_folder", "read_content"]
 
 
-@dataclass
+@dataclass(slots=True)
 class File:
     """A file: open gives its content, which belongs to who opened it; length is in bytes."""
 
@@ -65,7 +65,7 @@ def _length(content: Readable | bytes) -> int:
     return len(content) if isinstance(content, bytes) else content.size
 
 
-@dataclass
+@dataclass(slots=True)
 class Folder:
     """Files and folders by name."""
 
@@ -85,11 +85,9 @@ def image_folder(image: Image) -> Folder:
     root = Folder({"info.json": File(lambda: _info(image))})
     root.entries["blocks"] = blocks = Folder()
     names = safe_names([block.name for block in image.blocks])
-    listed = []
     for name, block in zip(names, image.blocks, strict=True):
-        listed.append({"file": f"blocks/{name}", "block": block.name, "bytes": block.used_length})
         blocks.entries[name] = File(partial(image.memory, block), block.used_length)
-    root.entries["blocks.json"] = File(lambda: _json({"files": listed}))
+    root.entries["blocks.json"] = File(lambda: _json({"files": _listed(image, blocks)}))
     if image.memory_map.ranges:
         root.entries["physical"] = File(lambda: _physical(image), image.memory_map.stop)
         root.entries["core.elf"] = File(lambda: _core(image))
@@ -97,8 +95,16 @@ def image_folder(image: Image) -> Folder:
     return root
 
 
+def _listed(image: Image, blocks: Folder) -> list[dict[str, Any]]:
+    return [
+        {"file": f"blocks/{name}", "block": block.name, "bytes": block.used_length}
+        for name, block in zip(blocks.entries, image.blocks, strict=True)
+    ]
+
+
 def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1).encode() + b"\n"
+    # Never as a text and as bytes at once: of 65,536 blocks it is 16 MB.
+    return b"".join(piece.encode("ascii") for piece in chain(pieces(value, 1), "\n"))
 
 
 def _info(image: Image) -> bytes:

@@ -78,6 +78,9 @@ class Survey:
         self.ended: set[int] = set()
         self.names: set[tuple[bytes, int]] = set()
         self.subsections: set[bytes] = set()
+        self.configuration: Record[Any] | None = None
+        #: When the last record of the configuration was met.
+        self._configuration_order = 1
         #: How many capabilities are announced, and when.
         self.capability_count: tuple[int, int] | None = None
         self.capabilities: list[bytes] = []
@@ -114,6 +117,8 @@ class Survey:
 
     def _remember(self, record: Record[Any]) -> None:
         self.kinds.add(record.kind)
+        if record.path.startswith("configuration"):
+            self._configuration_order = self.order
         note = _NOTES.get(record.kind)
         if note:
             note(self, record)
@@ -163,6 +168,9 @@ class Survey:
     def _eos(self, record: Record[Any]) -> None:
         self.last_eos = (record, self.order)
 
+    def _configuration(self, record: Record[Any]) -> None:
+        self.configuration = record
+
     def _subsection(self, record: Record[Any]) -> None:
         self.subsections.add(c_string(record.value.idstr))
 
@@ -194,6 +202,16 @@ class Survey:
             return c_string(header.value.idstr)
         start = self.started.get(header.value.section_id)
         return c_string(start.value.idstr) if start else b""
+
+    @property
+    def configured(self) -> int:
+        """When QEMU compares the configuration: once it has read it, and not before its end.
+
+        Upstream: migration/vmstate.c vmstate_load_state(), which calls post_load last.
+        """
+        stopped = self.stopped
+        ends_in_it = stopped is not None and stopped.path.startswith("configuration")
+        return self.order + 1 if ends_in_it else self._configuration_order
 
     @property
     def mapped(self) -> bool:
@@ -418,6 +436,7 @@ def _not_read_again(ranges: Iterable[tuple[int, int, int]]) -> set[int]:
 
 
 _NOTES = {
+    Kind.CONFIGURATION: Survey._configuration,
     **dict.fromkeys(SECTION_HEADERS, Survey._section),
     Kind.SECTION_FOOTER: Survey._footer,
     Kind.MEM_SIZE: Survey._mem_size,

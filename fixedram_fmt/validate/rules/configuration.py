@@ -333,7 +333,7 @@ def page_bits_contradict(survey: Survey) -> Iterator[Found]:
             "configuration",
             str(told),
             f"{vmdesc.page_size}, as the description says",
-            order=1,
+            order=survey.configured,
             holes={"bits": told.bit_length() - 1},
         )
 
@@ -355,5 +355,5 @@ def layout_without_capability(survey: Survey) -> Iterator[Found]:
             block.path,
             "no capability of a fixed layout",
             "mapped-ram",
-            order=1,
+            order=survey.configured,
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.validate.lengths import fix_of_length, is_resizable
 from fixedram_fmt.validate.loaderlog import c_int, c_text
-from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
+from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.names import shown
 
 if TYPE_CHECKING:
@@ -22,26 +21,26 @@ _LIST = "FORMAT 7; migration/ram.c parse_ramblocks()"
 _SECTION = "FORMAT 7; migration/savevm.c qemu_loadvm_section_start_full()"
 #: Capabilities that both sides must agree on.
 _VALIDATED = ("mapped-ram", "x-ignore-shared")
-#: When the configuration has been read: behind the file header.
-_CONFIGURED = 1
 
 
-@at_records("T01", Severity.ERROR, _POST_LOAD, Kind.CONFIGURATION)
-def other_machine(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+@over_image("T01", Severity.ERROR, _POST_LOAD)
+def other_machine(survey: Survey) -> Iterator[Found]:
     """The image is of another machine type than the destination.
 
     The name in the image need only be a prefix of the destination's, unless a NUL ends it.
 
     Fix: start the destination with the image's -machine.
     """
-    machine = survey.destination.machine if survey.destination else None
-    if machine is not None and not _fits(record.value.name, machine.encode()):
+    record, destination = survey.configuration, survey.destination
+    machine = destination.machine if destination else None
+    if record and machine is not None and not _fits(record.value.name, machine.encode()):
         yield Found(
             "another machine type",
             record.offset,
             "configuration",
             shown(c_string(record.value.name)),
             repr(machine),
+            order=survey.configured,
         )
 
 
@@ -71,7 +70,7 @@ def other_capabilities(survey: Survey) -> Iterator[Found]:
                 "configuration",
                 _on(sent),
                 _on(wanted),
-                order=_CONFIGURED,
+                order=survey.configured,
                 holes={"capability": name},
             )
 
@@ -97,7 +96,7 @@ def other_page_size(survey: Survey) -> Iterator[Found]:
             "configuration",
             str(told),
             str(size),
-            order=_CONFIGURED,
+            order=survey.configured,
             holes={"bits": told.bit_length() - 1},
         )
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _PARSE = "libvirt src/qemu/qemu_saveimage.c qemuSaveImageGetMetadata(), src/conf/domain_conf.c"
 _START = "libvirt src/qemu/qemu_process.c qemuProcessStartWithMemoryState()"
-#: When the configuration has been read.
-_CONFIGURED = 1
 
 
 def _save(survey: Survey) -> LibvirtSave | None:
@@ -110,7 +108,7 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
             "libvirt.xml",
             shown(name.encode()),
             repr(domain.machine),
-            order=_CONFIGURED,
+            order=survey.configured,
         )
 
 
