@@ -169,7 +169,7 @@ def _expanded(
         yield record
         return
     block: RamBlock = record.value
-    bitmap = image.bitmap(block)
+    bitmap = image.readable_bitmap(block)
     if bitmap is None:
         yield _pages(block, "unknown", 0, block.pages_total)
     else:

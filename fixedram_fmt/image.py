@@ -38,11 +38,16 @@ __all__ = ["PRIVATE", "Image", "open_source"]
 PRIVATE = 0o600
 
 
-def open_source(location: str | os.PathLike[str], stdin: IO[bytes] | None = None) -> Source:
-    """The Source at a path; `-` is standard input, and pipes are written to a temporary file.
+def open_source(
+    location: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    stdin: IO[bytes] | None = None,
+) -> Source:
+    """The Source at a path, or of bytes; `-` is standard input, pipes go to a temporary file.
 
     A pipe's content is kept as long as the Source is open, on disk, with zeros as holes.
     """
+    if isinstance(location, (bytes, bytearray, memoryview)):
+        return Source.from_buffer(location)
     if location == "-":
         stream = stdin or sys.stdin.buffer
         try:
@@ -57,7 +62,8 @@ class Image(Closing):
 
     Opening reads headers and the device description only; presence is read when a bitmap is asked
     for.  Where the stream ends early or contradicts the format, everything up to there is given
-    and stopped says where and why.  Close it, or use it as a context manager.
+    and stopped says where and why.  open() makes one of a path, and close() gives its files back
+    (or `with`); a Source that is given stays the caller's.
     """
 
     def __init__(
@@ -73,7 +79,8 @@ class Image(Closing):
         #: Bytes of the file itself: not those of source where it was unpacked.
         self.file_size = source.size
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
-        self._opened = [source]
+        #: Sources that close() gives back: none of the caller's.
+        self._own: list[Source] = []
         #: Mode for files that get memory or device state of this image.
         self.file_mode = PRIVATE if source.file_mode is None else source.file_mode
         self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
@@ -89,13 +96,13 @@ class Image(Closing):
     @classmethod
     def open(
         cls,
-        location: str | os.PathLike[str],
+        location: str | os.PathLike[str] | bytes | bytearray | memoryview | Source,
         *,
         offset: int | None = None,
         search: bool = False,
         host_long: HostLong | None = None,
     ) -> Self:
-        """Open `PATH`, `PATH@OFFSET` or `-`.
+        """Open `PATH`, `PATH@OFFSET` or `-`; the bytes of a file; or a Source, which stays yours.
 
         offset is where the stream starts when it is known; search looks for it further in.
         Raises SourceError, or FormatError when there is no stream at all.
@@ -103,25 +110,29 @@ class Image(Closing):
         if isinstance(location, str):
             location, told = split_location(location)
             offset = told if offset is None else offset
-        outer = open_source(location)
+        outer = location if isinstance(location, Source) else open_source(location)
         inner = outer
         try:
             inner, container = locate_stream(outer, offset=offset, search=search)
             image = cls(inner, container, host_long=host_long)
         except BaseException:
-            inner.close()
-            outer.close()
+            if outer is not location:
+                outer.close()
+            if inner is not outer:
+                inner.close()
             raise
-        image._opened = [inner, outer]
+        opened = [inner, container.libvirt.source if container.libvirt else outer, outer]
+        image._own = [source for source in opened if source is not location]
         image.file_size = outer.size
         image.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
-        if container.libvirt:
-            image._opened.append(container.libvirt.source)
         return image
 
     def close(self) -> None:
-        """Give back the files; the facts that were read stay."""
-        for source in self._opened:
+        """Give back the files that open() opened; the facts that were read stay.
+
+        What reads on raises SourceError then.
+        """
+        for source in self._own:
             source.close()
 
     def records(self) -> Iterator[Record[Any]]:
@@ -271,26 +282,31 @@ class Image(Closing):
         return block.bitmap_length(self.host_long.host_long.size)
 
     def bitmap(self, block: RamBlock) -> PageBitmap | None:
-        """Presence of block's pages; None when the image does not say (ignored, cut off).
+        """Presence of block's pages; None where the image has none for it (ignored, not sent).
 
-        For an ordinary stream it is what its records add up to.
+        For an ordinary stream it is what its records add up to.  FormatError for a bitmap that
+        does not lie in the file.
         """
         if block.has_pages:
-            try:
-                return PageBitmap.of_block(self.source, block, self.host_long.host_long)
-            except FormatError:
-                return None
+            return PageBitmap.of_block(self.source, block, self.host_long.host_long)
         pages = None if block.mapped else self._walker.ram.page_sets.get(block.idstr)
         return pages.bitmap() if pages else None
 
+    def readable_bitmap(self, block: RamBlock) -> PageBitmap | None:
+        """The same for who goes on without: None for a damaged bitmap too."""
+        try:
+            return self.bitmap(block)
+        except FormatError:
+            return None
+
     def presence(self, block: RamBlock) -> PageBitmap:
-        """The same for who cannot do without; FormatError where the image does not say."""
+        """The same for who cannot do without; FormatError where the image has none either."""
         bitmap = self.bitmap(block)
         if bitmap is None:
             raise FormatError(
-                "which pages are present cannot be read",
-                offset=block.bitmap_offset,
+                "which pages are present is not in the image",
+                offset=block.entry_offset,
                 path=f"{block.path}/bitmap",
-                expected="a bitmap inside the file",
+                expected="a bitmap",
             )
         return bitmap

@@ -52,6 +52,7 @@ class Source(Closing):
         self.file_mode: int | None = None
         self._fd = fd
         self._buffer = buffer
+        self._closed = False
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -96,10 +97,10 @@ class Source(Closing):
         return cls(name=name, size=view.nbytes, buffer=view)
 
     def close(self) -> None:
-        """Give back the file descriptor; further reads fail."""
+        """Give back the file descriptor; further reads raise SourceError."""
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._buffer, self.size = -1, None, 0
+        self._fd, self._buffer, self._closed = -1, None, True
 
     @property
     def fd(self) -> int:
@@ -173,7 +174,14 @@ class Source(Closing):
             f"read of {self.name!r} failed: {_reason(error)}", offset=offset, path=path
         )
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SourceError(
+                f"{self.name!r} is closed", hint="read before close(), or open it again"
+            )
+
     def _check(self, offset: int, length: int, path: str) -> None:
+        self._check_open()
         if offset < 0 or length < 0 or offset + length > self.size:
             raise SourceError(
                 "range outside the file",
@@ -196,6 +204,7 @@ class Source(Closing):
 
         Asks the file system (SEEK_DATA, SEEK_HOLE) and reads nothing.
         """
+        self._check_open()
         stop = self.size if stop is None else min(stop, self.size)
         fd = self._seek_fd()
         try:

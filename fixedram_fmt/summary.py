@@ -99,7 +99,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
     page_map = None
     blocks = []
     for block in image.blocks:
-        bitmap = image.bitmap(block)
+        bitmap = image.readable_bitmap(block)
         if bitmap is not None and block is largest:
             page_map = PageMap(block.name, bitmap.histogram(cells))
             present: int | None = sum(count for count, _ in page_map.cells)
@@ -132,7 +132,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
 
 
 def _largest(image: Image) -> RamBlock | None:
-    known = [block for block in image.blocks if block.pages_total and image.bitmap(block)]
+    known = [block for block in image.blocks if block.pages_total and image.readable_bitmap(block)]
     return max(known, key=lambda block: block.used_length, default=None)
 
 

@@ -219,7 +219,7 @@ def _progress(image: Image) -> AbstractContextManager[Callable[[int], None] | No
         total = sum(
             bitmap.count() * block.page_size
             for block in image.blocks
-            if (bitmap := image.bitmap(block)) is not None
+            if (bitmap := image.readable_bitmap(block)) is not None
         )
         with Progress(*columns, console=console(stderr=True), transient=True) as bars:
             task = bars.add_task("", total=total)

@@ -100,7 +100,7 @@ def _chosen(image: Image, name: str | None) -> RamBlock:
     if not image.blocks:
         raise FormatError("this image has no RAM blocks", hint="fixedram dump shows what it has")
     if name is None:
-        known = [block for block in image.blocks if image.bitmap(block) is not None]
+        known = [block for block in image.blocks if image.readable_bitmap(block) is not None]
         return max(known or image.blocks, key=lambda block: block.used_length)
     return block_named(image, name)
 

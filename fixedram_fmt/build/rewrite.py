@@ -114,7 +114,7 @@ def stale_bytes(image: Image) -> int:
     """How many bytes of pages are stale: absent, with old memory left in the file."""
     total = 0
     for block in image.blocks:
-        bitmap = image.bitmap(block) if block.has_pages else None
+        bitmap = image.readable_bitmap(block) if block.has_pages else None
         for run in bitmap.runs() if bitmap else ():
             if not run.present:
                 pages = sum(
@@ -328,7 +328,7 @@ def _bitmap(image: Image, block: RamBlock, options: RewriteOptions) -> Content:
 
 
 def _pages(image: Image, block: RamBlock, options: RewriteOptions) -> Content:
-    bitmap = image.bitmap(block) if options.drop_stale else None
+    bitmap = image.readable_bitmap(block) if options.drop_stale else None
     if bitmap is None:
         length = min(block.used_length, image.source.size - block.pages_offset)
         return Copied(image.source, block.pages_offset, length)

@@ -216,7 +216,7 @@ class PagesOfImage:
         """The pages of a block; FormatError or UnsupportedError where they cannot be had."""
         if block is None or not block.pages_total:
             return NoPages()
-        bitmap = self.image.bitmap(block)
+        bitmap = self.image.readable_bitmap(block)
         if bitmap is None and not block.mapped:
             raise UnsupportedError(
                 "the pages of this ordinary stream are too many to be tracked",

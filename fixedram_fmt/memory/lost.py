@@ -71,7 +71,9 @@ def stood_still(image: Image) -> bool:
 
 def image_losses(image: Image) -> Iterator[Loss]:
     """The losses of an image, whose bitmaps are read for it."""
-    bitmaps = {block.index: image.bitmap(block) for block in image.blocks if block.has_pages}
+    bitmaps = {
+        block.index: image.readable_bitmap(block) for block in image.blocks if block.has_pages
+    }
     yield from losses(image, {index: one for index, one in bitmaps.items() if one is not None})
 
 

@@ -162,7 +162,7 @@ def _fresh(image: Image, block: RamBlock) -> memoryview:
 
 def _huge_ranges(image: Image, block: RamBlock) -> Iterator[tuple[int, int]]:
     """The bytes [start, stop) of a block that are whole huge pages with every page present."""
-    bitmap = image.bitmap(block)
+    bitmap = image.readable_bitmap(block)
     for run in bitmap.runs() if bitmap is not None else ():
         start = -(-run.start * block.page_size // _HUGE_PAGE) * _HUGE_PAGE
         stop = run.stop * block.page_size // _HUGE_PAGE * _HUGE_PAGE

@@ -84,7 +84,7 @@ def page_cells(image: Image, block: RamBlock, cells: int, *, deep: bool = False)
     numbers = np.arange(cells + 1, dtype=np.int64)
     whole, rest = divmod(pages, cells)
     edges = numbers * whole + numbers * rest // cells
-    bitmap = image.bitmap(block)
+    bitmap = image.readable_bitmap(block)
     present = zero = stale = None
     if bitmap is not None:
         present = _present(bitmap, edges)

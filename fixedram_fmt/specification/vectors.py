@@ -207,7 +207,7 @@ def _content(image: Image) -> dict[str, Any]:
 
 
 def _block(image: Image, block: RamBlock) -> dict[str, Any]:
-    bitmap = image.bitmap(block)
+    bitmap = image.readable_bitmap(block)
     present = None
     if bitmap is not None and block.pages_stop <= image.source.size and block.pages_offset >= 0:
         pages = [page for run in bitmap.runs() if run.present for page in range(*run[:2])]

@@ -279,7 +279,7 @@ class Survey:
 
         Of blocks beyond number that share their bits, as a hostile file has them, the rest is None.
         """
-        known = {block.index: self.image.bitmap(block) for block in self.blocks}
+        known = {block.index: self.image.readable_bitmap(block) for block in self.blocks}
         read = _not_read_again(
             (bitmap.offset, bitmap.offset + bitmap.length, index)
             for index, bitmap in known.items()

@@ -133,7 +133,7 @@ class TreePrinter:
     def _presence(self, block: RamBlock) -> str:
         if block.ignored:
             return "  not saved (x-ignore-shared)"
-        bitmap = self._image.bitmap(block) if block.has_pages else None
+        bitmap = self._image.readable_bitmap(block) if block.has_pages else None
         if bitmap is None or not bitmap.pages:
             return ""
         cells = bitmap.histogram(_BAR_CELLS)
