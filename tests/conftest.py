@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import lzma
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+from forked import run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -132,12 +133,6 @@ class Result:
 
 def run_cli(*arguments: str | Path, stdin: bytes | None = None, **environment: str) -> Result:
     """`fixedram ARGUMENTS` in a process of its own, with a time limit."""
-    done = subprocess.run(
-        [sys.executable, "-m", "fixedram_cli", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        timeout=_TIME_LIMIT,
-        check=False,
-        env={**os.environ, "COLUMNS": "80", **environment},
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    words = [str(argument) for argument in arguments]
+    code, out, err = run(words, stdin, {"COLUMNS": "80", **environment}, _TIME_LIMIT)
+    return Result(code, out.decode(), err.decode())
