@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench fuzz samples clean
+.PHONY: demo test check lint bench fuzz samples clean
 
 $(READY): pyproject.toml requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fixedram needs Python 3.11 or later; set PYTHON=")'
@@ -16,8 +16,12 @@ $(READY): pyproject.toml requirements-dev.txt
 demo: $(READY)
 	@sh samples/demo.sh $(BIN)
 
-# FIXEDRAM_COVERAGE=1 measures on the way, and fails where too few branches were taken.
+# What a developer runs all the time, in a minute: samples, no QEMU.
 test: $(READY)
+	$(BIN)/python -m pytest -n auto -m "not slow and not qemu"
+
+# Everything.  FIXEDRAM_COVERAGE=1 measures on the way, and fails where too few branches were taken.
+check: lint
 	$(BIN)/python $(if $(FIXEDRAM_COVERAGE),.ci/check_coverage.py,-m pytest -n auto)
 
 lint: $(READY)

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import heapq
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.presence.scan import stale_runs
@@ -38,6 +38,8 @@ __all__ = [
     "merged",
     "values",
 ]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,18 @@ def _region_claims(image: Image) -> list[Record[Any]]:
             region = BlockRegion(block.idstr)
             length = image.bitmap_length(block)
             claims += [
-                Record(Kind.BITMAP, f"{block.path}/bitmap", block.bitmap_offset, length, region),
-                Record(
-                    Kind.PAGES, f"{block.path}/pages", block.pages_offset, block.used_length, block
-                ),
+                _in_layout(block, Kind.BITMAP, block.bitmap_offset, length, region),
+                _in_layout(block, Kind.PAGES, block.pages_offset, block.used_length, block),
             ]
     return sorted(claims, key=lambda claim: claim.offset)
+
+
+def _in_layout(
+    block: RamBlock, kind: Kind, offset: int, length: int, value: T, number: str = ""
+) -> Record[T]:
+    """A part of a block's fixed layout."""
+    path = f"{block.path}/{kind}{number}"
+    return Record(kind, path, offset, length, value, ram.RAM_IDSTR, block.index)
 
 
 class _Paddings:
@@ -148,7 +156,7 @@ class _Paddings:
         if index >= 0 and stop <= self._blocks[index].pages_offset:
             block = self._blocks[index]
             region = BlockRegion(block.idstr)
-            return Record(Kind.PADDING, f"{block.path}/padding", start, stop - start, region)
+            return _in_layout(block, Kind.PADDING, start, stop - start, region)
         nobody = Region("nothing refers to it")
         return Record(Kind.GAP, f"gap[{start:#x}]", start, stop - start, nobody)
 
@@ -177,23 +185,14 @@ def _expanded(
         yield from _runs(image, block, bitmap, first, deep=deep)
     rest = block.used_length - block.pages_total * block.page_size
     if rest:
-        yield Record(
-            Kind.PAGES,
-            f"{block.path}/pages[rest]",
-            block.pages_stop - rest,
-            rest,
-            PagesRun(block.idstr, "partial", block.pages_total, 0),
-        )
+        run = PagesRun(block.idstr, "partial", block.pages_total, 0)
+        yield _in_layout(block, Kind.PAGES, block.pages_stop - rest, rest, run, "[rest]")
 
 
 def _pages(block: RamBlock, state: str, first: int, last: int) -> Record[PagesRun]:
-    return Record(
-        Kind.PAGES,
-        f"{block.path}/pages[{first}]",
-        block.pages_offset + first * block.page_size,
-        (last - first) * block.page_size,
-        PagesRun(block.idstr, state, first, last - first),
-    )
+    start, length = block.pages_offset + first * block.page_size, (last - first) * block.page_size
+    run = PagesRun(block.idstr, state, first, last - first)
+    return _in_layout(block, Kind.PAGES, start, length, run, f"[{first}]")
 
 
 def _runs(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import ram, stream
-from fixedram_fmt.schema.base import c_string
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -23,12 +22,10 @@ __all__ = [
     "SECTION_STARTS",
     "Cursor",
     "DeviceBody",
-    "Handler",
     "Kind",
     "PageRun",
     "Record",
     "Region",
-    "SectionNames",
 ]
 
 T = TypeVar("T")
@@ -128,6 +125,9 @@ class Record(Generic[T]):
     """One thing in the file: [offset, offset + length) in bytes, and what it says.
 
     path names it uniquely (``section[1]/ram/block[0]/header``); no path is the start of another's.
+    section is the idstr of the section it lies in, as QEMU compares names (empty: in none, or in a
+    part of one that never started); block is the index in Image.blocks of the block whose entry,
+    header or fixed layout it belongs to.
     """
 
     kind: Kind
@@ -135,78 +135,13 @@ class Record(Generic[T]):
     offset: int
     length: int
     value: T
+    section: bytes = b""
+    block: int | None = None
 
     @property
     def stop(self) -> int:
         """The offset right behind it."""
         return self.offset + self.length
-
-
-#: A handler of QEMU's list, which loads sections: name and instance_id.
-Handler = tuple[bytes, int]
-#: The one before all others in the list (cpu_timers_init()), and so before `ram`.
-_FIRST_HANDLER = (b"timer", 0)
-
-
-class SectionNames:
-    """Whose section a header is of, for who passes over records: PARTs and ENDs have only an id.
-
-    Upstream: migration/savevm.c qemu_loadvm_section_start_full(), which gives the handler the id,
-    and qemu_loadvm_section_part_end(), which takes the first handler in the list that has it.
-    Streams are sent in the order of that list.
-    """
-
-    def __init__(self) -> None:
-        self._ids: dict[Handler, int] = {}
-        #: The only one that has an id as it is, more in the order in which they began.
-        self._handlers: dict[int, Handler | dict[Handler, None]] = {}
-        #: What handler() answered; until a START changes it.
-        self._first: dict[int, Handler] = {}
-
-    def of(self, header: Record[Any]) -> bytes:
-        """idstr of the section that a header begins or goes on with; empty if it never began."""
-        if header.kind in SECTION_STARTS:
-            return self.start(header.value)[0]
-        handler = self.handler(header.value.section_id)
-        return handler[0] if handler else b""
-
-    def start(self, header: stream.SectionHeader) -> Handler:
-        """Take note of a START or FULL; a handler that had another id has it no longer."""
-        handler, section_id = (c_string(header.idstr), header.instance_id), header.section_id
-        before = self._ids.get(handler)
-        if before == section_id:
-            return handler
-        if before is not None:
-            self._leave(handler, before)
-        self._ids[handler] = section_id
-        others = self._handlers.get(section_id)
-        if others is None:
-            self._handlers[section_id] = handler
-        elif isinstance(others, dict):
-            others[handler] = None
-        else:
-            self._handlers[section_id] = {others: None, handler: None}
-        self._first.pop(section_id, None)
-        return handler
-
-    def _leave(self, handler: Handler, section_id: int) -> None:
-        others = self._handlers[section_id]
-        if isinstance(others, dict):
-            del others[handler]
-        else:
-            del self._handlers[section_id]
-        self._first.pop(section_id, None)
-
-    def handler(self, section_id: int) -> Handler | None:
-        """Who gets a PART or END of that id; None: nobody whose section has started."""
-        known = self._first.get(section_id)
-        handlers = self._handlers.get(section_id)
-        if known is None and handlers:
-            if not isinstance(handlers, dict):
-                return handlers
-            known = _FIRST_HANDLER if _FIRST_HANDLER in handlers else next(iter(handlers))
-            self._first[section_id] = known
-        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +191,9 @@ class Cursor:
     def __init__(self, source: Source, offset: int) -> None:
         self.source = source
         self.offset = offset
+        #: What the records read from here on belong to (Record).
+        self.section = b""
+        self.block: int | None = None
         self._window = b""
         self._window_offset = 0
         # What follows a body is looked at before it is taken: parsed once all the same.
@@ -286,7 +224,7 @@ class Cursor:
         offset = self.offset + ahead
         seen_at, seen_by, seen, seen_length = self._seen
         if seen_at == offset and seen_by is schema:
-            return Record(kind, path, offset, seen_length, cast("S", seen))
+            return self.record(kind, path, offset, seen_length, cast("S", seen))
         need = schema.size if schema.is_fixed else 512
         data = self.peek(need, ahead)
         try:
@@ -296,7 +234,11 @@ class Cursor:
                 raise
             value, length = self._parse_long(schema, offset, path)
         self._seen = (offset, schema, value, length)
-        return Record(kind, path, offset, length, value)
+        return self.record(kind, path, offset, length, value)
+
+    def record(self, kind: Kind, path: str, offset: int, length: int, value: T) -> Record[T]:
+        """A record that belongs to where the cursor is."""
+        return Record(kind, path, offset, length, value, self.section, self.block)
 
     def _parse_long(self, schema: Schema[S], offset: int, path: str) -> tuple[S, int]:
         data = self.source.read_upto(offset, _STRUCTURE_CEILING)
@@ -323,6 +265,6 @@ class Cursor:
                 expected=f"{length} bytes",
                 found=f"{self.remaining} to the end of the file",
             )
-        record = Record(kind, path, self.offset, length, value)
+        record = self.record(kind, path, self.offset, length, value)
         self.offset += length
         return record

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import resource
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -109,6 +110,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         tracer.start()
+
+
+#: Seconds of CPU that a test may take which is not marked as slow (`make test` has to stay quick).
+_BUDGET = 0.25
+
+
+def _cpu() -> float:
+    """Of this process and of those that it has waited for: a busy machine does not count."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """With FIXEDRAM_BUDGET set, hold tests that are not marked to what they may take."""
+    before = _cpu()
+    result = yield
+    taken = _cpu() - before
+    if log := os.environ.get("FIXEDRAM_BUDGET_LOG"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{taken:.3f} {item.nodeid}\n")
+    marked = any(item.get_closest_marker(name) for name in ("slow", "qemu"))
+    if os.environ.get("FIXEDRAM_BUDGET") and not marked and taken > _BUDGET:
+        pytest.fail(f"takes {taken:.2f} s of CPU, more than {_BUDGET}: mark it as slow")
+    return result
 
 
 @dataclass(frozen=True)

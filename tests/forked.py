@@ -75,6 +75,8 @@ def _child(
 ) -> NoReturn:
     code = _CRASHED
     try:
+        # Coverage is not asked about what the command does (.ci/check_coverage.py).
+        sys.settrace(None)
         os.environ.update(environment)
         sys.argv = ["fixedram", *arguments]
         _streams(stdin, outputs, environment.get("PYTHONIOENCODING", "utf-8"))

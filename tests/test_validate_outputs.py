@@ -218,3 +218,11 @@ def test_command_writes_the_same_to_stdout_and_file(form: str, tmp_path: Path) -
     else:
         lines = [parsed(line) for line in shown.out.splitlines()]
         assert {line[1]["file"] for line in lines if line[0] == "error"} == {str(bad)}
+
+
+def test_what_cannot_be_read_is_told_beside_a_report_in_a_file(tmp_path: Path) -> None:
+    result = run_cli("validate", tmp_path / "absent", "-o", tmp_path / "report")
+    assert result.code == 2
+    assert result.note.startswith("fixedram: error: ")
+    assert "No such file" in result.note
+    assert "No such file" in (tmp_path / "report").read_text()

@@ -260,10 +260,15 @@ def _write(
     if out is None:
         sys.stdout.write(text)
         return
+    from fixedram_cli.render.terminal import warn
     from fixedram_fmt.build.output import replacing
 
     with replacing(out, force=force) as file:
         file.write(0, text.encode())
+    # Nobody need open the file to learn that something could not be read.
+    for report in reports:
+        if report.error:
+            warn(f"error: {report.path}: {report.error}")
 
 
 def _rendered(

@@ -11,6 +11,7 @@ from fixedram_fmt.build.spec import ImageSpec, SpecError, size_of
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import SCHEMA_OF_KIND, Kind
 from fixedram_fmt.schema import stream
+from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.schema.stream import SectionType
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Devices:
 
     def _take_from(self, donor: Image) -> None:
         """The donor's sections but ram, its commands before ram, and its description."""
-        ram_ids = {section.section_id for section in donor.sections if section.name == "ram"}
-        self.ram_id = next(iter(ram_ids), _RAM_ID)
+        ram_ids = [one.section_id for one in donor.sections if one.is_ram]
+        self.ram_id = ram_ids[0] if ram_ids else _RAM_ID
         place = {
             Kind.SECTION_START: self.starts,
             Kind.SECTION_PART: self.parts,
@@ -74,7 +75,7 @@ class Devices:
         here, seen_ram = self.before, False
         for leaf in leaves(donor, runs=False):
             if leaf.kind in place:
-                own = leaf.value.section_id not in ram_ids
+                own = leaf.section != RAM_IDSTR
                 seen_ram = seen_ram or not own
                 here = place[leaf.kind] if own else []
             elif leaf.kind is Kind.COMMAND:

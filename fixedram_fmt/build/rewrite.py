@@ -25,7 +25,7 @@ from fixedram_fmt.memory.lost import image_losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.scan import stale_runs
-from fixedram_fmt.records import SCHEMA_OF_KIND, SECTION_HEADERS, Kind, Record, SectionNames
+from fixedram_fmt.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, RAM_IDSTR
 
@@ -205,11 +205,10 @@ def _in_place(image: Image, options: RewriteOptions, *, bare: bool) -> Iterator[
     start = image.container.stream_offset
     if start and not bare:
         yield Piece(Kind.PREFIX, "prefix", 0, Copied(image.source, 0, start))
-    blocks = _blocks_by_path(image)
     for leaf in leaves(image, runs=False):
         content, value = _rebuilt(image, leaf)
         if leaf.kind is Kind.BITMAP and options.host_long:
-            content = _bitmap(image, blocks[_parent(leaf)], options)
+            content = _bitmap(image, _block(image, leaf), options)
         elif leaf.kind is Kind.PAGES and options.drop_stale:
             content = _pages(image, leaf.value, options)
         yield Piece(leaf.kind, leaf.path, leaf.offset, content, value)
@@ -274,17 +273,13 @@ def _domain(image: Image) -> bytes:
 
 def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
     """The stream's elements in order; a block's fixed layout becomes one element."""
-    names, skipped = SectionNames(), ""
-    blocks = _blocks_by_path(image)
     for leaf in leaves(image, runs=False):
         if leaf.kind in _OF_BLOCKS or leaf.kind is Kind.GAP:
             continue
-        if options.drop_devices:
-            skipped = _skip_device(leaf, names, skipped)
-            if leaf.kind in _OF_DEVICES or (skipped and leaf.path.startswith(skipped)):
-                continue
+        if options.drop_devices and _of_device(leaf):
+            continue
         if leaf.kind is Kind.MAPPED_RAM_HEADER:
-            yield _fixed_block(image, blocks[_parent(leaf)], leaf, options)
+            yield _fixed_block(image, _block(image, leaf), leaf, options)
             continue
         content, value = _rebuilt(image, leaf)
         if value is not None:
@@ -293,11 +288,9 @@ def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:
             yield Raw(leaf.kind, leaf.path, content)
 
 
-def _skip_device(leaf: Record[Any], names: SectionNames, skipped: str) -> str:
-    """The path prefix to leave out from here on: that of a section other than ram, or none."""
-    if leaf.kind not in SECTION_HEADERS:
-        return skipped
-    return "" if names.of(leaf) == RAM_IDSTR else leaf.path.partition("/")[0] + "/"
+def _of_device(leaf: Record[Any]) -> bool:
+    """Whether it is part of a section other than ram, or describes them."""
+    return leaf.kind in _OF_DEVICES or leaf.section not in (b"", RAM_IDSTR)
 
 
 def _fixed_block(
@@ -310,13 +303,10 @@ def _fixed_block(
     )
 
 
-def _blocks_by_path(image: Image) -> dict[str, RamBlock]:
-    return {block.path: block for block in image.blocks}
-
-
-def _parent(leaf: Record[Any]) -> str:
-    """Path of the block that a header or bitmap belongs to."""
-    return leaf.path.rpartition("/")[0]
+def _block(image: Image, leaf: Record[Any]) -> RamBlock:
+    """The block that a header or bitmap belongs to."""
+    assert leaf.block is not None
+    return image.blocks[leaf.block]
 
 
 def _bitmap(image: Image, block: RamBlock, options: RewriteOptions) -> Content:

@@ -15,7 +15,7 @@ from fixedram_fmt.convert.ordinary import element_of
 from fixedram_fmt.convert.sent import SentPages
 from fixedram_fmt.dump import leaves
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.records import SECTION_HEADERS, SECTION_PARTS, Kind, Record, SectionNames
+from fixedram_fmt.records import SECTION_HEADERS, SECTION_PARTS, Kind, Record
 from fixedram_fmt.schema.ram import RAM_IDSTR
 
 if TYPE_CHECKING:
@@ -102,13 +102,11 @@ def _adapted(image: Image, layout: bytes | None) -> Iterator[Record[Any] | Eleme
 
 def _carrier(image: Image) -> int:
     """Offset of the EOS that pages go before."""
-    names, last = SectionNames(), -1
-    in_ram = in_part = False
+    last, in_part = -1, False
     for record in image.records():
         if record.kind in SECTION_HEADERS:
-            in_ram = names.of(record) == RAM_IDSTR
             in_part = record.kind in SECTION_PARTS
-        elif record.kind is Kind.EOS and in_ram:
+        elif record.kind is Kind.EOS and record.section == RAM_IDSTR:
             last = record.offset
             if in_part:
                 return last

@@ -22,7 +22,6 @@ from fixedram_fmt.records import (
     Cursor,
     Kind,
     Record,
-    SectionNames,
 )
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.ram import RamSaveFlag
@@ -213,12 +212,10 @@ def _page_size(source: Source, start: int) -> int:
 
     The walk stops in front of it, since it would look for the end of its run.
     """
-    walker, names = StreamWalker(source, start), SectionNames()
-    ram_goes_on = False
+    walker, ram_goes_on = StreamWalker(source, start), False
     for record in walker.records():
         if record.kind in SECTION_HEADERS:
-            of_ram = names.of(record) == ram.RAM_IDSTR
-            ram_goes_on = of_ram and record.kind in SECTION_PARTS
+            ram_goes_on = record.section == ram.RAM_IDSTR and record.kind in SECTION_PARTS
         elif record.kind is Kind.SECTION_FOOTER:
             ram_goes_on = False
         elif record.kind in (Kind.BLOCK, Kind.ZERO):

@@ -13,7 +13,7 @@ from fixedram_fmt.dialect import LAYOUTS, ORDINARY
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.loader import JOB_SIZE
-from fixedram_fmt.records import Kind, Record, SectionNames
+from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.ram import RAM_IDSTR
 
 if TYPE_CHECKING:
@@ -222,9 +222,6 @@ class _Reader:
     def __init__(self, image: Image) -> None:
         self.stream = _Stream(fixed=image.dialect != ORDINARY)
         self._image = image
-        self._blocks = iter(image.blocks)
-        self._block: RamBlock | None = None
-        self._names = SectionNames()
         self._parts = 0
         self._list: _Met | None = None
 
@@ -237,15 +234,13 @@ class _Reader:
                 met = _Met(kind, record.offset, record.path)
                 self.stream.sections[-1].records.append(met)
                 self._list = met if kind is Kind.MEM_SIZE else None
-            elif kind is Kind.BLOCK:
-                self._block = next(self._blocks, None)
-            elif kind is Kind.MAPPED_RAM_HEADER and self._list and self._block:
-                self._list.jobs += count_jobs(self._image, self._block)
+            elif kind is Kind.MAPPED_RAM_HEADER and self._list and record.block is not None:
+                self._list.jobs += count_jobs(self._image, self._image.blocks[record.block])
             elif kind is Kind.CAPABILITY:
                 self._capability(record)
 
     def _section(self, record: Record[Any]) -> None:
-        if self._names.of(record) == RAM_IDSTR:
+        if record.section == RAM_IDSTR:
             name = _SECTIONS[record.kind]
             if record.kind is Kind.SECTION_PART:
                 name = f"part[{self._parts}]"

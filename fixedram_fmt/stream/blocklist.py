@@ -55,7 +55,9 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
             )
         state.visited.add(cursor.offset)
         block_path = f"{path}/block[{len(state.blocks)}]"
+        cursor.block = len(state.blocks)
         block = yield from _block(cursor, state, block_path)
+        cursor.block = None
         if block.used_length > remaining:
             state.note(
                 block.entry_offset,

@@ -106,7 +106,7 @@ def _page_record(cursor: Cursor, state: RamState, head: Record[ram.RamRecord]) -
         run = PageRun(block, address, 1, cursor.offset, length)
         cursor.skip(length, kind, path, None)
     _account(state, run, path, start)
-    return Record(kind, path, start, cursor.offset - start, run)
+    return cursor.record(kind, path, start, cursor.offset - start, run)
 
 
 def _delta_length(cursor: Cursor, flags: int, path: str) -> tuple[Kind, int]:

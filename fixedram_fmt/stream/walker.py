@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.blocks import Section
 from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.records import Cursor, Handler, Kind, Record, Region, SectionNames
+from fixedram_fmt.records import Cursor, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.devices import DeviceBodies, section_can_start
 from fixedram_fmt.stream.ending import check_end
+from fixedram_fmt.stream.handlers import Handler, Handlers
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
@@ -68,7 +69,7 @@ class StreamWalker:
         #: The section that the walk is in, and the last one that it has left.
         self.current: Section | None = None
         self.last: Section | None = None
-        self._names = SectionNames()
+        self._handlers = Handlers()
         self._started: dict[Handler, Section] = {}
         self.eof_offset: int | None = None
         self.vmdesc: VmDescription | None = None
@@ -253,11 +254,12 @@ class StreamWalker:
         header = self.cursor.take(
             stream.SECTION, Kind.SECTION_FULL if full else Kind.SECTION_START, f"{path}/header"
         )
-        yield header
         value = header.value
+        self.cursor.section = c_string(value.idstr)
+        yield replace(header, section=self.cursor.section)
         section = Section(
             section_id=value.section_id,
-            idstr=c_string(value.idstr),
+            idstr=self.cursor.section,
             instance_id=value.instance_id,
             version_id=value.version_id,
             full=full,
@@ -270,7 +272,7 @@ class StreamWalker:
         else:
             self._bounded(len(self.order), SECTIONS_CEILING, header)
             self.order.append(section.section_id)
-        handler = self._names.start(value)
+        handler = self._handlers.start(value)
         self._started[handler] = self.sections[section.section_id] = self.current = section
         how = yield from self._body(section, path)
         length = self.cursor.offset - section.body_offset
@@ -283,9 +285,10 @@ class StreamWalker:
         header = self.cursor.take(
             stream.SECTION_PART, Kind.SECTION_END if end else Kind.SECTION_PART, f"{path}/header"
         )
-        yield header
+        handler = self._handlers.handler(header.value.section_id)
+        self.cursor.section = handler[0] if handler else b""
+        yield replace(header, section=self.cursor.section)
         self._bounded(self._elements, PARTS_CEILING, header)
-        handler = self._names.handler(header.value.section_id)
         if handler is None:
             raise FormatError(
                 "a part of a section that never started",
@@ -334,6 +337,7 @@ class StreamWalker:
         """The footer, if there is one: machines may be told not to send it."""
         self.last, self.current = self.current, None
         if self.cursor.peek(1) != bytes([SectionType.SECTION_FOOTER]):
+            self.cursor.section = b""
             self.ram.note(self.cursor.offset, path, "no footer behind this section")
             return
         self._footers = True
@@ -344,6 +348,7 @@ class StreamWalker:
                 f"{path}/footer",
                 f"the footer is that of section {footer.value.section_id}, expected {section_id}",
             )
+        self.cursor.section = b""
         yield footer
 
     def _command(self, path: str) -> Iterator[Record[Any]]:

@@ -73,7 +73,7 @@ def _closing(
     closing = ""
     if header.kind in SECTION_STARTS:
         closing = MESSAGES["state-of-device"].fill(11, holes)
-    if not message.joined_11 and survey.idstr_of(header) == RAM_IDSTR:
+    if not message.joined_11 and header.section == RAM_IDSTR:
         errno = -_ERRNO.get(message.reason, 22)
         closing += _OLD_STYLE.format(version=RAM_VERSION, ret=errno)
     return closing
@@ -85,7 +85,7 @@ def _of_section(survey: Survey | None, header: Record[Any] | None) -> Holes:
     section_id = header.value.section_id
     start = header if header.kind in SECTION_STARTS else survey.started.get(section_id)
     holes: Holes = {
-        "name": c_text(survey.idstr_of(header)),
+        "name": c_text(header.section),
         "section_id": c_int(section_id),
         "expected_id": section_id,
     }

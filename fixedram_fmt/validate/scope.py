@@ -120,7 +120,7 @@ def _unknown(survey: Survey) -> Any:
 
 def _ram_ended(survey: Survey) -> bool:
     ended = (survey.started[one] for one in survey.ended if one in survey.started)
-    return any(survey.idstr_of(header) == RAM_IDSTR for header in ended)
+    return any(header.section == RAM_IDSTR for header in ended)
 
 
 def _memory_left(survey: Survey, memory: Extent, *, deep: bool) -> Iterator[str]:

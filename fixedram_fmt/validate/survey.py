@@ -11,7 +11,7 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.memory.lost import Loss, losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import PageScan, scan_pages
-from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS, Cursor, Kind, Record, SectionNames
+from fixedram_fmt.records import SECTION_HEADERS, SECTION_STARTS, Cursor, Kind, Record
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR
 from fixedram_fmt.schema.stream import MigCmd
@@ -70,8 +70,6 @@ class Survey:
         self.previous: Record[Any] | None = None
         #: Header of the section the walk is in; that of the last one whose footer has not come.
         self.section: Record[Any] | None = None
-        self.section_name = b""
-        self._section_names = SectionNames()
         self.unfooted: Record[Any] | None = None
         #: Headers of STARTs and FULLs by section_id, and the ids of those whose END has come.
         self.started: dict[int, Record[Any]] = {}
@@ -109,7 +107,7 @@ class Survey:
         """
         for record in self.image.records():
             if record.kind in SECTION_HEADERS:
-                self.section, self.section_name = record, self._section_names.of(record)
+                self.section = record
             yield record
             self._remember(record)
             self.order += 1
@@ -187,7 +185,7 @@ class Survey:
     @property
     def in_ram(self) -> bool:
         """Whether the walk is in a section of the guest's memory."""
-        return self.section_name == RAM_IDSTR
+        return self.section is not None and self.section.section == RAM_IDSTR
 
     def header_of(self, path: str) -> Record[Any] | None:
         """The header of the section in which path lies; the one just read counts."""
@@ -195,13 +193,6 @@ class Survey:
         if self.section is not None and self.section.path.split("/")[0] == name:
             return self.section
         return self.headers.get(name)
-
-    def idstr_of(self, header: Record[Any]) -> bytes:
-        """Name of the section a header belongs to, as QEMU compares it; PARTs have only its id."""
-        if header.kind in SECTION_STARTS:
-            return c_string(header.value.idstr)
-        start = self.started.get(header.value.section_id)
-        return c_string(start.value.idstr) if start else b""
 
     @property
     def configured(self) -> int:

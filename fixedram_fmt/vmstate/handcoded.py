@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.records import SECTION_HEADERS, Cursor, SectionNames
+from fixedram_fmt.records import SECTION_HEADERS, Cursor
 from fixedram_fmt.schema import device
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.device import DirtyBitmapFlag, DirtyBitmapStartFlag
@@ -129,14 +129,12 @@ class _Body(NamedTuple):
 
 def _bodies(image: Image) -> Iterator[_Body]:
     """The bodies of such sections, and the one that the image ends in."""
-    names = SectionNames()
     begun: _Body | None = None
     for record in image.known_records():
         if record.kind in SECTION_HEADERS:
-            idstr = names.of(record)
             path = record.path.removesuffix("header") + "body"
-            begun = _Body(record.value.section_id, idstr, record.stop, path)
-            begun = begun if idstr in _READERS else None
+            begun = _Body(record.value.section_id, record.section, record.stop, path)
+            begun = begun if record.section in _READERS else None
         elif begun:
             yield begun
             begun = None

@@ -10,6 +10,7 @@ from fixedram_cli.render.rows import text_of
 from fixedram_cli.render.terminal import bar, console, count, print_line, visible
 from fixedram_fmt.dump import Group, fields, layout
 from fixedram_fmt.records import Kind, Record
+from fixedram_fmt.schema.base import text
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ class TreePrinter:
         self._row_limit = None if everything else _ROW
         self._console = console()
         self._width = len(f"{image.source.size:#x}")
-        self._names = {section.section_id: section.name for section in image.sections}
         self._groups: list[str] = []
         self._row: tuple[str, int] = ("", 0)
         self._hidden = [0, 0, 0]
@@ -111,7 +111,7 @@ class TreePrinter:
 
     def _group_label(self, groups: list[str], record: Record[Any]) -> str:
         step = groups[-1]
-        block = self._block("/".join(groups))
+        block = self._block(step, record)
         if block is not None:
             return f"{step} {block.name}  {human_size(block.used_length)}{self._presence(block)}"
         if record.kind in (Kind.SECTION_START, Kind.SECTION_FULL):
@@ -119,16 +119,15 @@ class TreePrinter:
             instance = f" #{value.instance_id}" if value.instance_id else ""
             return f"{step} {fields(record).get('idstr', '')}{instance}"
         if record.kind in (Kind.SECTION_PART, Kind.SECTION_END):
-            return f"{step} {self._names.get(record.value.section_id, '')}".rstrip()
+            return f"{step} {text(record.section)}".rstrip()
         return step
 
-    def _block(self, path: str) -> RamBlock | None:
-        _, bracket, number = path.rpartition("/block[")
-        if not bracket or not number.endswith("]"):
+    def _block(self, group: str, record: Record[Any]) -> RamBlock | None:
+        """The block that a group is about; one that is cut off in its entry is not known."""
+        index, blocks = record.block, self._image.blocks
+        if index is None or index >= len(blocks) or group != f"block[{index}]":
             return None
-        index = int(number[:-1])
-        blocks = self._image.blocks
-        return blocks[index] if index < len(blocks) and blocks[index].path == path else None
+        return blocks[index]
 
     def _presence(self, block: RamBlock) -> str:
         if block.ignored:

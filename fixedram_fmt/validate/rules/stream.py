@@ -194,12 +194,12 @@ def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
     Fix: give the section an id other than 0; QEMU gives 0 to `timer`.
     """
-    if record.value.section_id == 0 and survey.section_name != b"timer":
+    if record.value.section_id == 0 and record.section != b"timer":
         yield Found(
             "another device has id 0",
             record.offset + 1,
             record.path,
-            f"section id 0 for {shown(survey.section_name)}",
+            f"section id 0 for {shown(record.section)}",
             "an id other than 0",
         )
 
