@@ -1,9 +1,9 @@
 """Run the tests and ask which branches of fixedram_fmt they took; fails below the gate.
 
-`FIXEDRAM_COVERAGE=1 make check` is `make check` with this; arguments go to pytest.  What runs in the
-tests' own processes is measured.  What they start is not, which would take minutes and 2 % more of
-the branches: a library is tested by its own calls.  Nor are tests marked `untraced`: they hold time
-or memory to a limit, or do the same thing hundreds of times (tests/conftest.py).
+`FIXEDRAM_COVERAGE=1 make check` is `make check` with this; arguments go to pytest.  What runs in
+the tests' own processes is measured.  What they start is not, which would take minutes and 2 % more
+of the branches: a library is tested by its own calls.  Nor are tests marked `untraced`: they hold
+time or memory to a limit, or do the same thing hundreds of times (tests/conftest.py).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ KINDS = {"lzop": 4, "zstd": 5}
 
 @pytest.fixture(autouse=True)
 def without_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "_zstd_module", lambda: None)
+    monkeypatch.setattr(spool, "zstd_module", lambda: None)
 
 
 def packed(name: str, data: bytes) -> bytes:
