@@ -108,15 +108,22 @@ class LibvirtSave:
 class Container:
     """How the stream is packed; stream_offset is where it starts in the bytes that are read.
 
-    kind is `bare`, `offset` (told, or found by search) or `libvirt`.  With compression the bytes
-    that are read are the unpacked ones; cut_short says why unpacking ended early.
+    kind is `bare`, `offset` (told, or found by search) or `libvirt`.  file_compression is that of
+    the whole file, stream_compression of the stream behind libvirt's header: with either the bytes
+    that are read are the unpacked ones, and cut_short says why unpacking ended early.
     """
 
     kind: str
     stream_offset: int
     libvirt: LibvirtSave | None = None
-    compression: str | None = None
+    file_compression: str | None = None
+    stream_compression: str | None = None
     cut_short: str = ""
+
+    @property
+    def compression(self) -> str | None:
+        """The outermost; None where the file is read as it is."""
+        return self.file_compression or self.stream_compression
 
 
 def split_location(location: str) -> tuple[str, int | None]:
@@ -221,7 +228,8 @@ def _packed(
     except BaseException:
         unpacked.close()
         raise
-    return inner, replace(container, compression=compression, cut_short=why)
+    cut_short = why or container.cut_short
+    return inner, replace(container, file_compression=compression, cut_short=cut_short)
 
 
 def _libvirt(source: Source, budget: UnpackBudget | None) -> tuple[Source, Container]:
@@ -254,7 +262,7 @@ def _libvirt(source: Source, budget: UnpackBudget | None) -> tuple[Source, Conta
     if compression is None:
         return source, container
     unpacked, why = spool_compressed(source, start, compression, budget)
-    return unpacked, Container("libvirt", 0, libvirt, compression, why)
+    return unpacked, Container("libvirt", 0, libvirt, stream_compression=compression, cut_short=why)
 
 
 def _libvirt_header(source: Source) -> tuple[str, LibvirtHeader, int]:

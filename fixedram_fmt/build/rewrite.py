@@ -261,8 +261,7 @@ def _is_mapped(image: Image) -> bool:
 
 def _unpacked(image: Image) -> bool:
     """Whether libvirt's header came before a compressed stream: they are in different Sources."""
-    container = image.container
-    return bool(container.libvirt and container.compression and not container.stream_offset)
+    return image.container.stream_compression is not None
 
 
 def _domain(image: Image) -> bytes:

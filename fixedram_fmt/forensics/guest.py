@@ -59,8 +59,7 @@ class GuestMemory:
         self._cut = any(
             block.has_pages and block.pages_stop > self._size for block in blocks.values()
         )
-        container = image.container
-        self._in_base = container.compression is None or container.kind != "libvirt"
+        self._in_base = image.container.stream_compression is None
 
     def __del__(self) -> None:
         self.image.close()

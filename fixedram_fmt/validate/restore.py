@@ -87,9 +87,10 @@ def _past_end(case: Case, _libvirt: Libvirt) -> Told:
 
 def _cut_packed(case: Case, _libvirt: Libvirt) -> Told:
     container = case.survey.image.container if case.survey else None
-    if container is None or container.libvirt is None or container.stream_offset:
+    if container is None or container.stream_compression is None:
         return None
-    return Outcome.REFUSES, f"Child process ({container.compression} -dc) unexpected exit status 1"
+    program = f"{container.stream_compression} -dc"
+    return Outcome.REFUSES, f"Child process ({program}) unexpected exit status 1"
 
 
 def _raw_by_fd(case: Case, libvirt: Libvirt) -> Told:

@@ -110,6 +110,7 @@ def libvirt() -> Iterator[Virsh]:
         commands = f"version; define {root}/fx.xml; start fx; save fx {root}/fx.save"
         _, text = virsh(root, commands, _FIRST)
         if "saved to" not in text:
+            virsh(root, "destroy fx", _HANGS)
             pytest.fail(text)
         if "QEMU 9.0" not in text:
             pytest.skip("this is another libvirt than 9.0")

@@ -58,8 +58,9 @@ class TreePrinter:
 
     def print(self, name: str, records: Iterator[Record[Any]]) -> None:
         """The whole tree under a line that says what it is."""
-        size = self._image.source.size
-        title = f"{name}  {human_size(size)}, stream at {self._image.container.stream_offset:#x}"
+        size, container = human_size(self._image.source.size), self._image.container
+        packed = f" unpacked from {container.compression}" if container.compression else ""
+        title = f"{name}  {size}{packed}, stream at {container.stream_offset:#x}"
         print_line(self._console, Text(visible(title), style="bold"))
         if self._row_limit is not None and not self._with_bytes:
             records = _empty_parts_together(records)

@@ -10,16 +10,10 @@ from fixedram_fmt.validate.rule import Found, Severity, at_stop, over_image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.container import Container
     from fixedram_fmt.errors import FormatError
     from fixedram_fmt.validate.survey import Survey
 
 _FORMAT = "FORMAT 1; libvirt src/qemu/qemu_saveimage.c"
-
-
-def _packed_stream(container: Container) -> bool:
-    """Whether libvirt's header stands before a compressed stream (not all of it in a .xz, say)."""
-    return bool(container.libvirt and container.compression and not container.stream_offset)
 
 
 @over_image("C01", Severity.ERROR, _FORMAT + " QEMU_SAVE_PARTIAL")
@@ -73,8 +67,8 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
 def _real_format(survey: Survey) -> str:
     """The name libvirt has for what lies behind its header."""
     container = survey.image.container
-    if _packed_stream(container):
-        return container.compression or ""
+    if container.stream_compression:
+        return container.stream_compression
     return "sparse" if survey.mapped else "raw"
 
 
@@ -184,11 +178,9 @@ def compressed(survey: Survey) -> Iterator[Found]:
 
     Fix: unpack it before it is loaded.
     """
-    container = survey.image.container
-    if container.compression and not _packed_stream(container):
-        yield Found(
-            f"unpacked from {container.compression}", 0, "", container.compression, "bare", order=0
-        )
+    compression = survey.image.container.file_compression
+    if compression:
+        yield Found(f"unpacked from {compression}", 0, "", compression, "bare", order=0)
 
 
 @over_image("C07", Severity.ERROR, "FORMAT 1")
@@ -211,13 +203,13 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
 
     Fix: unpack it and write it as a sparse save (fixedram copy --container libvirt).
     """
-    container = survey.image.container
-    if container.libvirt and _packed_stream(container) and survey.mapped:
+    compression = survey.image.container.stream_compression
+    if compression and survey.mapped:
         yield Found(
             "a fixed layout cannot be restored through a pipe",
             28,
             "libvirt.format",
-            container.compression or "",
+            compression,
             "sparse",
             order=0,
         )
