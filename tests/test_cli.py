@@ -58,6 +58,7 @@ def test_info_json_has_the_keys_of_the_contract(live: Path) -> None:
     assert info["devices"] == len(info["sections"]) - 1
 
 
+@pytest.mark.slow
 def test_output_json_means_json(live: Path) -> None:
     assert run_cli("info", live, "--output", "json").json == run_cli("info", live, "--json").json
 
@@ -73,6 +74,7 @@ def test_dump_json_has_the_keys_of_the_contract(live: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_text_is_plain_and_not_cut_in_a_pipe(live: Path) -> None:
     result = run_cli("info", live)
     assert "\x1b" not in result.out
@@ -84,6 +86,7 @@ def test_text_is_plain_and_not_cut_in_a_pipe(live: Path) -> None:
         assert "\n                " not in text
 
 
+@pytest.mark.slow
 def test_dump_depth_puts_records_together_and_still_tiles(live: Path) -> None:
     whole = run_cli("dump", live, "--json").json
     top = run_cli("dump", live, "--json", "--depth", "1").json["records"]
@@ -96,6 +99,7 @@ def test_dump_depth_puts_records_together_and_still_tiles(live: Path) -> None:
     assert at == whole["size"]
 
 
+@pytest.mark.slow
 def test_dump_kind_and_offset_narrow_it(live: Path) -> None:
     headers = run_cli("dump", live, "--kind", "mapped_ram_header", "--json").json["records"]
     assert {record["kind"] for record in headers} == {"mapped_ram_header"}
@@ -108,6 +112,7 @@ def test_dump_kind_and_offset_narrow_it(live: Path) -> None:
     assert len(several) > 5
 
 
+@pytest.mark.slow
 def test_dump_bytes_are_the_bytes_of_the_file(live: Path) -> None:
     result = run_cli("dump", live, "--kind", "mapped_ram_header", "--bytes", "--json").json
     raw = live.read_bytes()
@@ -130,6 +135,7 @@ def test_wrong_usage_is_told_and_exits_2(live: Path, arguments: list[str]) -> No
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_failed_save_gives_all_up_to_there_and_says_where_it_stopped(failed: Path) -> None:
     result = run_cli("info", failed, "--json")
     assert result.code == 0
@@ -142,6 +148,7 @@ def test_failed_save_gives_all_up_to_there_and_says_where_it_stopped(failed: Pat
     assert "not completely saved" in run_cli("info", failed).out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["info", "dump"])
 def test_what_is_no_image_is_one_line_on_stderr(command: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
@@ -156,6 +163,7 @@ def test_what_is_no_image_is_one_line_on_stderr(command: str, tmp_path: Path) ->
         assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_image_is_read_from_a_pipe_and_from_redirected_stdin(live: Path) -> None:
     through_pipe = run_cli("info", "-", "--json", stdin=live.read_bytes()).json
     with live.open("rb") as file:
@@ -170,6 +178,7 @@ def test_image_is_read_from_a_pipe_and_from_redirected_stdin(live: Path) -> None
         assert info["complete"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["dump --all --json", "dump --all", "state --flat", "read --phys 0 16M", "info"]
 )
@@ -185,6 +194,7 @@ def test_reader_that_leaves_early_is_no_error(live: Path, command: str) -> None:
     assert done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [["info"], ["dump", "--json"], ["dump"], ["--version"]])
 def test_full_disk_is_told(live: Path, arguments: list[str]) -> None:
@@ -199,6 +209,7 @@ def test_full_disk_is_told(live: Path, arguments: list[str]) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["--version", "--help", "info {live}", "digest {live}"])
 def test_stdout_that_the_caller_closed_is_an_error_in_one_line(live: Path, arguments: str) -> None:
     run = f"{sys.executable} -m fixedram_cli {arguments.format(live=live)}"
@@ -208,6 +219,7 @@ def test_stdout_that_the_caller_closed_is_an_error_in_one_line(live: Path, argum
     assert (done.returncode, done.stderr) == (2, "fixedram: error: Bad file descriptor\n")
 
 
+@pytest.mark.slow
 def test_other_streams_may_be_closed(live: Path, tmp_path: Path) -> None:
     """And what is opened meanwhile does not take their place."""
     out = tmp_path / "out"
@@ -229,6 +241,7 @@ OUTPUTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OUTPUTS, ids=" ".join)
 def test_nothing_is_written_over_the_image_that_is_read(
     options: tuple[str, ...], live: Path, tmp_path: Path
@@ -269,6 +282,7 @@ def test_unknown_block_is_told_with_those_there_are(command: tuple[str, ...], li
     assert "there is no block 'nope'; blocks are pc.ram, " in result.err
 
 
+@pytest.mark.slow
 def test_names_from_the_file_cannot_act_on_the_terminal(live: Path, tmp_path: Path) -> None:
     raw = live.read_bytes()
     hostile = tmp_path / "hostile.img"
@@ -287,11 +301,13 @@ def test_names_from_the_file_cannot_act_on_the_terminal(live: Path, tmp_path: Pa
     assert "[red]" in shown, "markup is text"
 
 
+@pytest.mark.slow
 def test_traceback_only_when_asked_for(tmp_path: Path) -> None:
     assert "Traceback" not in run_cli("info", tmp_path / "missing").err
     assert "Traceback" in run_cli("--traceback", "info", tmp_path / "missing").err
 
 
+@pytest.mark.slow
 def test_truncated_and_mutated_files_never_give_a_traceback(live: Path, tmp_path: Path) -> None:
     raw = bytearray(live.read_bytes()[: 2 << 20])
     broken = tmp_path / "broken.img"
@@ -311,6 +327,7 @@ STARTUP = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", STARTUP, ids=" ".join)
 def test_heavy_imports_stay_out_of_commands_that_do_not_need_them(
     arguments: tuple[str, ...], live: Path

@@ -53,6 +53,7 @@ def test_every_file_was_asked_about(comparison: Any) -> None:
         assert list(answers) == keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     ["mapped", "live", "offset", "sparse", "no-vmdesc", "cut", "s390x", "stream", "xbzrle", "raw"],
@@ -66,6 +67,7 @@ def test_fixedram_answers_so(key: str, comparison: Any, tmp_path: Path) -> None:
 
 
 # An ELF core is asked by hand: LayerWriter makes 4 GiB of it.
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["mapped", "stream"])
 def test_volatility_answers_so(key: str, comparison: Any, tmp_path: Path) -> None:
     vol = Path(sys.executable).with_name("vol")

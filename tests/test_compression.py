@@ -62,6 +62,7 @@ def test_compressed_stream_in_a_libvirt_save_is_read(packer: str) -> None:
         assert image.container.libvirt.format == packer
 
 
+@pytest.mark.slow
 @EACH_PACKER
 def test_holes_stay_holes_when_unpacked(packer: str, tmp_path: Path) -> None:
     data = bytes(8 << 20) + STREAM + bytes(8 << 20)
@@ -74,6 +75,7 @@ def test_holes_stay_holes_when_unpacked(packer: str, tmp_path: Path) -> None:
         assert image.source.disk_size < 1 << 20
 
 
+@pytest.mark.slow
 @EACH_PACKER
 @pytest.mark.parametrize("cut", [1, 5, 60])
 def test_truncated_compressed_image_gives_what_there_was(packer: str, cut: int) -> None:
@@ -85,6 +87,7 @@ def test_truncated_compressed_image_gives_what_there_was(packer: str, cut: int) 
         assert image.source.size < len(STREAM) + len(noise)
 
 
+@pytest.mark.slow
 @EACH_PACKER
 def test_damaged_compressed_image_gives_what_there_was_or_our_error(packer: str) -> None:
     packed = bytearray(PACKERS[packer](STREAM + os.urandom(1 << 20)))
@@ -137,6 +140,7 @@ def test_compressed_image_leaves_no_descriptor_when_closed(tmp_path: Path) -> No
     assert descriptors() == before
 
 
+@pytest.mark.slow
 def test_packed_a_thousand_times_is_refused_without_a_crash() -> None:
     packed = STREAM
     for _ in range(1100):

@@ -44,6 +44,7 @@ def test_leaves_tile_the_file_from_its_start(area: bytes, cookie: int, kinds: li
     assert [leaf.kind.removeprefix("libvirt_") for leaf in before] == ["header", *kinds]
 
 
+@pytest.mark.slow
 def test_dump_has_them(tmp_path: Path) -> None:
     path = tmp_path / "guest.save"
     path.write_bytes(libvirt(xml=XML) + STREAM)
@@ -55,6 +56,7 @@ def test_dump_has_them(tmp_path: Path) -> None:
     assert (records[0]["kind"], records[0]["length"]) == ("prefix", 100)
 
 
+@pytest.mark.slow
 def test_xml_is_printed_and_acts_on_no_terminal(tmp_path: Path) -> None:
     path = tmp_path / "guest.save"
     path.write_bytes(libvirt(xml=XML) + STREAM)
@@ -64,6 +66,7 @@ def test_xml_is_printed_and_acts_on_no_terminal(tmp_path: Path) -> None:
     assert run_cli("info", path, "--xml").code == 2
 
 
+@pytest.mark.slow
 def test_info_of_a_packed_save_has_the_size_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "guest.save"
     path.write_bytes(libvirt(kind=1) + gzip.compress(STREAM))
@@ -72,6 +75,7 @@ def test_info_of_a_packed_save_has_the_size_of_the_file(tmp_path: Path) -> None:
     assert f"({path.stat().st_size:,} bytes)" in run_cli("info", path).out
 
 
+@pytest.mark.slow
 def test_info_says_what_a_restore_does_with_the_guest(tmp_path: Path) -> None:
     path = tmp_path / "guest.save"
     for running, said in ((1, "virsh resumes the guest"), (0, "leaves the guest paused")):
@@ -86,6 +90,7 @@ def test_names_are_not_cut_in_a_pipe(tmp_path: Path) -> None:
     assert name in run_cli("info", path).out
 
 
+@pytest.mark.slow
 def test_memory_that_is_a_part_is_exit_code_1(tmp_path: Path) -> None:
     raw = made(align=1 << 16)
     path, out = tmp_path / "cut.img", tmp_path / "ram"

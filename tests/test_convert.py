@@ -56,6 +56,7 @@ ORDINARY = ["legacy-stream", "legacy-xbzrle", "libvirt-fx-raw"]
 # -- real images -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 def test_real_image_means_the_same_there_and_back(
     name: str, unpacked_dir: Path, tmp_path: Path
@@ -88,6 +89,7 @@ def test_real_image_means_the_same_there_and_back(
                                 if mapped else {Kind.MAPPED_RAM_HEADER})  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["legacy-stream-10.0", "legacy-stream-11.1"])
 def test_shared_stream_becomes_what_qemu_dumped(
     name: str, unpacked_dir: Path, tmp_path: Path
@@ -104,6 +106,7 @@ def test_shared_stream_becomes_what_qemu_dumped(
     assert out.stat().st_blocks * 512 < out.stat().st_size / 4, "holes"
 
 
+@pytest.mark.slow
 def test_layout_is_qemus_and_absent_pages_are_holes(unpacked_dir: Path, tmp_path: Path) -> None:
     """libvirt-fx-sparse and -raw are one machine: all offsets are the same."""
     _, raw = sample("libvirt-fx-raw", unpacked_dir)
@@ -116,6 +119,7 @@ def test_layout_is_qemus_and_absent_pages_are_holes(unpacked_dir: Path, tmp_path
     assert made_now == run_cli("info", tmp_path / "out", "--json").json
 
 
+@pytest.mark.slow
 def test_libvirt_header_changes_its_format_alone(unpacked_dir: Path, tmp_path: Path) -> None:
     schema = LIBVIRT_HEADER["little"]
     heads = {}
@@ -158,6 +162,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", [*COMPRESSIONS, "zstd"])
 def test_compressed_stream_is_undone_bare_and_in_libvirts_header(
     packing: str, unpacked_dir: Path, tmp_path: Path
@@ -184,6 +189,7 @@ def test_compressed_stream_is_undone_bare_and_in_libvirts_header(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_stream_comes_through_a_pipe(unpacked_dir: Path, tmp_path: Path) -> None:
     path, _ = sample("legacy-stream", unpacked_dir)
     assert run_cli("convert", path, "-o", tmp_path / "file").code == 0
@@ -192,6 +198,7 @@ def test_stream_comes_through_a_pipe(unpacked_dir: Path, tmp_path: Path) -> None
     assert filecmp.cmp(tmp_path / "file", tmp_path / "pipe", shallow=False)
 
 
+@pytest.mark.slow
 def test_file_may_become_its_own_conversion(unpacked_dir: Path, tmp_path: Path) -> None:
     path, _ = sample("legacy-stream", unpacked_dir)
     own = tmp_path / "own"
@@ -201,6 +208,7 @@ def test_file_may_become_its_own_conversion(unpacked_dir: Path, tmp_path: Path) 
     assert filecmp.cmp(own, tmp_path / "other", shallow=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "way"), [("libvirt-fx-raw", "mapped-ram"), ("pc-live", "stream")])
 def test_plan_is_the_layout_and_writes_nothing(
     name: str, way: str, unpacked_dir: Path, tmp_path: Path

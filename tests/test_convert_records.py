@@ -52,6 +52,7 @@ ACTS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.integers(0, 1 << 30), st.lists(st.lists(ACTS, max_size=8), min_size=1, max_size=5))
 def test_records_add_up_to_the_guests_memory(
@@ -91,6 +92,7 @@ def test_presence_of_a_very_large_guest_is_kept_in_a_file(monkeypatch: pytest.Mo
         converted(raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [256, 1024, 8192, 65536])
 def test_page_sizes_of_all_targets(size: int) -> None:
     mapped = made(page_size=size, target_page_bits=True, align=65536, blocks=[
@@ -128,6 +130,7 @@ def test_every_page_is_sent_once_and_absent_ones_as_zero() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7, 1023, 1025, 5000])
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.5, 0.97, 1.0])
 def test_any_mix_of_present_and_absent_pages(count: int, density: float) -> None:
@@ -141,6 +144,7 @@ def test_any_mix_of_present_and_absent_pages(count: int, density: float) -> None
 # -- size and speed --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_guest(tmp_path: Path) -> None:
     mapped, raw, back = tmp_path / "mapped", tmp_path / "raw", tmp_path / "back"
     made_now = run_cli("synth", "-o", mapped, "--block", "pc.ram=200M:random",
@@ -152,6 +156,7 @@ def test_memory_does_not_grow_with_the_guest(tmp_path: Path) -> None:
     assert back.stat().st_blocks <= mapped.stat().st_blocks + 256
 
 
+@pytest.mark.slow
 def test_alternating_records_are_read_at_speed(tmp_path: Path) -> None:
     """60,000 runs of one page each; looked at one object a record they take many seconds."""
     page = b"\5" * PAGE

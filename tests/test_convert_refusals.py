@@ -75,6 +75,7 @@ def test_delta_that_qemu_refuses_is_refused(change: bytes) -> None:
         converted(ordinary(records))
 
 
+@pytest.mark.slow
 def test_file_cut_off_anywhere_is_refused() -> None:
     guest = Guest(1)
     acts = [("page", 0, 0, 3), ("zero", 0, 3, 5), ("delta", 0, 0, 2), ("page", 1, 1, 1)]
@@ -89,6 +90,7 @@ def test_file_cut_off_anywhere_is_refused() -> None:
             converted(mapped[:end], STREAM)
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_stream_leads_to_more_than_an_error() -> None:
     guest = Guest(2)
     acts = [("page", 0, 0, 1), ("zero", 0, 1, 12), ("delta", 0, 0, 1)]
@@ -145,6 +147,7 @@ def test_multifd_stream_is_told_of(tmp_path: Path) -> None:
     assert "other connections" in result.err
 
 
+@pytest.mark.slow
 def test_nothing_is_left_where_the_disk_is_full(tmp_path: Path) -> None:
     path, folder = tmp_path / "image", tmp_path / "out"
     folder.mkdir()

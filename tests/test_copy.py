@@ -43,6 +43,7 @@ def test_shared_images_are_part_of_this() -> None:
         absent("the folder of shared images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_copy_of_a_real_image_is_the_same_to_the_byte_with_its_holes(
     name: str, unpacked_dir: Path, tmp_path: Path
@@ -74,6 +75,7 @@ def rewritten(location: str, out: Path, **options: Any) -> None:
         write_pieces(rewrite(image, RewriteOptions(**options)), output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", WAYS)
 @pytest.mark.parametrize("name", ["sample-pc-live", "sample-libvirt-fx-sparse", "sample-avr-uno"])
 def test_memory_devices_and_rest_survive_every_rewrite(
@@ -139,6 +141,7 @@ def meaning(image: Image) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_there_and_back_is_the_same_file(unpacked_dir: Path, tmp_path: Path) -> None:
     path, _ = located("sample-pc-once", unpacked_dir)
     moved, back = tmp_path / "moved", tmp_path / "back"
@@ -163,6 +166,7 @@ def test_stale_pages_are_counted_and_left_out(unpacked_dir: Path, tmp_path: Path
     assert f"({held:,} bytes)" in result.err
 
 
+@pytest.mark.slow
 def test_devices_can_be_left_out(unpacked_dir: Path, tmp_path: Path) -> None:
     for name in ("sample-pc-once", "sample-s390x-virtio", "sample-ppc64-pseries"):
         _, location = located(name, unpacked_dir)
@@ -210,6 +214,7 @@ def test_stale_bytes_are_those_of_absent_pages_that_are_not_zero() -> None:
     assert stale_bytes(image) == naive > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [4096, 66765, -70001])
 def test_image_moved_without_its_offsets_is_told_and_repaired(moved: int, tmp_path: Path) -> None:
     raw = made(offset=70001)
@@ -234,6 +239,7 @@ def test_image_moved_without_its_offsets_is_told_and_repaired(moved: int, tmp_pa
             assert meaning(image)["pages"] == meaning(before)["pages"]
 
 
+@pytest.mark.slow
 def test_plan_is_printed_and_nothing_is_written(unpacked_dir: Path, tmp_path: Path) -> None:
     path, _ = located("sample-pc-once", unpacked_dir)
     out = tmp_path / "out"
@@ -248,6 +254,7 @@ def test_plan_is_printed_and_nothing_is_written(unpacked_dir: Path, tmp_path: Pa
     assert "mapped_ram_header" in run_cli("copy", path, "--plan").out
 
 
+@pytest.mark.slow
 def test_json_is_what_info_gives_for_the_new_file(unpacked_dir: Path, tmp_path: Path) -> None:
     path, _ = located("sample-pc-once", unpacked_dir)
     out = tmp_path / "out"
@@ -273,6 +280,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_left(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_image_that_stops_early_is_copied_but_not_moved(tmp_path: Path) -> None:
     path, out = tmp_path / "image", tmp_path / "out"
     path.write_bytes(made()[: 5 * PAGE])
@@ -284,6 +292,7 @@ def test_image_that_stops_early_is_copied_but_not_moved(tmp_path: Path) -> None:
     assert filecmp.cmp(path, out, shallow=False), "the old file stays"
 
 
+@pytest.mark.slow
 def test_trailing_bytes_and_unknown_parts_stay(tmp_path: Path) -> None:
     path, out = tmp_path / "image", tmp_path / "out"
     raw = made() + b"trailing" * 10

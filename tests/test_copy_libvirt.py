@@ -59,6 +59,7 @@ def copied(source: Path, *options: object) -> bytes:
     return data
 
 
+@pytest.mark.slow
 def test_compressed_save_keeps_its_container(packed: Path) -> None:
     expected = saved(ordinary(b"", length=4 * PAGE), kind=0)
     assert copied(packed) == expected
@@ -66,6 +67,7 @@ def test_compressed_save_keeps_its_container(packed: Path) -> None:
     assert copied(packed, "--container", "none") == ordinary(b"", length=4 * PAGE)
 
 
+@pytest.mark.slow
 def test_run_state_is_kept_or_changed(packed: Path) -> None:
     assert struct.unpack_from("<I", copied(packed), 24) == (1,)
     assert struct.unpack_from("<I", copied(packed, "--paused"), 24) == (0,)
@@ -75,6 +77,7 @@ def test_run_state_is_kept_or_changed(packed: Path) -> None:
     assert running == saved(ordinary(b"", length=4 * PAGE), running=1)
 
 
+@pytest.mark.slow
 def test_other_xml_keeps_run_state_cookie_and_room(packed: Path) -> None:
     xml = packed.with_name("new.xml")
     xml.write_bytes(DOMAIN % (b"n" * 40))
@@ -93,6 +96,7 @@ def test_other_xml_keeps_run_state_cookie_and_room(packed: Path) -> None:
     assert length == len(DOMAIN % (b"n" * 900)) + 1 + len(COOKIE) + 1 + (64 << 10)
 
 
+@pytest.mark.slow
 def test_xml_that_is_none_is_refused(packed: Path) -> None:
     xml = packed.with_name("no.xml")
     for text in (b"hello", b"<network/>", b"<domain><name>a</name></domain>"):
@@ -114,6 +118,7 @@ def test_bare_stream_without_xml_is_warned_of_and_has_a_machine(tmp_path: Path) 
     assert verdict.outcome is Outcome.LOADS
 
 
+@pytest.mark.slow
 def test_unfinished_magic_is_told_and_set_right_where_the_stream_is_complete(
     tmp_path: Path,
 ) -> None:
@@ -192,6 +197,7 @@ def test_absent_program_is_told(
         by_program(tmp_path / "copied")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compressed_is_refused(packed: Path, tmp_path: Path) -> None:
     target = tmp_path / "copied"
     bare = run_cli("copy", packed, "-o", target, "--container", "none", "--compress", "gzip")

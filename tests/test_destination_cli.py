@@ -22,6 +22,7 @@ def named(tmp_path: Path) -> Path:
     return image(tmp_path / "guest.img", blocks=blocks, devices=devices, target_page_bits=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["toml", "json", ""])
 def test_destination_of_an_image_fits_it(suffix: str, named: Path, tmp_path: Path) -> None:
     vm = tmp_path / f"vm.{suffix}"
@@ -40,6 +41,7 @@ def test_destination_of_an_image_fits_it(suffix: str, named: Path, tmp_path: Pat
     assert document["instances"]["ram"] == [0]
 
 
+@pytest.mark.slow
 def test_destination_on_stdout_is_the_one_in_a_file(named: Path, tmp_path: Path) -> None:
     for options, suffix in (((), "toml"), (("--json",), "json"), (("--output", "json"), "json")):
         shown = run_cli("destination", named, *options)
@@ -59,6 +61,7 @@ def test_what_does_not_fit_is_found(named: Path, tmp_path: Path) -> None:
     assert result.code == 1
 
 
+@pytest.mark.slow
 def test_destination_is_taken_from_a_good_image(named: Path, tmp_path: Path) -> None:
     other = image(tmp_path / "other.img", machine="q35")
     assert not {rule for rule in rules_of(run_cli("validate", named, "--like", named, "--json"))
@@ -74,6 +77,7 @@ def test_destination_is_taken_from_a_good_image(named: Path, tmp_path: Path) -> 
     assert rules_of(like) == set()
 
 
+@pytest.mark.slow
 def test_image_that_is_no_example_is_refused(named: Path, tmp_path: Path) -> None:
     broken = image(tmp_path / "broken.img", "cut-before-eof")
     for like in (broken, tmp_path / "gone.img", tmp_path):

@@ -156,6 +156,7 @@ def test_limit_keeps_so_many_ranges_and_counts_all() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_is_found_at_its_place(tmp_path: Path) -> None:
     content = memory(13, 500)
     chance = random.Random(1)
@@ -177,6 +178,7 @@ def test_one_flipped_bit_is_found_at_its_place(tmp_path: Path) -> None:
         assert rows.bytes_differing == 1
 
 
+@pytest.mark.slow
 def test_holes_of_present_pages_are_zero_and_cost_nothing(tmp_path: Path) -> None:
     """A block of 1 TiB, all of it present, nothing of it stored."""
     pages = (1 << 40) // 4096

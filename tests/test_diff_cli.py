@@ -44,6 +44,7 @@ def real_naive(image: Image) -> dict[str, bytes]:
     return memories
 
 
+@pytest.mark.slow
 def test_two_saves_of_real_guests_differ_where_a_loop_says(samples: Any) -> None:
     with Image.open(samples("pc-once.img")) as a, Image.open(samples("pc-live.img")) as b:
         found = diff(a, b)
@@ -62,6 +63,7 @@ def test_two_saves_of_real_guests_differ_where_a_loop_says(samples: Any) -> None
                 assert value.a != value.b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [["--rebase", "12345"], ["--align", "64K"], ["--container", "libvirt"],
             ["--drop-stale"], ["--byte-order", "big"]],
@@ -78,6 +80,7 @@ def test_a_copy_is_the_same_however_it_is_laid_out(
     assert (result.code, result.json["same"]) == (0, True), result.out + result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pc-live.img", "q35-dimm.img"])
 def test_a_converted_image_is_the_same(name: str, samples: Any, tmp_path: Path) -> None:
     source, stream = samples(name), tmp_path / "stream"
@@ -101,6 +104,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_exit_codes_are_those_of_cmp(pair: tuple[Path, Path], tmp_path: Path) -> None:
     a, b = pair
     assert run_cli("diff", a, a).code == 0
@@ -156,6 +160,7 @@ def test_standard_input_is_one_side(pair: tuple[Path, Path]) -> None:
     assert run_cli("diff", "-", "-", stdin=b"").code == 2
 
 
+@pytest.mark.slow
 def test_hostile_images_end_in_a_result_or_in_our_error(
     pair: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def naive(image: Image) -> tuple[str, str, str]:
     return whole.hex(), memory.hex(), devices.hex()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", WHOLE)
 def test_digest_of_a_real_image_is_the_definitions(which: str, unpacked_dir: Path) -> None:
     _, location = sample(which, unpacked_dir)
@@ -94,6 +95,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["pc-live", "avr-uno"])
 def test_copies_and_conversions_have_one_digest(
     which: str, unpacked_dir: Path, tmp_path: Path
@@ -151,6 +153,7 @@ def test_zero_pages_and_stale_pages_make_no_difference() -> None:
     assert digest_image(image_of(bytes(stale))).image != expected.image
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data())
 def test_one_bit_of_memory_or_device_state_makes_a_difference(data: st.DataObject) -> None:
@@ -186,6 +189,7 @@ def test_names_lengths_and_machine_make_a_difference(spec: dict[str, object]) ->
     assert digest_image(image_of(made(**spec))).image != digest_image(image_of(made())).image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["pc-live", "legacy-xbzrle", "aarch64-virt"])
 def test_blocks_are_what_load_prints(which: str, unpacked_dir: Path, tmp_path: Path) -> None:
     path, _ = sample(which, unpacked_dir)
@@ -205,6 +209,7 @@ def test_blocks_are_what_load_prints(which: str, unpacked_dir: Path, tmp_path: P
 # -- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_list_of_digests_is_checked_as_sha256sum_does(tmp_path: Path) -> None:
     names = ["plain", "with  space", "back\\slash", "new\nline", "@5"]
     for number, which in enumerate(names):
@@ -231,6 +236,7 @@ def test_list_of_digests_is_checked_as_sha256sum_does(tmp_path: Path) -> None:
     assert "FAILED open or read" in result.out
 
 
+@pytest.mark.slow
 def test_name_that_is_no_text_is_listed_as_its_bytes(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff.img"
     with open(path, "wb") as file:
@@ -241,6 +247,7 @@ def test_name_that_is_no_text_is_listed_as_its_bytes(tmp_path: Path) -> None:
     assert run_cli("digest", "--check", "-", stdin=listed).code == 0
 
 
+@pytest.mark.slow
 def test_lines_are_those_of_sha256sum(tmp_path: Path) -> None:
     tool = shutil.which("sha256sum")
     if tool is None:
@@ -256,6 +263,7 @@ def test_lines_are_those_of_sha256sum(tmp_path: Path) -> None:
         assert ours[64 + mark :] == theirs[start:]
 
 
+@pytest.mark.slow
 def test_parts_have_digests_of_their_own(tmp_path: Path) -> None:
     path, other = tmp_path / "image", tmp_path / "other"
     path.write_bytes(made())
@@ -299,11 +307,13 @@ def test_file_that_is_no_list_gives_2(text: str, tmp_path: Path) -> None:
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_usage_errors_give_2(tmp_path: Path) -> None:
     for words in ([], ["x", "--check", "y"], ["--check", tmp_path / "none"], ["x", "--part", "y"]):
         assert run_cli("digest", *words).code == 2
 
 
+@pytest.mark.slow
 def test_memory_not_in_the_image_is_told_of(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(made(blocks=[{"name": "shared", "size": 8 * PAGE, "ignored": True}]))
@@ -315,6 +325,7 @@ def test_memory_not_in_the_image_is_told_of(tmp_path: Path) -> None:
     assert run_cli("digest", stream).out[:64] == result.out[:64]
 
 
+@pytest.mark.slow
 def test_huge_sparse_guest_costs_what_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "huge"
     made_now = run_cli("synth", "-o", path, "--block", "pc.ram=1T:text:0.0001")
@@ -322,6 +333,7 @@ def test_huge_sparse_guest_costs_what_is_in_it(tmp_path: Path) -> None:
     assert peak("digest", path) < 150 * MIB
 
 
+@pytest.mark.slow
 def test_bitmap_full_of_ones_over_a_hole_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "image"
     assert run_cli("synth", "-o", path, "--block", "pc.ram=512G:zero").code == 0

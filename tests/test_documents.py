@@ -95,6 +95,7 @@ HOSTILE = {
 LOADERS = [load_spec, load_destination, load_baseline]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", LOADERS)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_document_is_refused_at_once_and_in_little_memory(
@@ -139,6 +140,7 @@ def test_looking_for_long_keys_takes_linear_time(unit: bytes) -> None:
     assert time.process_time() - begun < 2
 
 
+@pytest.mark.slow
 def test_largest_description_of_a_real_machine_is_within_the_ceilings() -> None:
     """-dump-vmstate of aarch64 virt: 2.1 MiB, 16,464 objects and arrays, 112,485 separators."""
     entry = b'{"a":[],"b":1,"c":"d","e":2.5,"f":null,"g":true,"h":0}'

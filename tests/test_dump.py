@@ -154,6 +154,7 @@ def hostile_layouts(draw: st.DrawFn) -> bytes:
     return builder.described().file()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(hostile_layouts())
 def test_hostile_layouts_are_tiled_too(data: bytes) -> None:
@@ -164,6 +165,7 @@ def test_hostile_layouts_are_tiled_too(data: bytes) -> None:
             tiles(list(merged(leaves(image), depth)), 0, len(data))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(hostile_layouts())
 def test_fields_and_layout_of_any_leaf_can_be_shown(data: bytes) -> None:
@@ -232,6 +234,7 @@ def naive_stale(data: bytes, block: Any, size: int, present: set[int]) -> set[in
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(["present", "absent", "stale", "one byte"]), min_size=1, max_size=60)
@@ -262,6 +265,7 @@ def test_stale_pages_are_absent_pages_with_a_byte(states: list[str]) -> None:
         assert all(before != after for before, after in zip(runs, runs[1:], strict=False))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     writes=st.lists(st.tuples(st.integers(0, 700_000), st.integers(1, 9000)), max_size=6),

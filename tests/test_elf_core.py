@@ -41,6 +41,7 @@ MACHINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_core_says_whose_guest_it_is(name: str, unpacked_dir: Path) -> None:
     with Image.open(location_of(f"sample/{name}", unpacked_dir)) as image:
@@ -50,6 +51,7 @@ def test_a_core_says_whose_guest_it_is(name: str, unpacked_dir: Path) -> None:
     assert (struct.unpack_from(f"{order}H", head, 18)[0], head[5]) == MACHINES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACHINES)
 def test_pyelftools_reads_every_segment(name: str, unpacked_dir: Path) -> None:
     elffile = pytest.importorskip("elftools.elf.elffile")
@@ -151,6 +153,7 @@ def test_the_plan_of_several_blocks_is_json_too(unpacked_dir: Path) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_the_image_itself_is_never_replaced(unpacked_dir: Path, tmp_path: Path) -> None:
     image = tmp_path / "pc.ram.ram"
     shutil.copyfile(location_of("sample/pc-once", unpacked_dir), image)
@@ -162,6 +165,7 @@ def test_the_image_itself_is_never_replaced(unpacked_dir: Path, tmp_path: Path) 
         assert image.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_memory_of_a_save_that_failed_comes_with_a_warning(
     unpacked_dir: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +176,7 @@ def test_memory_of_a_save_that_failed_comes_with_a_warning(
     assert "stops early" in done.err
 
 
+@pytest.mark.slow
 def test_every_cut_of_an_image_gives_a_core_or_one_line(tmp_path: Path) -> None:
     raw = made(machine="pc", blocks=[{"name": "pc.ram", "size": "64K", "pattern": "random"}])
     for number, length in enumerate(range(0, len(raw), max(1, len(raw) // 12))):

@@ -35,6 +35,7 @@ def q35(unpacked_dir: Path) -> str:
     return location_of("sample/q35-dimm", unpacked_dir)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DUMPED)
 def test_physical_memory_is_what_qemu_dumped(name: str, unpacked_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -47,6 +48,7 @@ def test_physical_memory_is_what_qemu_dumped(name: str, unpacked_dir: Path, tmp_
             assert hashlib.sha256(memory).hexdigest() == part["sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sample/pc-live", "sample/legacy-xbzrle", "sample/s390x-virtio"])
 def test_blocks_are_what_the_naive_reader_reads(
     name: str, unpacked_dir: Path, tmp_path: Path
@@ -78,6 +80,7 @@ _SOME = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", _SOME)
 def test_a_stream_is_the_same_as_the_file(format_: str, q35: str, tmp_path: Path) -> None:
     options = ["--format", format_, *_SOME[format_]]
@@ -90,6 +93,7 @@ def test_a_stream_is_the_same_as_the_file(format_: str, q35: str, tmp_path: Path
     assert done.stdout == (tmp_path / "file").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_read_from_an_artifact_is_what_it_writes(q35: str) -> None:
     with Image.open(q35) as image:
         for artifact in (elf_core(image), lime_image(image), physical_image(image, 0, 32 << 20)):
@@ -123,6 +127,7 @@ def test_lime_has_a_header_before_each_range(q35: str, tmp_path: Path) -> None:
             assert content[-16:] == image.physical_memory.read(last - 15, 16)
 
 
+@pytest.mark.slow
 def test_the_plan_writes_nothing(q35: str, tmp_path: Path) -> None:
     plan = run_cli("extract", q35, "--format", "elf", "--plan", "--json").json
     run_cli("extract", q35, "--format", "elf", "-o", tmp_path / "core")
@@ -133,6 +138,7 @@ def test_the_plan_writes_nothing(q35: str, tmp_path: Path) -> None:
 # -- nothing else is touched ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_files_that_exist_are_left_alone_unless_forced(q35: str, tmp_path: Path) -> None:
     for target, options in (
         (tmp_path / "one", ["--block", "ram0"]),
@@ -243,6 +249,7 @@ MACHINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACHINES)
 def test_readelf_finds_a_core_of_that_machine(
     name: str, unpacked_dir: Path, tmp_path: Path
@@ -260,6 +267,7 @@ def test_readelf_finds_a_core_of_that_machine(
     assert told.stdout.count("NT_PRSTATUS") == cpus
 
 
+@pytest.mark.slow
 def test_gdb_reads_registers_and_memory_of_the_core(q35: str, tmp_path: Path) -> None:
     if shutil.which("gdb") is None:
         pytest.skip("gdb is not installed")

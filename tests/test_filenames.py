@@ -39,6 +39,7 @@ def test_name_is_kept_as_far_as_it_is_safe(name: str, file: str) -> None:
     assert safe_names([name], ".ram") == [file]
 
 
+@pytest.mark.slow
 @given(names=st.lists(st.text(max_size=300)), suffix=st.sampled_from(["", ".ram"]))
 @example(names=HOSTILE * 2, suffix=".ram")
 @example(names=["a", "A", "a-2", "a", "A-2", "a-2-2", "a"], suffix="")
@@ -67,6 +68,7 @@ def test_same_names_get_the_same_files_each_time() -> None:
     assert safe_names(["a", "b", "a"]) == ["a", "b", "a-2"]
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_a_hundred_thousand_names_that_are_the_same_take_no_minutes() -> None:
     start = time.monotonic()

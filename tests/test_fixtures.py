@@ -55,6 +55,7 @@ def test_nonsense_is_refused(fixedram_image: ImageFactory) -> None:
         fixedram_image(blocks=["a=4K"], faults=["nonsense"])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(images())
 def test_images_of_the_strategy_are_sound(raw: bytes) -> None:
@@ -63,6 +64,7 @@ def test_images_of_the_strategy_are_sound(raw: bytes) -> None:
     assert image.notes == []
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(broken_images())
 def test_broken_images_have_the_fault_they_name(drawn: tuple[str, bytes]) -> None:
@@ -74,6 +76,7 @@ def test_broken_images_have_the_fault_they_name(drawn: tuple[str, bytes]) -> Non
         assert str(error)  # noqa: PT017 - either way is fine
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated_images())
 def test_mutated_images_give_a_result_or_a_clean_error(raw: bytes) -> None:
@@ -84,6 +87,7 @@ def test_mutated_images_give_a_result_or_a_clean_error(raw: bytes) -> None:
     assert sum(block.used_length >= 0 for block in image.blocks) == len(image.blocks)
 
 
+@pytest.mark.slow
 def test_example_of_the_readme_runs(pytester: pytest.Pytester) -> None:
     readme = (ROOT / "README.md").read_text()
     (example,) = re.findall(r"```python\n(# test_my_reader\.py\n.*?)```", readme, re.DOTALL)

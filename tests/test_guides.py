@@ -105,6 +105,7 @@ def run(
 # -- as printed -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_guide_works_as_printed(name: str, played: Player) -> None:
     _, outcomes = played(name)
@@ -112,6 +113,7 @@ def test_guide_works_as_printed(name: str, played: Player) -> None:
     assert not any(wrong), "\n\n".join(filter(None, wrong))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tool"), USES)
 def test_guide_works_with(name: str, tool: str, played: Player) -> None:
     if not TOOLS[tool][1]():
@@ -179,6 +181,7 @@ def test_commands_of_a_session_share_a_shell(tmp_path: Path) -> None:
 # -- files ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_hook_lets_good_images_pass_and_stops_others(played: Player, tmp_path: Path) -> None:
     folder, _ = played("restore-safely")
     programs = folder.parent / "programs"
@@ -201,6 +204,7 @@ def test_hook_lets_good_images_pass_and_stops_others(played: Player, tmp_path: P
     assert [hook(guest) for guest in ("db", "text", "empty")] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_workflow_does_what_github_would(played: Player) -> None:
     folder, _ = played("validate-in-ci")
     workflow = yaml.safe_load(files_of("validate-in-ci")[".github/workflows/images.yml"])
@@ -239,6 +243,7 @@ def github(inputs: dict[str, str], folder: Path) -> subprocess.CompletedProcess[
     return run(command, folder, folder.parent / "programs", **variables)
 
 
+@pytest.mark.slow
 def test_gitlab_job_does_what_gitlab_would(played: Player) -> None:
     folder, _ = played("validate-in-ci")
     (job,) = yaml.safe_load(files_of("validate-in-ci")[".gitlab-ci.yml"]).values()
@@ -251,6 +256,7 @@ def test_gitlab_job_does_what_gitlab_would(played: Player) -> None:
     assert len(list(report.iter("testsuite"))) == 3
 
 
+@pytest.mark.slow
 def test_pre_commit_configuration_names_the_hook_of_this_repository(played: Player) -> None:
     folder, _ = played("validate-in-ci")
     (repository,) = yaml.safe_load(files_of("validate-in-ci")[".pre-commit-config.yaml"])["repos"]

@@ -130,6 +130,7 @@ def test_sound_images_are_read_to_their_end(name: str) -> None:
     assert not image.notes
 
 
+@pytest.mark.slow
 @EACH
 def test_image_cut_off_anywhere_gives_what_comes_before(name: str) -> None:
     """From the end of the file header on there is always a result, complete from EOF on."""
@@ -141,6 +142,7 @@ def test_image_cut_off_anywhere_gives_what_comes_before(name: str) -> None:
         assert image is None or image.complete <= (end >= eof.stop), f"cut off at {end}"
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("quarter", range(4))
 def test_any_byte_of_a_structure_may_have_any_value(name: str, quarter: int) -> None:
@@ -151,6 +153,7 @@ def test_any_byte_of_a_structure_may_have_any_value(name: str, quarter: int) -> 
             look_at(raw[:offset] + bytes([value]) + raw[offset + 1 :])
 
 
+@pytest.mark.slow
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(RAW)),
@@ -170,6 +173,7 @@ def test_any_bytes_may_be_replaced_added_or_removed(
     look_at(bytes(raw))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILT)
 @settings(max_examples=100)
 @given(data=st.data())
@@ -181,6 +185,7 @@ def test_pieces_of_the_stream_may_come_in_any_order(name: str, data: st.DataObje
     look_at(raw[:8] + b"".join(chosen))
 
 
+@pytest.mark.slow
 @EACH
 def test_any_number_may_be_at_any_limit(name: str) -> None:
     raw = RAW[name]
@@ -207,6 +212,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_names_do_not_get_into_paths(name: bytes) -> None:
     builder = StreamBuilder().header().configuration()
@@ -224,6 +230,7 @@ def test_names_do_not_get_into_paths(name: bytes) -> None:
             assert leaf.path.count("/") <= 3
 
 
+@pytest.mark.slow
 def test_bombs_of_zeros_are_holes_not_memory(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
     with gzip.open(path, "wb") as file:

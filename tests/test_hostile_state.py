@@ -242,6 +242,7 @@ def test_sizes_that_no_device_has_are_our_error(size: int) -> None:
         assert device.read(0, 1) == b"\7"
 
 
+@pytest.mark.slow
 def test_the_budget_is_the_image_s_and_not_the_device_s() -> None:
     with open_bytes(devices_at_their_ceiling()) as image:
         devices = [one for one in image.state.devices if one.name != "configuration"]
@@ -250,6 +251,7 @@ def test_the_budget_is_the_image_s_and_not_the_device_s() -> None:
     assert all("of one image" in one.problem for one in devices if one.structure is None)
 
 
+@pytest.mark.slow
 def test_a_pattern_looks_only_where_it_can_match() -> None:
     with open_bytes(allowed_names_times_elements()) as image:
         device = image.state.devices[-1]

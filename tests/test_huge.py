@@ -89,6 +89,7 @@ def measured(*arguments: str) -> tuple[bytes, float, int]:
     return out, seconds, memory - bare
 
 
+@pytest.mark.slow
 def test_info_of_a_tebibyte_takes_about_a_second_and_bounded_memory(huge: Path) -> None:
     out, seconds, memory = measured("info", str(huge), "--json")
     info = json.loads(out)
@@ -99,6 +100,7 @@ def test_info_of_a_tebibyte_takes_about_a_second_and_bounded_memory(huge: Path) 
     assert memory < MEMORY_BOUND
 
 
+@pytest.mark.slow
 def test_dump_of_a_tebibyte_is_bounded_too(huge: Path) -> None:
     out, _, memory = measured("dump", str(huge))
     assert b"more records" in out

@@ -118,6 +118,7 @@ def test_hook_takes_images_by_their_names(name: str, taken: bool) -> None:
     assert bool(re.search(HOOK["files"], name)) is taken
 
 
+@pytest.mark.slow
 def test_hook_passes_good_images_and_stops_bad_ones(folder: Path) -> None:
     good = hook(folder, "good.img", "with a space.img", "deep/er/100%, so.img")
     assert (good.returncode, only_notes(good)) == (0, True)
@@ -128,6 +129,7 @@ def test_hook_passes_good_images_and_stops_bad_ones(folder: Path) -> None:
     assert hook(folder, "bad one.img").stdout.count("R15") >= 1, "alone, it is told at length"
 
 
+@pytest.mark.slow
 def test_hook_stops_what_only_looks_like_an_image(folder: Path) -> None:
     (folder / "text.img").write_text("this is no image at all\n")
     (folder / "empty.img").write_bytes(b"")
@@ -210,6 +212,7 @@ def test_action_installs_its_own_checkout(folder: Path) -> None:
     assert (folder.parent / "runner temp" / "path").read_text() == f"{venv}/bin\n"
 
 
+@pytest.mark.slow
 def test_action_takes_lines_and_globs(folder: Path) -> None:
     images = "\n  with a space.img  \nbrackets [1].img\n\ngood.img@0\n**/*, s?.img"
     done = github(VALIDATE, folder, images=images)
@@ -219,6 +222,7 @@ def test_action_takes_lines_and_globs(folder: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_action_takes_what_begins_like_an_option_for_an_image(folder: Path) -> None:
     done = github(VALIDATE, folder, images="*.img", fail_on="never")
     assert (done.returncode, done.stderr) == (0, "")
@@ -227,6 +231,7 @@ def test_action_takes_what_begins_like_an_option_for_an_image(folder: Path) -> N
     assert {path.name for path in folder.glob("*.img")} == names, "nothing was written"
 
 
+@pytest.mark.slow
 def test_action_fails_for_findings_and_writes_sarif_all_the_same(folder: Path) -> None:
     done = github(VALIDATE, folder, images="good.img\nbad*", sarif="out file.sarif")
     assert (done.returncode, done.stderr) == (1, "")
@@ -236,6 +241,7 @@ def test_action_fails_for_findings_and_writes_sarif_all_the_same(folder: Path) -
     assert "R15" in {result["ruleId"] for result in log["results"]}
 
 
+@pytest.mark.slow
 def test_action_tells_a_sarif_file_that_cannot_be_written(folder: Path) -> None:
     done = github(VALIDATE, folder, images="good.img", sarif="no such folder/x.sarif")
     assert done.returncode == 2
@@ -243,6 +249,7 @@ def test_action_tells_a_sarif_file_that_cannot_be_written(folder: Path) -> None:
     assert "no such folder" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "said"),
     [
@@ -259,6 +266,7 @@ def test_action_fails_where_there_is_no_image(images: str, said: str, folder: Pa
     assert said in done.stdout
 
 
+@pytest.mark.slow
 def test_action_runs_no_input_as_a_command(folder: Path) -> None:
     evil = '"; touch owned; $(touch owned) `touch owned` #'
     before = sorted(folder.rglob("*"))
@@ -275,6 +283,7 @@ def test_action_runs_no_input_as_a_command(folder: Path) -> None:
     assert not (folder / "owned").exists()
 
 
+@pytest.mark.slow
 def test_action_hands_on_loader_and_multifd(folder: Path) -> None:
     def verdict(**inputs: str) -> str:
         done = github(VALIDATE, folder, images="good.img", fail_on="never", **inputs)
@@ -288,6 +297,7 @@ def test_action_hands_on_loader_and_multifd(folder: Path) -> None:
     assert verdict(loader="reentrant", multifd="false") == "reentrant"
 
 
+@pytest.mark.slow
 def test_action_hands_on_what_is_wanted_and_accepted(folder: Path) -> None:
     def code(**inputs: str) -> int:
         done = github(VALIDATE, folder, images="bad one.img", **inputs)
@@ -304,6 +314,7 @@ def test_action_hands_on_what_is_wanted_and_accepted(folder: Path) -> None:
     assert code(baseline="known bad.json") == 0
 
 
+@pytest.mark.slow
 def test_action_hands_on_the_destination(folder: Path) -> None:
     other = write(folder / "other machine.img", machine="q35")
     assert run_cli("destination", other, "-o", folder / "the vm.toml").code == 0

@@ -64,6 +64,7 @@ def image_in(folder: Path, **spec: Any) -> Path:
 # -- what it says ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", MAPPED, indirect=True)
 def test_json_has_the_hash_of_every_blocks_memory(real: tuple[str, str]) -> None:
     location, loader = real
@@ -102,6 +103,7 @@ def test_text_is_one_line_for_people(tmp_path: Path) -> None:
     assert "on 1 channel, 1 sync (qemu-11.1)" in result.out
 
 
+@pytest.mark.slow
 def test_image_of_a_big_endian_host_is_refused_here_and_loads_all_the_same(tmp_path: Path) -> None:
     blocks = [{"name": "pc.ram", "size": 1001 * PAGE, "pattern": "random", "density": 0.5}]
     little = image_in(tmp_path, blocks=blocks)
@@ -146,6 +148,7 @@ EACH_SECTION = {**V4, "multifd_flush_after_each_section": True}
 FLUSH = {**V4, "faults": [fault_named("flag-multifd-flush")]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "options", "outcome"),
     [
@@ -182,6 +185,7 @@ def test_image_the_loader_would_not_load_is_exit_code_1_unless_told_to_ignore_it
     assert told["unsynced_jobs"] == (told["jobs"] if told["syncs"] == 0 else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["legacy-stream", "libvirt-fx-raw"])
 def test_ordinary_stream_cannot_be_loaded_by_channels(name: str, unpacked_dir: Path) -> None:
     asked = run_cli("load", location_of(f"sample/{name}", unpacked_dir), "--json")
@@ -194,6 +198,7 @@ def test_ordinary_stream_cannot_be_loaded_by_channels(name: str, unpacked_dir: P
     assert "save with mapped-ram on" in result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["bitmap-past-end", "pages-past-end", "cut-in-pages"])
 def test_image_that_cannot_be_read_is_an_error_even_if_told_to_ignore_it(
     fault: str, tmp_path: Path
@@ -228,6 +233,7 @@ def check_folder(folder: Path, memory: dict[str, bytes]) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "real",
     [
@@ -321,6 +327,7 @@ def test_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     assert "cannot make" in result.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pc-ignore-shared-11.1", "pc-ignore-shared-none"])
 def test_what_a_current_qemu_writes_loads_without_being_told_who_wrote_it(
     name: str, unpacked_dir: Path

@@ -53,6 +53,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["1", "2", "5"])
 def test_full_disk_is_one_error_and_leaves_nothing(
     channels: str, small_disk: Path, tmp_path: Path
@@ -69,6 +70,7 @@ def test_full_disk_is_one_error_and_leaves_nothing(
     assert list(kept.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_full_standard_output_is_one_error(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -107,6 +109,7 @@ def faulty(call: str, fault: str, number: int, *arguments: str | Path) -> Result
     return Result(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "fault", "message"),
     [
@@ -129,6 +132,7 @@ def test_fault_half_way_is_one_error_and_leaves_nothing(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_file_that_cannot_get_its_name_takes_the_others_with_it(
     number: int, tmp_path: Path
@@ -140,6 +144,7 @@ def test_file_that_cannot_get_its_name_takes_the_others_with_it(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_index_is_the_last_to_get_its_name(tmp_path: Path) -> None:
     path, folder = image_in(tmp_path), tmp_path / "out"
     result = faulty("link", "os._exit(7)", 3, "load", path, "-o", folder)
@@ -201,6 +206,7 @@ def stopped_when(
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("channels", ["1", "2", "5"])
 def test_signal_while_files_are_written_leaves_none(
@@ -217,6 +223,7 @@ def test_signal_while_files_are_written_leaves_none(
     assert seconds < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_while_memory_is_filled_ends_it(number: signal.Signals, all_present: Path) -> None:
     code, told, seconds = stopped_when(
@@ -228,6 +235,7 @@ def test_signal_while_memory_is_filled_ends_it(number: signal.Signals, all_prese
     assert seconds < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_while_memory_is_hashed_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     path = tmp_path / "image"
@@ -243,6 +251,7 @@ def test_signal_while_memory_is_hashed_ends_it(number: signal.Signals, tmp_path:
 # -- size -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tebibyte_of_almost_nothing_takes_seconds_and_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "image"
     block = "pc.ram=1T:random:0.00001"
@@ -269,6 +278,7 @@ def test_tebibyte_of_almost_nothing_takes_seconds_and_little_memory(tmp_path: Pa
 # -- past the page cache --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_direct_io_gives_the_same_memory(tmp_path: Path) -> None:
     path = image_in(tmp_path, blocks=[{"name": "pc.ram", "size": 9 * MIB, "density": 0.9}])
     usual = run_cli("load", path, "--json").json
@@ -279,6 +289,7 @@ def test_direct_io_gives_the_same_memory(tmp_path: Path) -> None:
         assert [f"fixedram: {note}" for note in direct.json["notes"]] == direct.err.splitlines()
 
 
+@pytest.mark.slow
 def test_file_system_without_direct_io_is_noted_on_stderr(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()

@@ -230,6 +230,7 @@ def live(unpacked_dir: Path) -> Path:
     return unpack(packed, unpacked_dir / "sample-pc-live")
 
 
+@pytest.mark.slow
 def test_text_is_plain_narrow_and_ascii_where_it_must_be(live: Path) -> None:
     result = run_cli("map", live, "--deep")
     assert result.code == 0
@@ -251,6 +252,7 @@ def test_json_has_every_block_and_counts_that_add_up(live: Path) -> None:
         assert sum(cell["pages"] for cell in block["cells"]) == expected["pages_total"]
 
 
+@pytest.mark.slow
 def test_pictures_are_written_and_errors_leave_nothing(live: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.SVG"):
         for order in ("rows", "hilbert"):
@@ -273,6 +275,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(live: Path) -> None:
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_a_guest_of_1_tib_takes_well_under_a_second(tmp_path: Path) -> None:
     builder = StreamBuilder(page_size=4096).header().configuration()
     data = bytearray(builder.mapped_ram(Block(b"pc.ram", bytes(4096))).eof().file())

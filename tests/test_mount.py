@@ -26,6 +26,7 @@ from real_files import ENTRIES, location_of
 _PATIENCE = 20
 
 
+@pytest.mark.slow
 def test_the_folder_has_every_block_under_a_safe_name(unpacked_dir: Path) -> None:
     with Image.open(location_of("sample/q35-dimm", unpacked_dir)) as image:
         folder = image_folder(image)
@@ -78,6 +79,7 @@ class _Fuse:
         self.told.append((target, options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _HOSTILE_NAMES)
 def test_no_name_reaches_the_options_of_fuse(
     name: str, unpacked_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +166,7 @@ def test_mounted_files_hold_the_memory_that_qemu_dumped(mounted: tuple[str, Path
             assert hashlib.sha256(memory).hexdigest() == part["sha256"]
 
 
+@pytest.mark.slow
 def test_mounted_files_are_what_the_commands_print(mounted: tuple[str, Path]) -> None:
     location, target = mounted
     info = json.loads((target / "info.json").read_text())
@@ -179,6 +182,7 @@ def test_mounted_files_are_what_the_commands_print(mounted: tuple[str, Path]) ->
         assert digest == blocks[one["block"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _HOSTILE_NAMES[:2])
 def test_a_real_mount_of_a_hostile_name_is_read_only_and_private(
     name: str, unpacked_dir: Path, tmp_path: Path

@@ -284,6 +284,7 @@ def test_real_full_file_system_leaves_the_old_file(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", RETURN_CODES)
 def test_interrupted_command_leaves_the_old_file(number: signal.Signals, tmp_path: Path) -> None:
     # Under nohup tests run without SIGHUP, and children inherit that.
@@ -322,6 +323,7 @@ def _wait_until_it_writes(pid: int, folder: Path) -> None:
     pytest.fail("the command never began to write")
 
 
+@pytest.mark.slow
 def test_image_can_be_rewritten_onto_itself(tmp_path: Path) -> None:
     path = tmp_path / "image"
     raw = made()
@@ -360,6 +362,7 @@ WRITERS = {
 OPEN_TO_ALL = {"map", "synth", "destination", "validate", "baseline"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_command_overwrites_with_force_only(name: str, image: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"

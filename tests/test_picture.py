@@ -22,6 +22,7 @@ def picture() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_it_shows_what_the_commands_print(picture: ModuleType) -> None:
     printed = [re.sub(r"\s", "", line) for line in picture.screen().plain.splitlines()]
     shown = picture.lines_of(picture.PICTURE.read_text())

@@ -125,11 +125,13 @@ REENTRANT = [*sizes(CHANNELS=range(1, 3), JOBS=range(3), SYNCS=range(3)), LARGES
 # ---------------------------------------------------------------- version 4: one shot
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ONE_SHOT, ids=name)
 def test_one_shot_syncs_once(verifier: Compile, size: dict[str, int]) -> None:
     assert verifier("one-shot", **size).errors() == NONE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ONE_SHOT, ids=name)
 def test_one_shot_hangs_at_its_second_sync(verifier: Compile, size: dict[str, int]) -> None:
     found = verifier("one-shot", **size, SYNCS=2)
@@ -137,6 +139,7 @@ def test_one_shot_hangs_at_its_second_sync(verifier: Compile, size: dict[str, in
     assert found.main_stands_at() == "sem_wait(params[i].sem_sync)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ONE_SHOT, ids=name)
 def test_one_shot_without_a_sync_reads_after_cleanup(
     verifier: Compile, size: dict[str, int]
@@ -145,6 +148,7 @@ def test_one_shot_without_a_sync_reads_after_cleanup(
     assert verifier("one-shot", **size, NO_SYNC=1).errors() == expected
 
 
+@pytest.mark.slow
 def test_one_shot_does_not_hang_but_overlooks_that_a_channel_died(verifier: Compile) -> None:
     overlooked = {"assertion violated ((jobs_done==handed_out)||exiting)"}
     assert verifier("one-shot", CHANNELS=2, JOBS=2, DYING=1).errors() == overlooked
@@ -153,6 +157,7 @@ def test_one_shot_does_not_hang_but_overlooks_that_a_channel_died(verifier: Comp
 # ---------------------------------------------------------------- the review: re-entrant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", REENTRANT, ids=name)
 def test_reentrant_syncs_as_often_as_one_likes(verifier: Compile, size: dict[str, int]) -> None:
     never_synced = size["JOBS"] and not size["SYNCS"]
@@ -160,6 +165,7 @@ def test_reentrant_syncs_as_often_as_one_likes(verifier: Compile, size: dict[str
     assert verifier("reentrant", **size).errors() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size",
     [*sizes(CHANNELS=range(1, 3), JOBS=range(1, 3), SYNCS=range(1, 3)), LARGEST],
@@ -171,6 +177,7 @@ def test_reentrant_hangs_when_a_channel_dies(verifier: Compile, size: dict[str, 
     assert found.main_stands_at() == "sem_wait(sem_sync)"
 
 
+@pytest.mark.slow
 def test_reentrant_hangs_even_if_main_looks_at_exiting_before_it_waits(verifier: Compile) -> None:
     looks = "if :: exiting -> failed = true; break :: else fi; "
     change = ("sem_wait(sem_sync)\n", looks + "sem_wait(sem_sync)\n")
@@ -182,6 +189,7 @@ def test_reentrant_hangs_even_if_main_looks_at_exiting_before_it_waits(verifier:
 # ---------------------------------------------------------------- this project: with errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dying", [0, 1])
 @pytest.mark.parametrize("size", REENTRANT, ids=name)
 def test_with_a_last_will_nothing_hangs_or_is_lost(
@@ -190,6 +198,7 @@ def test_with_a_last_will_nothing_hangs_or_is_lost(
     assert verifier("reentrant-errors", **size, DYING=dying).errors() == NONE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [2, 3])
 def test_all_channels_may_die(verifier: Compile, channels: int) -> None:
     size = {"CHANNELS": channels, "JOBS": 3, "SYNCS": 1, "DYING": channels}
@@ -235,6 +244,7 @@ NEEDED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "expected"), NEEDED.values(), ids=NEEDED)
 def test_every_part_of_the_protocol_is_needed(
     verifier: Compile, change: tuple[str, str], expected: frozenset[str]
@@ -246,6 +256,7 @@ def test_every_part_of_the_protocol_is_needed(
 # ---------------------------------------------------------------- all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "size", "expected"),
     [
@@ -266,6 +277,7 @@ def test_main_always_comes_to_its_end(
     assert found.errors("-a", "-f") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["one-shot", "reentrant", "reentrant-errors"])
 def test_no_statement_of_a_model_is_dead(verifier: Compile, model: str) -> None:
     report = verifier(model, CHANNELS=2, JOBS=3, SYNCS=1, DYING=1).report()

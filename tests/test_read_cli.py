@@ -94,6 +94,7 @@ def test_text_column_is_plain_ascii(tmp_path: Path) -> None:
     assert "|0123456789:;<=>?|" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [("--phys", "1M"), ("--block", "pc.ram+0x100000")])
 def test_raw_bytes_are_the_memory(pc: Path, where: tuple[str, str]) -> None:
     done = subprocess.run(
@@ -105,6 +106,7 @@ def test_raw_bytes_are_the_memory(pc: Path, where: tuple[str, str]) -> None:
     assert done.stdout == memory_of(pc, 1 << 20, 3 << 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [("--phys", "0x100123"), ("--block", "pc.ram+0x100123")])
 def test_a_file_gets_the_memory_and_keeps_holes(
     pc: Path, where: tuple[str, str], tmp_path: Path
@@ -125,6 +127,7 @@ def test_an_error_leaves_the_file_as_it_was(pc: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_holes_are_filled_on_request(pc: Path, tmp_path: Path) -> None:
     for byte in (0, 255):
         out = tmp_path / f"out{byte}"
@@ -139,6 +142,7 @@ def test_a_terabyte_hole_in_a_file_costs_nothing(pc: Path, tmp_path: Path) -> No
     assert out.stat().st_size == 1 << 40
 
 
+@pytest.mark.slow
 def test_json_has_the_bytes_and_where_they_lie(pc: Path) -> None:
     document = run_cli("read", pc, "--phys", "0xfffffff0", "16", "--json").json
     data = bytes.fromhex(document["data"])
@@ -155,6 +159,7 @@ def test_json_has_the_bytes_and_where_they_lie(pc: Path) -> None:
     assert absent["data"] == "00" * 256
 
 
+@pytest.mark.slow
 def test_without_an_address_it_is_the_map(pc: Path) -> None:
     assert run_cli("read", pc).out == run_cli("read", pc, "--list").out
     lines = run_cli("read", pc).out.splitlines()
@@ -164,6 +169,7 @@ def test_without_an_address_it_is_the_map(pc: Path) -> None:
     assert set(ranges[0]) == {"start", "stop", "block", "offset", "kind", "source"}
 
 
+@pytest.mark.slow
 def test_explain_says_where_the_fact_comes_from(pc: Path) -> None:
     out = run_cli("read", pc, "--virt", "0x100000", "16", "--explain").out
     assert "paging off" in out
@@ -217,6 +223,7 @@ def test_raw_bytes_are_not_for_a_terminal(pc: Path) -> None:
     assert b"terminal" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(pc: Path) -> None:
     command = f"{sys.executable} -m fixedram_cli read {pc} --block pc.ram 24M | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
@@ -224,6 +231,7 @@ def test_a_reader_that_goes_away_is_no_error(pc: Path) -> None:
     assert done.stdout.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_leaves_nothing(pc: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
@@ -238,6 +246,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(pc: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_names_of_blocks_cannot_act_on_a_terminal(tmp_path: Path) -> None:
     builder = StreamBuilder().header().configuration()
     block = Block(b"pc.ram\x1b[2J", b"A" * 512)
@@ -249,6 +258,7 @@ def test_names_of_blocks_cannot_act_on_a_terminal(tmp_path: Path) -> None:
     assert run_cli("read", path, "--block", "pc.ram\x1b[2J+1", "4").out.endswith("| AAAA|\n")
 
 
+@pytest.mark.slow
 def test_a_shared_block_that_is_not_in_the_image_is_said_so(unpacked_dir: Path) -> None:
     name = "pc-ignore-shared-11.1"
     path = unpack(SAMPLES / f"{name}.img.xz", unpacked_dir / f"sample-{name}")

@@ -77,6 +77,7 @@ def run(document: list[Command], folder: Path) -> list[Outcome]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(sessions())))
 def test_output_is_as_printed(number: int, folder: Path) -> None:
     for one in run(sessions()[number], folder):
@@ -84,6 +85,7 @@ def test_output_is_as_printed(number: int, folder: Path) -> None:
         assert not wrong, f"{one.command.text}: {wrong}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", commands())
 def test_command_works(line: str, folder: Path) -> None:
     before = "fixedram destination good.img -o vm.toml"
@@ -91,6 +93,7 @@ def test_command_works(line: str, folder: Path) -> None:
     run([Command(text, (), 0) for text in [*needed, line]], folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(examples_in("python"))))
 def test_python_works(number: int, folder: Path) -> None:
     text = examples_in("python")[number]
@@ -104,6 +107,7 @@ def test_python_works(number: int, folder: Path) -> None:
     assert done.code == 0, "\n".join(done.said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(examples_in("toml"))))
 def test_spec_makes_an_image(number: int, folder: Path) -> None:
     (folder / "spec.toml").write_text(examples_in("toml")[number])

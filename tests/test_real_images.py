@@ -19,6 +19,8 @@ from fixedram_fmt.dump import leaves
 from fixedram_fmt.records import Kind
 from memory import block_memory, main_block
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = {entry["name"]: entry for entry in shared_entries()}
 LIBVIRT = ("libvirt-fx-raw.save", "libvirt-fx-sparse.save")
 ALL = [*ENTRIES, *LIBVIRT]

@@ -43,6 +43,7 @@ def test_the_file_is_what_make_spec_makes(path: str, made: object) -> None:
     assert (ROOT / path).read_text() == made(), "run make spec"
 
 
+@pytest.mark.slow
 def test_the_library_reference_is_what_make_spec_makes() -> None:
     done = subprocess.run(
         [sys.executable, "spec/api.py"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -73,6 +74,7 @@ def test_the_list_of_commands_has_whole_sentences() -> None:
         assert not line.endswith("..."), line
 
 
+@pytest.mark.slow
 def test_examples_stand_in_the_help_as_they_are_typed() -> None:
     for page in pages():
         lines = run_cli(page.name, "--help").out.splitlines()
@@ -80,6 +82,7 @@ def test_examples_stand_in_the_help_as_they_are_typed() -> None:
             assert f"  {example}" in lines
 
 
+@pytest.mark.slow
 def test_the_manual_page_is_sound() -> None:
     if shutil.which("man") is None:
         pytest.skip("man is not installed")
@@ -93,6 +96,7 @@ def test_the_manual_page_is_sound() -> None:
         assert page.name.upper() in done.stdout
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_and_options() -> None:
     for words, wanted in (("fixedram val", "validate"), ("fixedram state --sum", "--summary")):
         done = run_cli(

@@ -71,6 +71,7 @@ def assert_no_warning(done: Result) -> None:
     assert "Traceback" not in done.err, done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [page.name for page in pages()])
 def test_no_commands_help_warns(command: str) -> None:
     done = strictly(command, "--help")
@@ -78,6 +79,7 @@ def test_no_commands_help_warns(command: str) -> None:
     assert done.err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [page.name for page in pages() if page.name != "mount"])
 def test_no_command_at_work_warns(command: str, tmp_path: Path) -> None:
     # mount needs FUSE and is run by its own tests.
@@ -88,6 +90,7 @@ def test_no_command_at_work_warns(command: str, tmp_path: Path) -> None:
         assert_no_warning(done)
 
 
+@pytest.mark.slow
 def test_an_error_warns_no_more_than_success(tmp_path: Path) -> None:
     cut = tmp_path / "cut.img"
     cut.write_bytes(b"QEVM\0\0\0\3\7")
@@ -118,6 +121,7 @@ def _starts(code: str, pairs: int = 7) -> float:
     return statistics.median(_seconds(code) / _seconds("pass") for _ in range(pairs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["import fixedram_fmt", "from fixedram_fmt import FixedRamError"])
 def test_the_package_imports_in_less_than_five_bare_starts(code: str) -> None:
     # The best of three medians: other work on the machine only ever adds.
@@ -138,6 +142,7 @@ def project() -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_the_version_is_written_in_one_place() -> None:
     version = fixedram_fmt.__version__
     settings = project()

@@ -111,6 +111,7 @@ def sample(unpacked_dir: Path) -> Callable[[str], Path]:
     return unpacked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["pc-live", "q35-dimm", "legacy-stream", "aarch64-virt", "failed-ignore-shared",
              "pc-no-vmdesc", "avr-uno", "s390x-virtio"],
@@ -182,6 +183,7 @@ def many_parts(count: int) -> bytes:
     return builder.eof().file()
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize(
     "data", [lambda: many_blocks(20_000), lambda: many_devices(200), lambda: many_parts(20_000)],
@@ -196,6 +198,7 @@ def test_the_page_of_a_hostile_image_stays_small(data: Callable[[], bytes]) -> N
     assert len(document.encode()) < CEILING
 
 
+@pytest.mark.slow
 def test_truncated_and_broken_images_have_a_page() -> None:
     whole = tiny_image().file()
     for length in range(120, len(whole), 97):
@@ -203,6 +206,7 @@ def test_truncated_and_broken_images_have_a_page() -> None:
         assert "stops" in " ".join(parser.texts)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_and_says_so(
     sample: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -215,6 +219,7 @@ def test_the_command_writes_the_page_and_says_so(
     assert run_cli("report", sample("pc-live"), "-o", "-").out == out.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_errors_leave_no_page(sample: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "none.img").write_bytes(b"nothing")
     for arguments in (
@@ -255,6 +260,7 @@ def chromium(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
     return opened
 
 
+@pytest.mark.slow
 def test_a_browser_reads_it_without_complaint(
     chromium: Callable[..., tuple[str, list[str]]], sample: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -269,6 +275,7 @@ def test_a_browser_reads_it_without_complaint(
     assert document.count('class="tools"') == 0
 
 
+@pytest.mark.slow
 def test_without_scripts_everything_is_there(
     chromium: Callable[..., tuple[str, list[str]]], sample: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -293,6 +300,7 @@ def test_without_scripts_everything_is_there(
     assert dom.count("<path") == document.count("<path")
 
 
+@pytest.mark.slow
 def test_nothing_of_an_image_runs_in_a_browser(
     chromium: Callable[..., tuple[str, list[str]]], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def begun() -> StreamBuilder:
     return StreamBuilder().header().configuration()
 
 
+@pytest.mark.slow
 def test_description_of_four_gibibytes_is_not_believed(tmp_path: Path) -> None:
     builder = begun().mapped_ram(Block(b"a", page(1, 256))).eof()
     facts = crafted(tmp_path, builder.file() + b"\x06\xff\xff\xff\xff{}")
@@ -100,6 +101,7 @@ def test_description_of_four_gibibytes_is_not_believed(tmp_path: Path) -> None:
     assert not facts["complete"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["[]", "{}"])
 def test_description_nested_a_hundred_thousand_deep_is_noted(tmp_path: Path, kind: str) -> None:
     opening = b"[" if kind == "[]" else b'{"a":'
@@ -110,6 +112,7 @@ def test_description_nested_a_hundred_thousand_deep_is_noted(tmp_path: Path, kin
     assert facts["notes"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", [b"[]", b'""', b"{}", b"1.5", b'{"a":0}'])
 def test_description_of_millions_of_small_values_takes_bounded_memory(
     tmp_path: Path, filler: bytes
@@ -120,6 +123,7 @@ def test_description_of_millions_of_small_values_takes_bounded_memory(
     assert facts["opened"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 20, 300])
 def test_false_descriptions_without_number_cost_little(tmp_path: Path, copies: int) -> None:
     """Each candidate leads to a } at the end of 8 MiB."""
@@ -133,6 +137,7 @@ def test_false_descriptions_without_number_cost_little(tmp_path: Path, copies: i
     assert crafted(tmp_path, raw)["complete"]
 
 
+@pytest.mark.slow
 def test_devices_of_negative_size_do_not_turn_the_walk_back(tmp_path: Path) -> None:
     """`size` is what an old-style entry has; minus the header it would lead to itself."""
     builder = begun()
@@ -165,6 +170,7 @@ def looping(target: Callable[[int, int, int], int], *, total: int, used: int) ->
     return builder.eos().footer(2).eof().file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
@@ -186,6 +192,7 @@ def test_pages_that_lead_back_into_the_stream_end_the_walk(
     assert facts["opened"], facts
 
 
+@pytest.mark.slow
 def test_empty_parts_cost_the_same_each(tmp_path: Path) -> None:
     """A save of a day has some 800,000 of them."""
     builder = begun().mapped_ram(Block(b"a", page(1, 256)), parts=0)
@@ -195,6 +202,7 @@ def test_empty_parts_cost_the_same_each(tmp_path: Path) -> None:
     assert facts["parts"] == 100_001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("described", [True, False])
 def test_cost_of_many_sections_grows_with_their_number_only(
     tmp_path: Path, *, described: bool
@@ -210,6 +218,7 @@ def test_cost_of_many_sections_grows_with_their_number_only(
     assert crafted(tmp_path, builder.file(), seconds=30, only_open=True)["complete"]
 
 
+@pytest.mark.slow
 def test_sections_without_end_are_refused(tmp_path: Path) -> None:
     raw = (
         b"\x04"
@@ -224,6 +233,7 @@ def test_sections_without_end_are_refused(tmp_path: Path) -> None:
     assert not facts["complete"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [60_000, 1 << 20, (1 << 32) - 1])
 def test_capabilities_without_end_are_refused(tmp_path: Path, count: int) -> None:
     builder = StreamBuilder().header().configuration(b"pc", None)
@@ -232,6 +242,7 @@ def test_capabilities_without_end_are_refused(tmp_path: Path, count: int) -> Non
     assert not crafted(tmp_path, raw)["complete"]
 
 
+@pytest.mark.slow
 def test_footers_without_number_cost_little(tmp_path: Path) -> None:
     """3 MiB of this section's footer, each followed by what could be EOF."""
     builder = begun().start(3, b"timer", full=True, version=1)
@@ -240,6 +251,7 @@ def test_footers_without_number_cost_little(tmp_path: Path) -> None:
     assert facts["complete"]
 
 
+@pytest.mark.slow
 def test_blocks_whose_pages_overlap_cost_little(tmp_path: Path) -> None:
     """1,000 blocks with the same 3 MiB of pages but for 37 bytes, every other page present."""
     blocks, used, memory = 1000, 3 << 20, 4 << 20

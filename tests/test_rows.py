@@ -12,6 +12,7 @@ from rich.console import Console
 from fixedram_cli.render.rows import folded, print_shades, text_of
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 2), max_size=30), st.booleans())
 def test_folded_rows_are_those_before_them(rows: list[int], with_last: bool) -> None:
     told = list(folded(rows, with_last=with_last))

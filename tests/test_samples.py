@@ -78,6 +78,7 @@ def test_manifest_and_folder_agree() -> None:
     }
 
 
+@pytest.mark.slow
 @each
 def test_sample_is_the_one_of_the_manifest(entry: dict[str, Any], location: str) -> None:
     path = location.partition("@")[0]
@@ -98,6 +99,7 @@ def test_sample_is_read_as_the_manifest_says(entry: dict[str, Any], location: st
         assert shows is None or shows(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "entry",
     [name for name, entry in ENTRIES.items() if entry.get("guest_physical_sha256")],
@@ -133,6 +135,7 @@ def test_every_byte_has_exactly_one_owner(entry: dict[str, Any], location: str) 
         assert at == entry["size"] == image.source.size
 
 
+@pytest.mark.slow
 def test_compressed_sample_is_read_as_it_is(unpacked_dir: Path) -> None:
     packed = SAMPLES / ENTRIES["pc-once"]["file"]
     plain = unpack(packed, unpacked_dir / "sample-pc-once")

@@ -40,6 +40,7 @@ def run_of(*reports: ImageReport) -> dict[str, Any]:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_sarif_is_as_the_schema_says(fault: str, tmp_path: Path) -> None:
     report = told(image(tmp_path, fault))
@@ -50,6 +51,7 @@ def test_sarif_is_as_the_schema_says(fault: str, tmp_path: Path) -> None:
     assert FAULTS[fault] in found
 
 
+@pytest.mark.slow
 def test_sarif_schema_is_a_check_at_all(tmp_path: Path) -> None:
     log = sarif([told(image(tmp_path, "escaping-block")), unreadable()], all_rules(), "1.2.3")
     sarif_validator().validate(log)

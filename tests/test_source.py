@@ -64,6 +64,7 @@ def within(seconds: float, act: Callable[[], object]) -> object:
     return ended[0] if ended else None
 
 
+@pytest.mark.slow
 @given(st.integers(0, len(DATA)), st.integers(0, len(DATA)))
 def test_buffer_read_is_the_slice(offset: int, length: int) -> None:
     length = min(length, len(DATA) - offset)
@@ -230,6 +231,7 @@ def test_extents_are_the_data_and_holes_of_a_sparse_file(tmp_path: Path) -> None
     assert extents[3].start == 7 * BLOCK
 
 
+@pytest.mark.slow
 @given(start=st.integers(0, 11 * BLOCK), length=st.integers(0, 11 * BLOCK))
 def test_extents_tile_any_range_and_never_call_data_a_hole(
     start: int, length: int, tmp_path_factory: pytest.TempPathFactory

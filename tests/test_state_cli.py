@@ -58,6 +58,7 @@ def test_offsets_lead_to_the_bytes(q35: str) -> None:
     assert int.from_bytes(raw, "big") == int(value)
 
 
+@pytest.mark.slow
 def test_flat_lines_are_one_a_value_and_find_it_again(q35: str) -> None:
     lines = run_cli("state", q35, "ioapic", "--flat").out.splitlines()
     assert len(lines) == 1 + 1 + 1 + 1 + 24
@@ -66,6 +67,7 @@ def test_flat_lines_are_one_a_value_and_find_it_again(q35: str) -> None:
     assert again == f"{path} = {value}\n"
 
 
+@pytest.mark.slow
 def test_like_elements_are_folded_unless_all_are_wanted(q35: str) -> None:
     folded = run_cli("state", q35, "cpu/0").out
     assert "7 more like it" in folded
@@ -74,6 +76,7 @@ def test_like_elements_are_folded_unless_all_are_wanted(q35: str) -> None:
     assert whole.count("tmp_mant") == 8
 
 
+@pytest.mark.slow
 def test_json_has_all_devices_with_fields_in_numbers(q35: str) -> None:
     told = run_cli("state", q35, "--json").json
     assert told["complete"] is True
@@ -92,12 +95,14 @@ def cpu_hex(path: str) -> str:
         return found.raw.hex()
 
 
+@pytest.mark.slow
 def test_json_of_a_path_has_only_what_it_means(q35: str) -> None:
     told = run_cli("state", q35, "cpu*/env.eip", "--output", "json").json
     assert list(told["devices"]) == ["cpu/0", "cpu/1"]
     assert list(told["devices"]["cpu/1"]["values"]) == ["cpu/1/env.eip"]
 
 
+@pytest.mark.slow
 def test_json_with_offsets_locates_every_value(q35: str) -> None:
     told = run_cli("state", q35, "cpu/0", "--json", "--offsets").json
     root = told["devices"]["cpu/0"]["values"]["cpu/0"]
@@ -107,6 +112,7 @@ def test_json_with_offsets_locates_every_value(q35: str) -> None:
     assert flags["type"] == "uint32"
 
 
+@pytest.mark.slow
 def test_raw_is_the_device_s_bytes(q35: str, tmp_path: Path) -> None:
     with Image.open(q35) as image:
         device_ = next(one for one in image.state.devices if one.path == "ioapic")
@@ -121,6 +127,7 @@ def test_raw_is_the_device_s_bytes(q35: str, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == want
 
 
+@pytest.mark.slow
 def test_raw_of_several_values_is_refused(q35: str, tmp_path: Path) -> None:
     done = run_cli("state", q35, "cpu*", "--raw", "-o", tmp_path / "out")
     assert done.code == 2
@@ -144,6 +151,7 @@ def test_raw_never_goes_to_a_terminal(q35: str) -> None:
     assert b"not for a terminal" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_path_that_means_nothing_says_what_there_is(q35: str) -> None:
     done = run_cli("state", q35, "ioapik/irr")
     assert done.code == 2
@@ -151,12 +159,14 @@ def test_a_path_that_means_nothing_says_what_there_is(q35: str) -> None:
     assert "ioapic" in done.err
 
 
+@pytest.mark.slow
 def test_the_description_is_printed_as_it_is(q35: str) -> None:
     told = run_cli("state", q35, "--desc").json
     assert [one["name"] for one in told["devices"]][:2] == ["timer", "cpu_common"]
     assert told["configuration"]["vmsd_name"] == "configuration"
 
 
+@pytest.mark.slow
 def test_the_summary_says_where_each_item_is_from(q35: str) -> None:
     text = run_cli("state", q35, "--summary").out
     for item in ("cpu/0/env.eip", "protected mode, 32-bit code", "host bridge", "mc146818rtc"):
@@ -166,6 +176,7 @@ def test_the_summary_says_where_each_item_is_from(q35: str) -> None:
     assert {one["transport"] for one in told["virtio"]} == {"pci"}
 
 
+@pytest.mark.slow
 def test_without_a_description_another_image_lends_its(unpacked_dir: Path) -> None:
     bare = location_of("sample/pc-no-vmdesc", unpacked_dir)
     donor = location_of("sample/pc-once", unpacked_dir)
@@ -187,6 +198,7 @@ def test_a_tail_that_is_missing_is_told(q35: str, tmp_path: Path) -> None:
     assert "ioapic" in done.out
 
 
+@pytest.mark.slow
 def test_standard_input_will_do(q35: str) -> None:
     done = run_cli("state", "-", "cpu/0/env.eip", stdin=Path(q35).read_bytes())
     assert done.out == run_cli("state", q35, "cpu/0/env.eip").out
@@ -216,6 +228,7 @@ def hostile(*fields: dict[str, Any], body: bytes, name: str = "dev") -> bytes:
     return builder.full(3, name.encode(), body).described(entry).file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "json", "qemu"])
 def test_names_and_text_of_a_hostile_image_do_not_reach_the_terminal(
     form: str, tmp_path: Path
@@ -232,6 +245,7 @@ def test_names_and_text_of_a_hostile_image_do_not_reach_the_terminal(
         assert "\u202e" not in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

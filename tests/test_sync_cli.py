@@ -84,6 +84,7 @@ def test_chart_shows_main_the_channels_and_where_main_waits(v4: Any) -> None:
     assert max(len(line) for line in CHART.splitlines() if "#" in line) < 80
 
 
+@pytest.mark.slow
 def test_chart_draws_where_it_can_and_shows_what_is_not_reached(v4: Any) -> None:
     result = run_cli("sync", v4(), "--channels", "16", PYTHONIOENCODING="utf-8")
     assert result.code == 1
@@ -139,6 +140,7 @@ def test_cut_off_section_has_its_line(tmp_path: Path) -> None:
     assert "incomplete" in result.out
 
 
+@pytest.mark.slow
 def test_name_of_the_file_cannot_act_on_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "\x1b[31m[red].img"
     path.write_bytes(made())
@@ -148,6 +150,7 @@ def test_name_of_the_file_cannot_act_on_the_terminal(tmp_path: Path) -> None:
         assert "\\x1b[31m[red].img" in out
 
 
+@pytest.mark.slow
 def test_explain_needs_no_image() -> None:
     result = run_cli("sync", "--explain")
     assert result.code == 0
@@ -159,6 +162,7 @@ def test_explain_needs_no_image() -> None:
     assert paragraphs[0]["title"] == "The question"
 
 
+@pytest.mark.slow
 def test_explanation_goes_before_the_chart_or_into_the_document(v4: Any) -> None:
     out = run_cli("sync", v4(), "--explain", "--loader", "reentrant").out
     assert out.index("The question") < out.index("ram_load()  offset")
@@ -166,6 +170,7 @@ def test_explanation_goes_before_the_chart_or_into_the_document(v4: Any) -> None
     assert {"explanation", "loader", "events"} <= document.keys()
 
 
+@pytest.mark.slow
 def test_json_has_the_keys_of_the_contract(v4: Any) -> None:
     path = v4()
     document = run_cli("sync", path, "--loader", "reentrant", "--json").json
@@ -210,6 +215,7 @@ def check(path: str) -> None:
         assert (line["jobs"] > 0) == (present > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.xz")))
 def test_every_sample_has_a_timeline(name: str, unpacked_dir: Path) -> None:
     path = unpack(SAMPLES / name, unpacked_dir / f"sample-{name.removesuffix('.xz')}")
@@ -221,6 +227,7 @@ def test_every_sample_has_a_timeline(name: str, unpacked_dir: Path) -> None:
         check(str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", shared_entries() or [None], ids=lambda one: one and one["name"])
 def test_every_shared_image_has_a_timeline(entry: dict[str, Any], unpacked_dir: Path) -> None:
     if entry is None:

@@ -30,6 +30,7 @@ def test_same_spec_and_seed_give_the_same_bytes() -> None:
     assert made(seed=8, rounds=3, blocks=[{"name": "a", "size": "1M", "density": 0.3}]) != one
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     pages=st.integers(1, 300),
@@ -215,6 +216,7 @@ def test_fault_that_needs_two_blocks_says_so() -> None:
         made(blocks=[{"name": "a", "size": PAGE}], faults=[fault_named("missing-block")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page_size", [256, 65536])
 def test_every_fault_is_made_in_an_image_of_other_pages(page_size: int) -> None:
     blocks = [{"name": one, "size": page_size, "pattern": "text"} for one in ("pc.ram", "vga.vram")]
@@ -239,6 +241,7 @@ def test_list_of_faults_has_a_line_each() -> None:
     assert {fault["name"] for fault in listed} == set(catalogue())
 
 
+@pytest.mark.slow
 def test_huge_sparse_guest_is_made_in_seconds(tmp_path: Path) -> None:
     out = tmp_path / "huge"
     made_huge = run_cli("synth", "-o", out, "--block", "pc.ram=1T:random:0.00001", "--json")

@@ -44,6 +44,7 @@ def test_anything_else_is_a_value_error(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20))
 def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
     try:

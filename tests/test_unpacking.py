@@ -29,6 +29,7 @@ def small_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "_DATA_RATIO", 4)
 
 
+@pytest.mark.slow
 @EACH_PACKER
 def test_zeros_beyond_the_ceiling_are_refused(packer: str) -> None:
     with pytest.raises(UnsupportedError, match=r"more than .* of bytes") as caught:
@@ -43,12 +44,14 @@ def test_repeated_data_beyond_the_ceiling_is_refused(packer: str) -> None:
         open_bytes(PACKERS[packer](STREAM + b"\xa5" * (3 << 20)))
 
 
+@pytest.mark.slow
 @EACH_PACKER
 def test_what_does_not_shrink_is_no_bomb_however_long(packer: str) -> None:
     with open_bytes(PACKERS[packer](STREAM + os.urandom(3 << 19))) as image:
         assert not image.container.cut_short
 
 
+@pytest.mark.slow
 def test_layers_share_one_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """xz around a libvirt save around gzip: each layer alone would be within it."""
     inner = libvirt(kind=1) + gzip.compress(STREAM + bytes(3 << 20), 0)
@@ -82,6 +85,7 @@ def test_limit_is_raised_and_lowered_by_the_environment(monkeypatch: pytest.Monk
         open_bytes(packed)
 
 
+@pytest.mark.slow
 def test_option_limits_every_command(tmp_path: Path) -> None:
     path = tmp_path / "image.gz"
     path.write_bytes(gzip.compress(STREAM))

@@ -33,6 +33,7 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 # -- text ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_text_of_one_image_is_grouped_worst_first_with_bytes_and_fixes(tmp_path: Path) -> None:
     path = image(tmp_path / "guest.img", *MIXED)
     raw = path.read_bytes()
@@ -102,6 +103,7 @@ def test_many_images_get_a_line_each(levels: dict[str, Path], tmp_path: Path) ->
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_text_is_plain_in_a_pipe_and_coloured_where_that_is_asked_for(
     levels: dict[str, Path],
 ) -> None:
@@ -111,6 +113,7 @@ def test_text_is_plain_in_a_pipe_and_coloured_where_that_is_asked_for(
     assert "\x1b[" not in run_cli("validate", levels["error"], NO_COLOR="1").out
 
 
+@pytest.mark.slow
 def test_every_form_tells_every_rule_of_every_image(levels: dict[str, Path]) -> None:
     """No form leaves a finding out that another one has."""
     for level, form in product(("note", "warning", "error"), FORMS):
@@ -182,6 +185,7 @@ def test_loader_is_the_one_that_is_asked_for(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_property_of_the_receiver_is_a_part_of_the_question(tmp_path: Path) -> None:
     """FORMAT 6: re-entrant receivers sync at EOS when the property is on."""
     path = image(tmp_path / "a.img", dialect="fixed-ram-v4", multifd=True,
@@ -192,6 +196,7 @@ def test_property_of_the_receiver_is_a_part_of_the_question(tmp_path: Path) -> N
     assert [one.code for one in (off, on)] == [1, 0]
 
 
+@pytest.mark.slow
 def test_deep_reads_pages(tmp_path: Path) -> None:
     path = image(tmp_path / "a.img", "stale-page")
     assert "P01" not in rules_of(run_cli("validate", path, "--json"))
@@ -236,6 +241,7 @@ def test_unreadable_broken_and_good_images_are_all_told(
         assert told == [(None, True), ("refuses", False), ("loads", False), (None, True)]
 
 
+@pytest.mark.slow
 def test_what_is_no_image_is_a_finding(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no image at all")
@@ -271,6 +277,7 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...], levels: dict[str, Path]
 # -- several at once -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "jobs"),
     [*zip((*FORMS, "json"), ("2", "0", "64", "2", "0", "64"), strict=True)],
@@ -286,6 +293,7 @@ def test_jobs_make_no_difference_but_in_time(
 # -- where images come from ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_image_comes_through_a_pipe(levels: dict[str, Path]) -> None:
     raw = levels["error"].read_bytes()
     piped = run_cli("validate", "-", "--json", stdin=raw)
@@ -296,6 +304,7 @@ def test_image_comes_through_a_pipe(levels: dict[str, Path]) -> None:
     assert [one["verdict"] for one in images_of(both)] == ["loads", "refuses"]
 
 
+@pytest.mark.slow
 def test_stream_that_starts_further_in(tmp_path: Path) -> None:
     path = image(tmp_path / "guest.img", "header-version-2", offset=70_001)
     assert rules_of(run_cli("validate", path, "--json")) == {"S01"}
@@ -307,6 +316,7 @@ def test_stream_that_starts_further_in(tmp_path: Path) -> None:
     assert rules_of(beyond) == {"S01"}
 
 
+@pytest.mark.slow
 def test_byte_order_may_be_told(tmp_path: Path) -> None:
     path = image(tmp_path / "guest.img", byte_order="big", machine="s390-ccw-virtio")
     told = [
@@ -323,6 +333,7 @@ def names(folder: Path) -> list[str]:
 # -- into files ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_report_goes_into_a_file(form: str, levels: dict[str, Path], tmp_path: Path) -> None:
     target = tmp_path / "report"
@@ -349,6 +360,7 @@ def test_target_that_cannot_be_written_is_told(
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.slow
 def test_disk_that_is_full_leaves_the_old_report(levels: dict[str, Path], tmp_path: Path) -> None:
     target = tmp_path / "report"
     target.write_text("old")
@@ -365,6 +377,7 @@ def test_disk_that_is_full_leaves_the_old_report(levels: dict[str, Path], tmp_pa
     assert names(tmp_path) == ["report"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("form", FORMS)
 def test_stdout_that_is_full_is_told(form: str, levels: dict[str, Path]) -> None:
@@ -380,6 +393,7 @@ def test_stdout_that_is_full_is_told(form: str, levels: dict[str, Path]) -> None
     assert len(device.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["-o", "--write-baseline"])
 def test_report_is_not_written_over_an_image(
     option: str, levels: dict[str, Path], tmp_path: Path

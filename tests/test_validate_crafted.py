@@ -87,6 +87,7 @@ def listed(count: int) -> StreamBuilder:
     return builder.word("mem_size", RamSaveFlag.MEM_SIZE, count * PAGE)
 
 
+@pytest.mark.slow
 @needs_proc
 def test_65536_blocks_that_all_overlap(tmp_path: Path) -> None:
     """The same bitmap and 4 KiB of pages that end where the next entry begins."""
@@ -105,6 +106,7 @@ def test_65536_blocks_that_all_overlap(tmp_path: Path) -> None:
     assert report["verdict"] != "loads"
 
 
+@pytest.mark.slow
 @needs_proc
 def test_twenty_thousand_sound_blocks(tmp_path: Path) -> None:
     count = 20_000
@@ -122,6 +124,7 @@ def test_twenty_thousand_sound_blocks(tmp_path: Path) -> None:
     assert report["told"] <= {"L14", "D01", "D10", "S16", "R22"}
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("back", ["entry", "section", "header"])
 def test_block_list_in_circles(back: str, tmp_path: Path) -> None:
@@ -140,6 +143,7 @@ def test_block_list_in_circles(back: str, tmp_path: Path) -> None:
 LENGTHS = [1 << 63, (1 << 64) - PAGE, (1 << 63) - PAGE, 1 << 62, 1 << 52, (1 << 64) - 1]
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("length", LENGTHS, ids=hex)
 @pytest.mark.parametrize("ends", [True, False], ids=["wrapping", "past the end"])
@@ -156,6 +160,7 @@ def test_lengths_beyond_any_memory(length: int, ends: bool, tmp_path: Path) -> N
     assert report["verdict"] in ("refuses", "crashes")
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("bitmap", [0, 1 << 63, (1 << 64) - 8, (1 << 64) - 1, 1 << 40])
 @pytest.mark.parametrize("pages", [0, 1 << 63, (1 << 64) - PAGE, (1 << 64) - 1, 1 << 40])
@@ -167,6 +172,7 @@ def test_offsets_that_wrap(bitmap: int, pages: int, tmp_path: Path) -> None:
     assert report["verdict"] in ("refuses", "crashes")
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "github"])
 def test_names_of_255_escapes(form: str, tmp_path: Path) -> None:
@@ -185,6 +191,7 @@ def test_names_of_255_escapes(form: str, tmp_path: Path) -> None:
     assert len(done.stdout) < 1 << 20
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("flush", [False, True], ids=["empty", "flush"])
 def test_hundred_thousand_parts(flush: bool, tmp_path: Path) -> None:
@@ -210,6 +217,7 @@ _STRUCT = b'{"name":"s","size":1,"type":"struct","struct":{"fields":['
 _DEEP = 100_000
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize(
     "text",
@@ -227,6 +235,7 @@ def test_description_nested_without_end(text: bytes, tmp_path: Path) -> None:
     assert report["verdict"] == "loads", "QEMU does not look at it"
 
 
+@pytest.mark.slow
 @needs_proc
 def test_thirty_thousand_devices_of_other_sizes(tmp_path: Path) -> None:
     count = 30_000
@@ -238,6 +247,7 @@ def test_thirty_thousand_devices_of_other_sizes(tmp_path: Path) -> None:
     assert {"D06", "D07"} <= report["told"]
 
 
+@pytest.mark.slow
 @needs_proc
 def test_commands_lists_and_footers_without_end(tmp_path: Path) -> None:
     head = begun(page_size=256).mapped_ram(Block(b"a", page(1, 256))).file()
@@ -249,6 +259,7 @@ def test_commands_lists_and_footers_without_end(tmp_path: Path) -> None:
     assert report["unlisted"]["R03"] == 30_000 - 1 - FINDINGS_CEILING
 
 
+@pytest.mark.slow
 @needs_proc
 def test_pages_outside_of_ten_thousand_blocks(tmp_path: Path) -> None:
     """Each page's block is looked up; in all it is no product of blocks and pages."""
@@ -264,6 +275,7 @@ def test_pages_outside_of_ten_thousand_blocks(tmp_path: Path) -> None:
     assert report["unlisted"] == {"R24": len(names) - FINDINGS_CEILING}
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("moved", [False, True], ids=["in place", "moved"])
 def test_blocks_that_share_one_large_bitmap_are_read_a_bounded_number_of_times(
@@ -298,6 +310,7 @@ def test_blocks_that_share_one_large_bitmap_are_read_a_bounded_number_of_times(
 TIB = 1 << 40
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize(
     "options",

@@ -101,18 +101,21 @@ def look_at(raw: bytes) -> list[Report]:
 relaxed = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.slow
 @relaxed
 @given(broken_images())
 def test_broken_image_gets_an_answer(broken: tuple[str, bytes]) -> None:
     assert look_at(broken[1])
 
 
+@pytest.mark.slow
 @relaxed
 @given(mutated_images())
 def test_mutated_image_gets_an_answer(raw: bytes) -> None:
     look_at(raw)
 
 
+@pytest.mark.slow
 @relaxed
 @given(st.binary(max_size=300), st.sampled_from([b"", b"QEVM\0\0\0\3", b"LibvirtQemudSave"]))
 def test_any_bytes_get_an_answer(raw: bytes, start: bytes) -> None:
@@ -120,6 +123,7 @@ def test_any_bytes_get_an_answer(raw: bytes, start: bytes) -> None:
     assert all(report.findings for report in look_at(start + raw))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", catalogue())
 def test_broken_image_before_another_gets_an_answer(name: str) -> None:
     for other in ("escaping-block", "page-size-zero"):
@@ -148,6 +152,7 @@ def unpacked(entry: dict[str, Any], folder: Path) -> Path:
     return unpack(SAMPLES / entry["file"], folder / f"sample-{entry['name']}")
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=60)
 @given(
     name=NAMES,
@@ -165,6 +170,7 @@ def test_sample_with_other_bytes_gets_an_answer(
     look_at(bytes(raw))
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=40)
 @given(name=NAMES, other=NAMES, cut=PLACES, start=PLACES)
 def test_halves_of_two_samples_get_an_answer(
@@ -179,6 +185,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch")
 
 
+@pytest.mark.slow
 @settings(relaxed, max_examples=80)
 @given(
     name=st.sampled_from(sorted(LARGE)),

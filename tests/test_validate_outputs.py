@@ -198,6 +198,7 @@ def test_github_lines_are_commands_of_ours_alone(name: str, tmp_path: Path) -> N
 # -- the command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["sarif", "junit", "github"])
 def test_command_writes_the_same_to_stdout_and_file(form: str, tmp_path: Path) -> None:
     good, bad = image(tmp_path, name="good.img"), image(tmp_path, "escaping-block", name="bad.img")

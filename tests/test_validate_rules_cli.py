@@ -50,6 +50,7 @@ def test_unknown_rule_is_refused_with_a_hint(option: str, name: str, tmp_path: P
 # -- baselines -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_accepted_findings_no_longer_fail_and_new_ones_do(tmp_path: Path) -> None:
     path, baseline = tmp_path / "guest.img", tmp_path / "baseline.json"
     image(path, "header-version-2")
@@ -70,6 +71,7 @@ def test_accepted_findings_no_longer_fail_and_new_ones_do(tmp_path: Path) -> Non
     assert images_of(new)[0]["accepted"] == 1
 
 
+@pytest.mark.slow
 def test_baseline_is_for_files_of_that_name(tmp_path: Path) -> None:
     baseline = tmp_path / "baseline.json"
     first = image(tmp_path / "a" / "guest.img", "header-version-2")
@@ -81,6 +83,7 @@ def test_baseline_is_for_files_of_that_name(tmp_path: Path) -> None:
     assert result.code == 1
 
 
+@pytest.mark.slow
 def test_baseline_written_anew_keeps_what_was_accepted(tmp_path: Path) -> None:
     path, baseline = image(tmp_path / "guest.img", "header-version-2"), tmp_path / "baseline.json"
     run_cli("validate", path, "--write-baseline", baseline)
@@ -137,6 +140,7 @@ def test_rule_is_explained_by_its_id() -> None:
     assert all(len(line) <= 80 for line in result.out.splitlines())
 
 
+@pytest.mark.slow
 def test_rules_are_listed_by_area() -> None:
     everything = run_cli("rules").out
     for rule in all_rules().values():

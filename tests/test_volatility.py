@@ -151,6 +151,7 @@ _DUMPED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "part"), _DUMPED, ids=[f"{n}-{p['start']:x}" for n, p in _DUMPED])
 def test_memory_is_what_qemus_monitor_dumped(
     name: str, part: dict[str, Any], guest: Opener, unpacked_dir: Path
@@ -190,6 +191,7 @@ def test_layerwriter_writes_guest_physical_memory(
         assert written.at == image.physical_memory.size == layer.maximum_address + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name.partition("/")[2] for name in ENTRIES if "sample/" in name])
 def test_a_layer_holds_guest_physical_memory(name: str, guest: Opener, unpacked_dir: Path) -> None:
     location = location_of(f"sample/{name}", unpacked_dir)
@@ -247,6 +249,7 @@ def test_memory_on_both_sides_of_the_pci_hole_is_qemus(guest: Opener, tmp_path: 
 # -- the command as a user runs it -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_framework_knows_layer_and_stacker(tmp_path: Path) -> None:
     done = run_vol("frameworkinfo.FrameworkInfo", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -254,6 +257,7 @@ def test_the_framework_knows_layer_and_stacker(tmp_path: Path) -> None:
     assert "FixedRamStacker" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "container", [{}, {"container": {"kind": "libvirt"}}, {"offset": 5 * MIB + 3}]
 )
@@ -267,12 +271,14 @@ def test_banners_are_found_wherever_the_stream_begins(
     assert f"0x345678,{BANNER.decode()}" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_compressed_image_is_read_as_it_is(tmp_path: Path) -> None:
     packed = SAMPLES / "pc-once.img.xz"
     done = run_vol("-f", packed, "layerwriter", "--list", folder=tmp_path)
     assert "FixedRamLayer" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_image_that_only_volatility_can_open_is_read_through_it(
     vol: Any, unpacked_dir: Path, tmp_path: Path
@@ -390,6 +396,7 @@ def hits(vol: Any, layer: Any, chunk: int = 0) -> list[int]:
     return list(layer.scan(layer.context, scanner))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [0, 16 * PAGE])
 @pytest.mark.parametrize("density", [0.02, 0.5, 1.0])
 def test_a_scan_finds_what_a_search_through_all_of_memory_finds(
@@ -417,6 +424,7 @@ def test_a_scan_finds_what_a_search_through_all_of_memory_finds(
         assert hits(vol, layer, chunk) == [at for at in expected if at + len(_MARK) < size]
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_a_sparse_guest_of_a_tebibyte_is_scanned_in_seconds(
     vol: Any, guest: Opener, tmp_path: Path
@@ -433,6 +441,7 @@ def test_a_sparse_guest_of_a_tebibyte_is_scanned_in_seconds(
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 def test_processes_scan_together(
     vol: Any, guest: Opener, unpacked_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,6 +477,7 @@ def exercise(vol: Any, layer: Any) -> None:
         assert len(layer.read(start, min(size, PAGE))) == min(size, PAGE)
 
 
+@pytest.mark.slow
 def test_mutants_end_in_volatilitys_own_errors(vol: Any, guest: Opener, tmp_path: Path) -> None:
     path, seen = tmp_path / "image", set()
     for mutant in mutants()[::12]:
@@ -479,6 +489,7 @@ def test_mutants_end_in_volatilitys_own_errors(vol: Any, guest: Opener, tmp_path
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_cut_off_images_give_the_memory_they_have(vol: Any, guest: Opener, tmp_path: Path) -> None:
     whole = made(blocks=[{"name": "pc.ram", "size": 64 * PAGE, "pattern": "random"}], align=PAGE,
                  machine="pc-i440fx-10.0")  # fmt: skip
@@ -501,6 +512,7 @@ def test_cut_off_images_give_the_memory_they_have(vol: Any, guest: Opener, tmp_p
                 assert layer.is_valid(0, there)
 
 
+@pytest.mark.slow
 def test_a_hostile_name_is_no_command_to_the_terminal(tmp_path: Path) -> None:
     blocks = [
         {"name": "pc.ram", "size": 16 * PAGE, "pattern": "random"},
@@ -515,6 +527,7 @@ def test_a_hostile_name_is_no_command_to_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_told_of_and_left_to_volatility(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(made(machine="no-such-machine"))

@@ -85,6 +85,7 @@ def test_a_qemu_that_goes_away_ends_the_wait_at_once():
         assert vm.wait_exit() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(read_manifest()))
 def test_every_committed_file_is_the_one_the_manifest_describes(name):
     entry = read_manifest()[name]

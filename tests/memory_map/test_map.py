@@ -166,6 +166,7 @@ def test_lengths_of_a_liar_give_a_map_or_a_note(block: str, length: int) -> None
     assert all(0 <= r.start < r.stop <= 1 << 64 for r in found.ranges)
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_thousands_of_blocks_cost_no_time() -> None:
     guest = Guest().with_blocks(b"pc-q35-9.0", **{f"m{n}x": MIB for n in range(5000)})
@@ -175,6 +176,7 @@ def test_thousands_of_blocks_cost_no_time() -> None:
         assert time.perf_counter() - began < 2
 
 
+@pytest.mark.slow
 def test_damaged_device_state_never_raises(unpacked_dir: Path) -> None:
     path = unpack(SAMPLES / "q35-dimm.img.xz", unpacked_dir / "sample-q35-dimm")
     with Image.open(path) as image:
@@ -194,6 +196,7 @@ def test_damaged_device_state_never_raises(unpacked_dir: Path) -> None:
         broken[first:last] = good
 
 
+@pytest.mark.slow
 def test_truncated_anywhere_it_has_a_map_or_a_note(unpacked_dir: Path) -> None:
     path = unpack(SAMPLES / "pc-once.img.xz", unpacked_dir / "sample-pc-once")
     data = path.read_bytes()

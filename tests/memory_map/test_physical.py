@@ -46,6 +46,7 @@ def test_shared_images_are_here() -> None:
         absent("the folder of shared images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DUMPED)
 def test_physical_memory_is_what_the_monitor_dumped(name: str, unpacked_dir: Path) -> None:
     with Image.open(location(name, unpacked_dir)) as image:
@@ -62,6 +63,7 @@ def test_physical_memory_is_what_the_monitor_dumped(name: str, unpacked_dir: Pat
                 assert digest == part["sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
 def test_every_block_reads_as_by_a_naive_loop(name: str, unpacked_dir: Path) -> None:
     chance = random.Random(name)

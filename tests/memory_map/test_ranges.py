@@ -33,6 +33,7 @@ def painted(steps: list[tuple[int, int, int, int]]) -> tuple[Canvas, dict[int, t
     return canvas, truth
 
 
+@pytest.mark.slow
 @given(layers)
 def test_what_is_painted_last_is_seen(steps: list[tuple[int, int, int, int]]) -> None:
     canvas, truth = painted(steps)
@@ -46,6 +47,7 @@ def test_what_is_painted_last_is_seen(steps: list[tuple[int, int, int, int]]) ->
         assert left.stop <= right.start
 
 
+@pytest.mark.slow
 @given(layers, st.integers(0, 130), st.integers(0, 130))
 def test_parts_tile_what_was_asked_for(
     steps: list[tuple[int, int, int, int]], start: int, stop: int

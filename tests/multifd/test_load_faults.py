@@ -109,6 +109,7 @@ def test_short_reads_are_gone_on_with(
     assert len(reads) == SIZE // MIB * 11
 
 
+@pytest.mark.slow
 @each_count
 @pytest.mark.parametrize(
     "error",

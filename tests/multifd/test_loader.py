@@ -74,6 +74,7 @@ def naive_jobs(image: Image, block: RamBlock) -> list[tuple[int, int]]:
 # -- real images ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each_real
 def test_memory_and_its_hash_are_what_the_naive_reader_reads(real: Any) -> None:
     image, _ = real
@@ -94,6 +95,7 @@ def test_memory_and_its_hash_are_what_the_naive_reader_reads(real: Any) -> None:
         assert hashes[block.index] == hashlib.sha256(oracle).hexdigest()
 
 
+@pytest.mark.slow
 @each_real
 def test_absent_pages_of_the_callers_buffers_are_left_as_they_are(real: Any) -> None:
     image, _ = real
@@ -110,6 +112,7 @@ def test_absent_pages_of_the_callers_buffers_are_left_as_they_are(real: Any) -> 
         assert buffers[block.name] == expected, block.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "real",
     [name for name in MAPPED if ENTRIES[name].get("guest_physical_sha256")],
@@ -162,6 +165,7 @@ def built(draw: st.DrawFn) -> tuple[Image, dict[str, bytes]]:
     return open_bytes(raw, offset=builder.base, host_long=host_long), memory
 
 
+@pytest.mark.slow
 @given(made=built(), channels=st.integers(1, 5))
 def test_memory_is_the_one_the_image_was_made_of(
     made: tuple[Image, dict[str, bytes]], channels: int

@@ -29,11 +29,13 @@ ALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "script"), ALL)
 def test_every_order_of_steps_ends_well(channels: int, script: str) -> None:
     assert explore(channels, script) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [[0], [1], [2], [0, 1], [0, 1, 2]])
 @pytest.mark.parametrize(
     ("channels", "script"),

@@ -75,6 +75,7 @@ def saved(rounds: int, channels: int, **more: Any) -> tuple[bytes, dict[str, Run
     return bytes(output.data), guest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["mapped-ram", "fixed-ram-v4"])
 @pytest.mark.parametrize("each_section", [False, True])
 @pytest.mark.parametrize("byte_order", ["little", "big"])
@@ -98,6 +99,7 @@ def test_image_of_a_running_guest_holds_its_final_memory(
     assert loaded.syncs == 1 + 5 + 1, "START, five PARTs, END"
 
 
+@pytest.mark.slow
 def test_blocks_without_a_guest_are_made_by_their_patterns() -> None:
     guest = RunningGuest(1, 2)
     spec = spec_from({

@@ -95,6 +95,7 @@ rounds_of_dirt = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(plan=rounds_of_dirt, channels=st.integers(1, 5), seed=st.integers(0, 1000))
 def test_image_holds_the_final_memory_whatever_was_dirtied_and_whoever_was_slow(

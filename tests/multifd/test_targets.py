@@ -87,6 +87,7 @@ def mapped_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
 
 
+@pytest.mark.slow
 def test_memory_is_given_back_at_the_end() -> None:
     with image_of(made(blocks=[{"name": "pc.ram", "size": 256 * MIB, "density": 0}])) as image:
         before = mapped_bytes()
@@ -98,6 +99,7 @@ def test_memory_is_given_back_at_the_end() -> None:
             view[0]
 
 
+@pytest.mark.slow
 def test_memory_is_given_back_after_an_error_too() -> None:
     with image_of(made(blocks=[{"name": "pc.ram", "size": 256 * MIB, "density": 0}])) as image:
         before = mapped_bytes()
@@ -192,6 +194,7 @@ def test_kernel_without_huge_pages_is_no_obstacle(refused: int, advised: type[Ad
         advised.refused = None
 
 
+@pytest.mark.slow
 def test_fragmented_guest_does_not_use_up_the_mappings_of_the_process() -> None:
     def mappings() -> int:
         return len(Path("/proc/self/maps").read_text().splitlines())
@@ -250,6 +253,7 @@ def check_direct(path: Path, offset: int | None = None) -> tuple[str, int, int]:
         return note, image.source.fd, loaded.bytes
 
 
+@pytest.mark.slow
 def test_direct_reads_bypass_the_page_cache(tmp_path: Path, preadv_calls: Counter[int]) -> None:
     note, usual, total = check_direct(written(tmp_path / "image"))
     if note:
@@ -339,6 +343,7 @@ def test_direct_descriptor_is_closed(tmp_path: Path) -> None:
 # -- files ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_files_get_the_memory_and_holes_where_there_is_none(channels: int, tmp_path: Path) -> None:
     blocks = [

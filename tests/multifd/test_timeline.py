@@ -276,6 +276,7 @@ def with_parts(count: int, dialect: str) -> bytes:
     return raw[:start] + raw[start:stop] * count + raw[stop:]
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_tens_of_thousands_of_parts_are_no_matter() -> None:
     loaders = [loader for loader in LOADERS.values() if loader.libvirt is None]
@@ -324,6 +325,7 @@ def draw_all(raw: bytes) -> None:
 CONTENT = (Kind.BITMAP, Kind.PAGES, Kind.PADDING, Kind.DEVICE, Kind.VMDESCRIPTION_JSON)
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize("dialect", [V4, MAPPED])
 def test_no_damage_makes_it_anything_but_a_timeline(dialect: str) -> None:

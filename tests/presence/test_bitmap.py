@@ -62,6 +62,7 @@ def naive_runs(present: list[bool], start: int, stop: int) -> list[Run]:
     return runs
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @SETTINGS
 @given(presences(), st.integers(0, 5), st.integers(0, 64), st.data())
@@ -79,6 +80,7 @@ def test_count_runs_and_present_agree_with_a_loop_over_bits(
     assert bits.flags(start, max(start, stop)).tolist() == present[start : max(start, stop)]
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @SETTINGS
 @given(presences(), st.integers(0, 64))
@@ -93,6 +95,7 @@ def test_membership_and_length_agree_with_the_bits(
     assert len(present) + 1 not in bits
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @SETTINGS
 @given(presences(), st.integers(0, 70))
@@ -104,6 +107,7 @@ def test_tail_bits_are_those_past_the_last_page(
     assert bits.tail_bits() == min(tail, room)
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @SETTINGS
 @given(presences(), st.integers(-3, 50))
@@ -121,6 +125,7 @@ def test_histogram_parts_are_equal_and_add_up(
         at += total
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @pytest.mark.parametrize("other", list(HostLong))
 @SETTINGS
@@ -193,6 +198,7 @@ def test_labels_name_the_orders(order: HostLong) -> None:
         HostLong.from_label("middle")
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @given(st.binary(max_size=4).map(lambda data: data * 8))
 def test_swapping_twice_changes_nothing(order: HostLong, data: bytes) -> None:
@@ -208,6 +214,7 @@ def test_swapping_twice_changes_nothing(order: HostLong, data: bytes) -> None:
 HOLE = 4096
 
 
+@pytest.mark.slow
 @EACH_ORDER
 @pytest.mark.parametrize("front", [0, 3, HOLE - 4, HOLE + 7])
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -120,6 +120,7 @@ def test_layout_names_every_field_of_the_record(name: str) -> None:
     assert schema.upstream
 
 
+@pytest.mark.slow
 @EVERY
 @settings(max_examples=40)
 @given(data=st.data())
@@ -146,6 +147,7 @@ def test_fast_path_reads_what_the_layout_reads(name: str, data: st.DataObject) -
     assert schema.build(record) == raw
 
 
+@pytest.mark.slow
 @EVERY
 @settings(max_examples=40)
 @given(data=st.data())

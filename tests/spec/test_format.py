@@ -24,11 +24,13 @@ SPEC = ROOT / "spec"
 FORMAT = (SPEC / "FORMAT.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_what_is_committed_is_what_is_made() -> None:
     stale = [path.name for path, text in made_files(SPEC) if path.read_text("utf-8") != text]
     assert not stale, "run make spec"
 
 
+@pytest.mark.slow
 def test_making_it_writes_what_is_out_of_date_and_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

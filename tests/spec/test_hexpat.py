@@ -66,6 +66,7 @@ def settings(image: Image) -> dict[str, int]:
 # -- against this library -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_pattern_finds_the_same_fields_and_leaves_no_byte_out(
     name: str, unpacked_dir: Path
@@ -88,6 +89,7 @@ def test_the_pattern_finds_the_same_fields_and_leaves_no_byte_out(
         assert [fact for fact in facts_ if fact[0] != "body"] == ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["legacy-stream", "legacy-xbzrle", "libvirt-fx-raw"])
 def test_the_first_pages_of_ordinary_streams_are_where_they_are(
     name: str, unpacked_dir: Path
@@ -108,6 +110,7 @@ def test_the_first_pages_of_ordinary_streams_are_where_they_are(
     assert all(shown[key] in ours[key] for key in shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pc-live", "pc-once", "aarch64-virt", "avr-uno"])
 def test_bitmaps_and_runs_of_present_pages_are_the_same(name: str, unpacked_dir: Path) -> None:
     path = sample(name, unpacked_dir)
@@ -136,6 +139,7 @@ def test_bitmaps_and_runs_of_present_pages_are_the_same(name: str, unpacked_dir:
 # -- against the vectors --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOUND)
 def test_the_pattern_reads_the_sound_vectors(name: str, tmp_path: Path) -> None:
     vector = VECTORS[name]
@@ -156,6 +160,7 @@ def test_the_pattern_reads_the_sound_vectors(name: str, tmp_path: Path) -> None:
             assert present_pages(block) == [int(page) for page in ours["pages"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VECTORS)
 def test_the_pattern_ends_without_an_error_on_each_vector(name: str, tmp_path: Path) -> None:
     path = write_vector(VECTORS[name], tmp_path / "image")
@@ -167,6 +172,7 @@ def test_the_pattern_ends_without_an_error_on_each_vector(name: str, tmp_path: P
 # -- hostile and rare -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_anywhere_has_a_warning_and_no_error(
     tmp_path: Path, unpacked_dir: Path
 ) -> None:
@@ -182,6 +188,7 @@ def test_a_file_that_is_cut_anywhere_has_a_warning_and_no_error(
         assert owned(found) in ([(0, place)], [(0, place), (0, place)], []), hex(place)
 
 
+@pytest.mark.slow
 def test_no_byte_makes_it_fail(tmp_path: Path) -> None:
     path = tmp_path / "odd.img"
     whole = small_image()
@@ -193,6 +200,7 @@ def test_no_byte_makes_it_fail(tmp_path: Path) -> None:
             read(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RARE)
 def test_what_no_sample_holds_is_read_to_its_end_or_warned_of(name: str, tmp_path: Path) -> None:
     data, warning = RARE[name]
@@ -244,6 +252,7 @@ def test_bitmaps_of_other_hosts_are_read_as_the_settings_say(
     assert block["bitmap"].size == len(words)
 
 
+@pytest.mark.slow
 def test_every_statement_of_the_pattern_has_been_run(tmp_path: Path, unpacked_dir: Path) -> None:
     """Names and values are looked at when they are used: what never runs was never checked."""
     reached = set()

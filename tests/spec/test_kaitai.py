@@ -96,6 +96,7 @@ def bodies(image: Image) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_kaitai_reader_finds_the_same_fields(
     name: str, module: Any, unpacked_dir: Path
@@ -122,6 +123,7 @@ def test_the_kaitai_reader_finds_the_same_fields(
         assert [fact for fact in found if fact[0] == "body"] == bodies(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ENTRIES if "legacy" in name or "raw" in name])
 def test_the_kaitai_reader_finds_the_same_pages_of_ordinary_streams(
     name: str, module: Any, unpacked_dir: Path
@@ -143,6 +145,7 @@ def test_the_kaitai_reader_finds_the_same_pages_of_ordinary_streams(
         assert page_facts(read, image.target_page_size) == ours
 
 
+@pytest.mark.slow
 def test_bitmaps_and_pages_are_where_the_kaitai_reader_says(
     module: Any, unpacked_dir: Path
 ) -> None:

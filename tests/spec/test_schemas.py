@@ -71,6 +71,7 @@ def objects(node: Any) -> Any:
             yield from objects(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.name)
 def test_schemas_are_sound_and_closed(path: Path) -> None:
     document = json.loads(path.read_text())
@@ -78,12 +79,14 @@ def test_schemas_are_sound_and_closed(path: Path) -> None:
     assert all(found["additionalProperties"] is False for found in objects(document))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_samples_print_what_the_schemas_say(name: str, unpacked_dir: Path) -> None:
     check("info", location(ENTRIES[name], unpacked_dir))
     check("validate", location(ENTRIES[name], unpacked_dir), codes=(0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIOUS)
 def test_samples_of_each_kind_are_taken_apart_as_the_schemas_say(
     name: str, unpacked_dir: Path
@@ -110,6 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("schemas")
 
 
+@pytest.mark.slow
 def test_commands_that_write_print_what_the_schemas_say(folder: Path) -> None:
     made = folder / "made.img"
     block = ("--block", "pc.ram=1M:counter:0.5", "--rounds", "2")
@@ -125,6 +129,7 @@ def test_commands_that_write_print_what_the_schemas_say(folder: Path) -> None:
     check("report", made, "-o", folder / "report.html")
 
 
+@pytest.mark.slow
 def test_commands_that_read_print_what_the_schemas_say(live: Path, folder: Path) -> None:
     check("read", live, "--phys", "0x100000", "64")
     check("read", live, "--virt", "0x100000", "--explain", "64")
@@ -144,6 +149,7 @@ def test_commands_that_read_print_what_the_schemas_say(live: Path, folder: Path)
     check("validate", live, "--destination", told, codes=(0, 1))
 
 
+@pytest.mark.slow
 def test_diff_and_digest_print_what_the_schemas_say(live: Path, folder: Path) -> None:
     check("diff", live, SAMPLES / "pc-once.img.xz", codes=(1,))
     check("diff", live, live)

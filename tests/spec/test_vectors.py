@@ -28,6 +28,7 @@ SOUND, BROKEN = vectors("sound"), vectors("broken")
 ALL = {**SOUND, **BROKEN}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sound", "broken"])
 def test_the_files_are_as_their_schema_says(name: str) -> None:
     schema = json.loads((ROOT / "spec" / "schemas" / "vectors.schema.json").read_text())
@@ -38,6 +39,7 @@ def test_no_two_vectors_have_a_name_in_common() -> None:
     assert len(ALL) == len(SOUND) + len(BROKEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_this_reader_finds_what_is_expected(name: str, tmp_path: Path) -> None:
     assert read_vector(ALL[name], tmp_path / "image") == ALL[name]["expected"]

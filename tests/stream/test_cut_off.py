@@ -53,6 +53,7 @@ def held(devices: Devices, copy: Path, tail: str, count: int, seed: str) -> list
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cut_file_is_incomplete_and_names_the_device(
     kind: str, unpacked_dir: Path, tmp_path: Path
@@ -80,6 +81,7 @@ def test_two_hundred_cuts_of_every_image(
 LOOKS_LIKE_AN_END = b"\x7e\0\0\0\0\0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["q35-devices", "q35-devices-no-vmdesc", "aarch64-virt"])
 def test_bytes_of_a_device_that_look_like_an_end_are_none(
     kind: str, unpacked_dir: Path, tmp_path: Path
@@ -102,6 +104,7 @@ def test_bytes_of_a_device_that_look_like_an_end_are_none(
             ]
 
 
+@pytest.mark.slow
 def test_save_of_a_report_is_cut_in_its_last_device(unpacked_dir: Path) -> None:
     with Image.open(unpacked_case("cut-in-devices-q35.save", unpacked_dir)) as image:
         assert not image.complete
@@ -120,6 +123,7 @@ def older_save(devices: Devices, rng: random.Random) -> bytes:
     return devices.data[devices.sections[first].offset - devices.start :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["q35-devices-no-vmdesc", "pc-no-vmdesc", "s390x-virtio"])
 def test_cut_save_over_an_older_one_is_incomplete(
     kind: str, unpacked_dir: Path, tmp_path: Path
@@ -139,6 +143,7 @@ def test_cut_save_over_an_older_one_is_incomplete(
     assert set(found) == {(False, False)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["q35-devices", "q35-devices-no-vmdesc", "pc-no-vmdesc"])
 def test_whole_save_over_an_older_longer_one_is_complete_and_nothing_is_cut(
     kind: str, unpacked_dir: Path, tmp_path: Path
@@ -176,6 +181,7 @@ def test_advice_on_what_follows_depends_on_whose_it_is(
 # -- an end between two sections -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["q35-devices", "pc-no-vmdesc", "ppc64-pseries", "m68k-virt"])
 def test_zeros_where_a_section_should_begin_are_no_end(
     kind: str, unpacked_dir: Path, tmp_path: Path
@@ -192,6 +198,7 @@ def test_zeros_where_a_section_should_begin_are_no_end(
                 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_zeros_and_junk_after_a_whole_save_are_no_alarm(
     kind: str, unpacked_dir: Path, tmp_path: Path
@@ -226,6 +233,7 @@ def test_info_says_in_words_where_a_save_ends(unpacked_dir: Path, tmp_path: Path
         assert stopped["summary"].startswith("the save ends after ")
 
 
+@pytest.mark.slow
 def test_global_state_has_the_length_that_ends_are_judged_by(unpacked_dir: Path) -> None:
     for kind in KINDS:
         last = devices_of(location_of(f"sample/{kind}", unpacked_dir)).sections[-1]

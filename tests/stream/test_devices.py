@@ -133,6 +133,7 @@ bodies = st.binary(max_size=60) | st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.lists(bodies, min_size=1, max_size=4))
 def test_described_devices_have_their_exact_length_whatever_they_hold(states: list[bytes]) -> None:

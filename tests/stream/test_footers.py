@@ -66,6 +66,7 @@ def described_image(name: str, folder: Path) -> Iterator[tuple[str, Image, int]]
 # -- real images: the description is the oracle ----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_without_its_description_an_image_has_the_same_sections(
     name: str, unpacked_dir: Path
@@ -80,6 +81,7 @@ def test_without_its_description_an_image_has_the_same_sections(
         assert not [code for code in codes(image) if code.startswith("device-end")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sample/q35-dimm", "sample/s390x-virtio", "sample/ppc64-pseries"])
 def test_an_image_cut_off_around_a_device_keeps_what_came_before(
     name: str, unpacked_dir: Path
@@ -162,6 +164,7 @@ pieces = st.sampled_from(
 ) | st.binary(max_size=9)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(pieces, max_size=7).map(b"".join), st.lists(pieces, max_size=7).map(b"".join))
 def test_random_bodies_are_found_or_it_is_told(first: bytes, second: bytes) -> None:
@@ -275,6 +278,7 @@ FILLERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize("name", FILLERS)
 def test_a_body_full_of_footers_takes_a_second_and_ends_where_it_does(name: str) -> None:
@@ -287,6 +291,7 @@ def test_a_body_full_of_footers_takes_a_second_and_ends_where_it_does(name: str)
         assert lengths(image) == [("timer", len(body)), ("rtc", 2)] or told
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_long_hand_coded_bodies_behind_every_footer_take_a_second() -> None:
     """Each of them leads to the same 100,000 chunks."""
@@ -303,6 +308,7 @@ def test_long_hand_coded_bodies_behind_every_footer_take_a_second() -> None:
         assert lengths(image)[0] == ("timer", len(body))
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize("between", [b"", b"\x02\0\0\0\2" + struct.pack(">Q", 0x10)])
 def test_many_sections_take_linear_time(between: bytes) -> None:
@@ -321,6 +327,7 @@ def test_many_sections_take_linear_time(between: bytes) -> None:
         assert set(lengths(image)) == {("dev", 700)}
 
 
+@pytest.mark.slow
 def test_more_sections_than_are_judged_at_once_are_all_found() -> None:
     raw = bytearray(begun().file())
     for number in range(3, 20_000):

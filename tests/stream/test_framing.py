@@ -118,6 +118,7 @@ def test_section_says_that_its_framing_told(idstr: str) -> None:
         assert section.body_length == len(BODIES[idstr][1])
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     st.sampled_from(["s390-skeys", "s390-storage_attributes"]),
@@ -130,6 +131,7 @@ def test_storage_keys_and_attributes_with_any_content(
     check(stream_with(idstr, body, body))
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 1 << 31), st.integers(1, 99), st.integers(0, 5),
                           st.binary(min_size=16, max_size=16)), max_size=6))  # fmt: skip

@@ -74,6 +74,7 @@ def page_lists(draw: st.DrawFn, size: int) -> list[tuple[str, bytes, int, bytes]
     return pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [256, 1024, 4096])
 @settings(max_examples=60)
 @given(data=st.data())
@@ -94,6 +95,7 @@ def test_every_page_of_an_ordinary_stream_can_be_read_from_the_file(
             assert {number for number in range(64) if number in bits} == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(data=st.data())
 def test_an_image_stops_where_its_records_stop(data: st.DataObject) -> None:

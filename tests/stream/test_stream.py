@@ -320,6 +320,7 @@ def test_walk_can_be_repeated_and_gives_the_same() -> None:
         assert list(image.records()) == list(image.records())
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["ram", "full", "command", "part"]), max_size=6), st.data())
 def test_elements_in_any_order_are_walked_as_written(order: list[str], data: st.DataObject) -> None:
     builder = begun().start(2, b"ram").mem_size(BLOCK).mapped(BLOCK).eos().footer(2)

@@ -270,6 +270,7 @@ def test_none_where_there_is_none() -> None:
     assert find(b"\x06\0\0\0\x01{") is None
 
 
+@pytest.mark.slow
 def test_description_far_from_the_end_is_found_from_the_front(tmp_path: Any) -> None:
     path = tmp_path / "image"
     with path.open("wb") as file:

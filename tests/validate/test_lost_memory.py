@@ -59,6 +59,7 @@ def blocks_with_pages(path: Path) -> Iterator[str]:
                 yield block.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", [PAUSED, LIVE])
 def test_every_block_of_a_real_image_is_judged_for_itself(
     sample: str, unpacked_dir: Path, tmp_path: Path
@@ -76,6 +77,7 @@ def test_every_block_of_a_real_image_is_judged_for_itself(
         assert outcome is not Outcome.LOADS
 
 
+@pytest.mark.slow
 def test_part_of_a_bitmap_is_missed_where_no_page_can_be_stale(
     unpacked_dir: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_part_of_a_bitmap_is_missed_where_no_page_can_be_stale(
         assert outcome is (Outcome.WRONG_MEMORY if rule == "B07" else Outcome.LOADS)
 
 
+@pytest.mark.slow
 def test_real_case_is_found_with_holes_and_without(unpacked_dir: Path, tmp_path: Path) -> None:
     """../shared/cases/README.md: libvirt restores wrong memory, silently."""
     path = unpacked_case("main-ram-bitmap-zeroed.save", unpacked_dir)
@@ -102,6 +105,7 @@ def test_real_case_is_found_with_holes_and_without(unpacked_dir: Path, tmp_path:
             assert judged(one, deep=deep) == ({("B07", "pc.ram")}, Outcome.WRONG_MEMORY)
 
 
+@pytest.mark.slow
 def test_copy_does_not_leave_out_the_only_copy(unpacked_dir: Path, tmp_path: Path) -> None:
     path = Path(location_of(PAUSED, unpacked_dir))
     lost = with_bitmap(path, "pc.ram", tmp_path / "lost")

@@ -20,6 +20,9 @@ from fixedram_fmt.validate.report import ImageReport, Question, ask
 LOADS, REFUSES = Outcome.LOADS, Outcome.REFUSES
 
 
+pytestmark = pytest.mark.slow
+
+
 @dataclass(frozen=True)
 class Real:
     """A real image: where it is packed, and what its manifest says."""
@@ -125,6 +128,7 @@ def test_every_kind_of_image_is_among_the_samples() -> None:
     assert {image.mapped for image in SOUND} == {True, False}
 
 
+@pytest.mark.slow
 @each(SOUND)
 @pytest.mark.parametrize("multifd", [False, True], ids=["plain", "multifd"])
 def test_sound_image_has_no_error_and_loads_where_it_was_saved(
@@ -138,6 +142,7 @@ def test_sound_image_has_no_error_and_loads_where_it_was_saved(
     assert errors(report) == (set() if loads else {"Y05"})
 
 
+@pytest.mark.slow
 @each(SOUND)
 def test_sound_image_is_told_nothing_but_what_it_shows(image: Real, unpacked_dir: Path) -> None:
     """Warnings and notes are few on real images, or nobody reads them."""
@@ -215,6 +220,7 @@ def test_stream_that_starts_further_in_must_be_told_where(image: Real, unpacked_
         assert report.verdict.outcome is LOADS
 
 
+@pytest.mark.slow
 @each(LIVE)
 def test_stale_pages_are_counted_as_a_loop_over_the_bits_counts_them(
     image: Real, unpacked_dir: Path

@@ -545,6 +545,7 @@ def rules_of(report: ImageReport) -> set[str]:
     return {finding.rule.id for finding in report.findings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule_id", all_rules())
 def test_rule_is_tripped_by_exactly_what_it_is_about(
     rule_id: str, tmp_path: Path, fitting: Destination
@@ -563,6 +564,7 @@ def test_twins_have_nothing_else(tmp_path: Path, fitting: Destination) -> None:
     assert rules_of(findings(Made(), tmp_path / "image", fitting)) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", catalogue())
 def test_fault_trips_a_rule_and_gets_the_verdict_qemu_gives_it(name: str, tmp_path: Path) -> None:
     spec = {

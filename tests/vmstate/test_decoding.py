@@ -51,6 +51,7 @@ def decode(body: bytes, *fields: dict[str, Any], subsections: Any = ()) -> dict[
 # -- real state ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_value_is_what_the_plain_interpreter_reads(name: str, unpacked_dir: Path) -> None:
     with Image.open(location_of(name, unpacked_dir)) as image:
@@ -69,6 +70,7 @@ def test_every_value_is_what_the_plain_interpreter_reads(name: str, unpacked_dir
         assert not image.state.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_values_of_a_device_tile_its_body(name: str, unpacked_dir: Path) -> None:
     with Image.open(location_of(name, unpacked_dir)) as image:
@@ -263,6 +265,7 @@ class _Writer(Interpreter):
         return {}
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(vmstate=_vmstate(2), source=st.randoms(use_true_random=False))
 def test_made_up_structures_are_read_as_the_plain_interpreter_does(
@@ -323,6 +326,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_descriptions_end_in_a_clean_error_within_a_second(name: str) -> None:
@@ -340,6 +344,7 @@ def _compile(text: bytes) -> None:
         description.structure(device)
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_a_hundred_thousand_fields_are_decoded_well_within_a_second() -> None:
     text = _text(*(field(f"f{number}", "uint32", 4) for number in range(100_000)))

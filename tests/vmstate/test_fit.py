@@ -24,6 +24,7 @@ TWINS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_an_image_without_its_description_is_read_with_its_own_from_elsewhere(
     name: str, unpacked_dir: Path, tmp_path: Path

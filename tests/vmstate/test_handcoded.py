@@ -100,6 +100,7 @@ def test_ranges_of_pages_are_merged_over_chunks_and_parts() -> None:
     assert found.facts["values"] == {"0x00": 7, "0x06": 2}
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.lists(
@@ -129,6 +130,7 @@ def test_page_counts_are_those_of_a_loop_over_all_pages(chunks: list[tuple[int, 
     ]
 
 
+@pytest.mark.slow
 def test_no_more_ranges_and_bitmaps_are_kept_than_anyone_reads() -> None:
     keys = b"".join(be64(n << 13 | 2, 1) + b"\1" for n in range(3000)) + be64(1)
     found = summary(b"s390-skeys", keys)
@@ -148,6 +150,7 @@ def test_bytes_that_are_no_bits_of_a_bitmap_are_not_counted() -> None:
     assert (one["bits_set"], one["bitmap_bytes"]) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_body_that_the_file_ends_in_tells_what_it_had() -> None:
     body = be64(2, 3) + b"\0\1\2" + be64(0x3002, 100) + bytes(100) + be64(1)
     for cut in range(1, len(body)):
@@ -239,6 +242,7 @@ MANY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize("idstr", MANY)
 def test_many_chunks_take_linear_time_and_no_memory(idstr: bytes) -> None:
@@ -253,6 +257,7 @@ def test_many_chunks_take_linear_time_and_no_memory(idstr: bytes) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_a_body_of_many_mebibytes_is_read_in_steps() -> None:
     size = 24 << 20

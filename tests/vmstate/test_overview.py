@@ -68,6 +68,7 @@ def test_the_chips_time_is_told_in_whatever_form_it_is_kept(
     assert rtc_time(path, cmos_of(told, form)) == told.isoformat(sep=" ")
 
 
+@pytest.mark.slow
 def test_a_date_that_does_not_exist_is_not_told(unpacked_dir: Path) -> None:
     path = location_of("sample/pc-once", unpacked_dir)
     good = cmos_of(datetime(2031, 2, 28), HOURS_24)
@@ -75,6 +76,7 @@ def test_a_date_that_does_not_exist_is_not_told(unpacked_dir: Path) -> None:
     assert rtc_time(path, {**good, DAY: packed(30)}) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sample/pc-dirty-bitmap", "sample/q35-dimm"])
 def test_a_virtio_blob_that_lies_changes_what_is_told_of_its_device_only(
     name: str, unpacked_dir: Path

@@ -58,6 +58,7 @@ def _expression(text: str) -> re.Pattern[str]:
     )
 
 
+@pytest.mark.slow
 def test_patterns_are_what_a_regular_expression_says() -> None:
     chance = random.Random(15)
     meant = 0
@@ -114,6 +115,7 @@ def test_values_of_a_real_machine_are_found(
         assert [value.path for value in image.state.find(pattern)] == paths
 
 
+@pytest.mark.slow
 def test_every_path_that_is_printed_finds_its_value_again(unpacked_dir: Path) -> None:
     with Image.open(location_of("sample/q35-dimm", unpacked_dir)) as image:
         state = image.state

@@ -22,6 +22,7 @@ if not GOLDEN:
         absent("the folder of shared images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDEN)
 def test_it_is_the_golden_json_to_the_byte(name: str, unpacked_dir: Path) -> None:
     golden = unpack(SHARED / f"{name}.state.json.zst", unpacked_dir / f"{name}.state.json")
@@ -29,6 +30,7 @@ def test_it_is_the_golden_json_to_the_byte(name: str, unpacked_dir: Path) -> Non
     assert run_cli("state", location, "--format", "qemu").out == golden.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_image_has_an_answer_with_all_its_sections(name: str, unpacked_dir: Path) -> None:
     with Image.open(location_of(name, unpacked_dir)) as image:
@@ -55,6 +57,7 @@ def test_an_offset_or_a_container_changes_nothing(name: str, unpacked_dir: Path)
         assert [list(one) for one in found.values()] == [list(one) for one in other.values()]
 
 
+@pytest.mark.slow
 def test_a_length_byte_that_looks_like_a_brace_misleads_nobody(
     unpacked_dir: Path, tmp_path: Path
 ) -> None:
