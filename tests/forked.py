@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import traceback
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -32,7 +33,10 @@ def run(
 ) -> tuple[int, bytes, bytes]:
     """Exit code (minus the signal's number if one ended it), stdout and stderr, both pipes."""
     out, err = os.pipe(), os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of a fork beside threads: those of the tests wait for other tests.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         _child(arguments, stdin, environment, (out[1], err[1]))
     os.close(out[1])
