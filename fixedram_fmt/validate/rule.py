@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
 
     from fixedram_fmt.errors import FormatError
     from fixedram_fmt.records import Kind, Record
@@ -71,6 +72,11 @@ class Found:
     fix: str = ""
     #: What the loader's message about it says besides the section's and the block's name.
     holes: Holes = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: FormatError) -> Self:
+        """What the walk itself says of where it ends."""
+        return cls(error.message, error.offset, error.path, error.found, error.expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR
 from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.stream.blocklist import looks_like_header
 from fixedram_fmt.validate.conversation import Conversation, wrapped_stream
+from fixedram_fmt.validate.ownership import Region, Regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.validate.destination import Destination
 
-__all__ = ["Flush", "Region", "Survey"]
+__all__ = ["Flush", "Survey"]
 
 _KEPT = 1000
 #: More sections than a save of minutes has, empty ones of `ram` with them.
@@ -33,16 +33,6 @@ _HEADERS_KEPT = 8192
 #: Bytes that are read although another block has the same: more than any damage leads to.
 _READ_AGAIN = 1 << 28
 _STEP = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A range of the file with an owner; block is its index, None for the stream itself."""
-
-    start: int
-    stop: int
-    what: str
-    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +325,7 @@ class Survey:
 
         Within a budget of bytes, unless pages are read anyway (--deep).
         """
-        shared = {region.block for pair in self.overlaps for region in pair}
+        shared = {region.block for pair in self.regions.overlaps for region in pair}
         known = {
             index: bitmap
             for index, bitmap in self.bitmaps.items()
@@ -344,55 +334,15 @@ class Survey:
         return list(losses(self.image, known, limited=not self.deep))
 
     @cached_property
-    def regions(self) -> list[Region]:
-        """Bitmaps and pages of all blocks and the ranges of the stream, by where they start."""
+    def regions(self) -> Regions:
+        """Bitmaps and pages of all blocks and the ranges of the stream."""
         regions = list(self.stream_regions)
         for block in self.blocks:
             bitmap = block.bitmap_offset
             length = self.image.bitmap_length(block)
             regions.append(Region(bitmap, bitmap + length, "bitmap", block.index))
             regions.append(Region(block.pages_offset, block.pages_stop, "pages", block.index))
-        return sorted(
-            (region for region in regions if region.stop > region.start),
-            key=lambda region: (region.start, region.stop),
-        )
-
-    @cached_property
-    def _owned(self) -> tuple[list[int], list[int]]:
-        """Starts and stops of the ranges that have an owner, joined where they touch."""
-        starts: list[int] = []
-        stops: list[int] = []
-        for region in self.regions:
-            if stops and region.start <= stops[-1]:
-                stops[-1] = max(stops[-1], region.stop)
-            else:
-                starts.append(region.start)
-                stops.append(region.stop)
-        return starts, stops
-
-    def unowned(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The parts of [start, stop) that no region owns."""
-        starts, stops = self._owned
-        number = bisect_right(stops, start)
-        while start < stop:
-            known = number < len(starts)
-            end = min(starts[number], stop) if known else stop
-            if end > start:
-                yield start, end
-            start = stops[number] if known else stop
-            number += 1
-
-    @cached_property
-    def overlaps(self) -> list[tuple[Region, Region]]:
-        """Pairs of regions that share bytes: each with the one that reaches furthest before it."""
-        pairs = []
-        furthest: Region | None = None
-        for region in self.regions:
-            if furthest and region.start < furthest.stop:
-                pairs.append((furthest, region))
-            if furthest is None or region.stop > furthest.stop:
-                furthest = region
-        return pairs
+        return Regions(regions)
 
 
 def _same_pages(one: PageBitmap, other: PageBitmap) -> bool:

@@ -12,6 +12,7 @@ _MODULES = (
     "container",
     "domain",
     "stream",
+    "sections",
     "commands",
     "configuration",
     "ram",

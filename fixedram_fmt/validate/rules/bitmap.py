@@ -9,7 +9,7 @@ from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.unclaimed import ENOUGH
 from fixedram_fmt.validate.rule import Found, Severity, over_image
 from fixedram_fmt.validate.rules.names import shown
-from fixedram_fmt.validate.rules.stream import is_background_snapshot
+from fixedram_fmt.validate.rules.sections import is_background_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -236,7 +236,7 @@ def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterat
 
     Fix: load it with the QEMU that wrote it.
     """
-    yield Found(error.message, error.offset, error.path, error.found, error.expected)
+    yield Found.of(error)
 
 
 @at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.UNKNOWN)

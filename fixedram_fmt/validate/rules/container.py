@@ -224,7 +224,7 @@ def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Itera
 
     Fix: get the file again: its header is damaged. No libvirt is known that writes such a version.
     """
-    yield Found(error.message, error.offset, error.path, error.found, error.expected)
+    yield Found.of(error)
 
 
 @at_stop("C10", Severity.ERROR, _FORMAT, "libvirt-xml")
@@ -235,4 +235,4 @@ def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
 
     Fix: get the file again; it was cut off, or data_len is damaged.
     """
-    yield Found(error.message, error.offset, error.path, error.found, error.expected)
+    yield Found.of(error)

@@ -64,4 +64,4 @@ def delta_encoding(survey: Survey | None, error: FormatError) -> Iterator[Found]
     Fix: save the guest again, or without the capability xbzrle; the record is damaged.
     """
     if survey is not None:
-        yield Found(error.message, error.offset, error.path, error.found, error.expected)
+        yield Found.of(error)

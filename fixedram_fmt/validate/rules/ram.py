@@ -94,7 +94,7 @@ def flags_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     if survey is None or survey.hidden_layout is not None:
         return
     if not _is_footer(survey, error):
-        yield Found(error.message, error.offset, error.path, error.found, error.expected)
+        yield Found.of(error)
 
 
 @at_stop("R08", Severity.ERROR, _LOAD, "flags")

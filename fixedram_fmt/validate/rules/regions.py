@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.validate.survey import Region, Survey
+    from fixedram_fmt.validate.ownership import Region
+    from fixedram_fmt.validate.survey import Survey
 
 _PARSE = "FORMAT 4; migration/ram.c parse_ramblock_mapped_ram()"
 _SAVE = "FORMAT 4; migration/ram.c mapped_ram_setup_ramblock()"
@@ -156,7 +157,7 @@ def regions_overlap(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; an offset in a header is damaged.
     """
-    for first, second in survey.overlaps:
+    for first, second in survey.regions.overlaps:
         if first.block is not None and second.block is not None:
             yield _overlap(survey, first, second)
 
@@ -169,7 +170,7 @@ def region_over_stream(survey: Survey) -> Iterator[Found]:
 
     Fix: save the guest again; an offset in a header is damaged.
     """
-    for first, second in survey.overlaps:
+    for first, second in survey.regions.overlaps:
         if (first.block is None) != (second.block is None):
             yield _overlap(survey, first, second)
 
@@ -267,7 +268,7 @@ def _leaves_out(survey: Survey, block: RamBlock, usual: int) -> bool:
 
 def _orphans(survey: Survey, start: int, stop: int) -> Iterator[int]:
     """Offsets in [start, stop) of bytes other than 0 that no region owns; one per stretch."""
-    for low, high in survey.unowned(start, stop):
+    for low, high in survey.regions.unowned(start, stop):
         yield from _data(survey, low, high)
 
 
