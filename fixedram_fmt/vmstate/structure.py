@@ -31,6 +31,7 @@ __all__ = [
     "Member",
     "Structure",
     "Subsection",
+    "fixed_size",
     "integer_of",
     "subsection_header",
     "subsection_header_of",
@@ -69,6 +70,14 @@ _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 
 #: Types with one size; anything else is as many bytes as the description says.
 _OTHERS = {("bool", 1): "?", ("timer", 8): "q", ("float64", 8): "d"}
+
+
+def fixed_size(type_: str) -> int | None:
+    """Bytes of one element of a type that has one size; None for others."""
+    if integer_of(type_) is not None:
+        digits = type_.removesuffix(" equal").removesuffix(" le").partition("int")[2]
+        return int(digits) // 8
+    return next((size for name, size in _OTHERS if name == type_), None)
 
 
 def integer_of(type_: str) -> bool | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from fixedram_fmt.validate.loaderlog import c_text
 from fixedram_fmt.validate.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validate.rules.names import shown
 from fixedram_fmt.vmstate.description import Description
+from fixedram_fmt.vmstate.structure import fixed_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -262,8 +262,7 @@ def _contradicts(structure: Structure) -> bool:
             return True
         if nested is not None and _contradicts(nested):
             return True
-        bits = re.fullmatch(r"u?int(8|16|32|64)(?: equal| le)?", field.type)
-        if nested is None and bits and field.size * 8 != int(bits[1]):
+        if nested is None and fixed_size(field.type) not in (None, field.size):
             return True
     return any(_contradicts(child.structure) for child in structure.subsections)
 
