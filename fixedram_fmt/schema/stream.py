@@ -24,6 +24,7 @@ __all__ = [
     "QEMU_VM_FILE_MAGIC",
     "QEMU_VM_FILE_VERSION",
     "SECTION",
+    "SECTIONS_CEILING",
     "SECTION_FOOTER",
     "SECTION_PART",
     "SUBSECTION",
@@ -51,6 +52,9 @@ __all__ = [
 #: migration/qemu-file-types.h: QEMU_VM_FILE_MAGIC, QEMU_VM_FILE_VERSION
 QEMU_VM_FILE_MAGIC = b"QEVM"
 QEMU_VM_FILE_VERSION = 3
+#: Most STARTs and FULLs, and descriptions of devices, that are read: eight for each of the 4,096
+#: CPUs that the largest machine takes (pc-q35: MachineClass.max_cpus).
+SECTIONS_CEILING = 1 << 15
 
 
 class SectionType(IntEnum):

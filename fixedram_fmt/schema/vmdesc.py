@@ -45,8 +45,6 @@ DEPTH_CEILING = 32
 _PARTS_CEILING = 1 << 20
 #: Devices, fields and structures: 255 vCPUs have 27,000.
 _OBJECTS_CEILING = 1 << 18
-#: As many as a stream may have sections.
-_DEVICES_CEILING = 1 << 15
 
 #: Bytes of a subsection's header, its name left out.
 _NAMELESS = len(stream.SUBSECTION.build(stream.Subsection(SectionType.SUBSECTION, b"", 0)))
@@ -61,7 +59,7 @@ def decoded(text: bytes, kind: type[T]) -> T:
     if text.count(b",") > _PARTS_CEILING or text.count(b"{") > _OBJECTS_CEILING:
         raise ValueError("more parts than the description of any machine has")
     document = msgspec.json.decode(text, type=kind)
-    if len(document.devices) > _DEVICES_CEILING:
+    if len(document.devices) > stream.SECTIONS_CEILING:
         raise ValueError(f"{len(document.devices)} devices, more than a stream has sections")
     return document
 

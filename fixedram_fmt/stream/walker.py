@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.schema.base import Schema
     from fixedram_fmt.source import Source
 
-__all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "SECTIONS_CEILING", "StreamWalker"]
+__all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "StreamWalker"]
 
 #: More capabilities than any QEMU has.
 CAPABILITIES_CEILING = 1024
-#: Eight for each of the 4,096 CPUs that the largest machine takes (pc-q35: MachineClass.max_cpus).
-SECTIONS_CEILING = 1 << 15
 #: More sections and parts in all than a save of a day has, at 10 parts a second.
 PARTS_CEILING = 1 << 20
 
@@ -270,7 +268,7 @@ class StreamWalker:
         if section.section_id in self.sections:
             self.ram.note(header.offset, path, f"section id {section.section_id} is used again")
         else:
-            self._bounded(len(self.order), SECTIONS_CEILING, header)
+            self._bounded(len(self.order), stream.SECTIONS_CEILING, header)
             self.order.append(section.section_id)
         handler = self._handlers.start(value)
         self._started[handler] = self.sections[section.section_id] = self.current = section
