@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from fixedram_fmt.image import Image
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.presence.hostlong import HostLong
-    from fixedram_fmt.source import Source
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ __all__ = [
 
 _HOME = {
     "Image": "image",
-    "Source": "source",
+    "Source": "io.source",
     "PageBitmap": "presence.bitmap",
     "HostLong": "presence.hostlong",
     "FixedRamError": "errors",

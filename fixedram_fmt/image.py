@@ -6,16 +6,16 @@ import sys
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
-from fixedram_fmt.closing import Closing
-from fixedram_fmt.container import Container, locate_stream, split_location
+from fixedram_fmt.container.locate import Container, locate_stream, split_location
 from fixedram_fmt.dialect import ORDINARY
 from fixedram_fmt.errors import FixedRamError, FormatError
+from fixedram_fmt.io.closing import Closing
+from fixedram_fmt.io.source import Source
+from fixedram_fmt.io.spool import spool_pipe
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import is_page_size
-from fixedram_fmt.source import Source
-from fixedram_fmt.spool import spool_pipe
 from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.memory.map import MemoryMap
     from fixedram_fmt.memory.physical import PhysicalMemory
     from fixedram_fmt.presence.hostlong import HostLong
-    from fixedram_fmt.records import Record
+    from fixedram_fmt.stream.records import Record
     from fixedram_fmt.stream.vmdesc import VmDescription
     from fixedram_fmt.vmstate.state import MachineState
 

@@ -57,16 +57,16 @@ class ImageFactory:
     ) -> Path:
         """The path of an image.
 
-        spec is a document or a TOML or JSON file (fixedram_fmt.build.spec.ImageSpec); options are
+        spec is a document or a TOML or JSON file (fixedram_fmt.write.spec.ImageSpec); options are
         fields of it and win, blocks may be written as `NAME=SIZE[:PATTERN[:DENSITY]]`.  faults come
         after those of the test's marker.  Raises SpecError or FaultError.
         """
         import msgspec
 
-        from fixedram_fmt.build.faults import fault_named
-        from fixedram_fmt.build.output import replacing
-        from fixedram_fmt.build.spec import load_spec, parse_block, spec_from
-        from fixedram_fmt.build.synth import write_image
+        from fixedram_fmt.io.output import replacing
+        from fixedram_fmt.write.faults import fault_named
+        from fixedram_fmt.write.spec import load_spec, parse_block, spec_from
+        from fixedram_fmt.write.synth import write_image
 
         blocks = options.get("blocks")
         if blocks is not None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fixedram_fmt.build.faults import catalogue, fault_named
-from fixedram_fmt.build.output import BufferOutput
-from fixedram_fmt.build.spec import ImageSpec, Pattern, spec_from
-from fixedram_fmt.build.synth import write_image
 from fixedram_fmt.dialect import DIALECTS
+from fixedram_fmt.io.output import BufferOutput
+from fixedram_fmt.write.faults import catalogue, fault_named
+from fixedram_fmt.write.spec import ImageSpec, Pattern, spec_from
+from fixedram_fmt.write.synth import write_image
 
 __all__ = ["broken_images", "image_bytes", "image_specs", "images", "mutated_images"]
 

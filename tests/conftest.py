@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from forked import run
+from support.forked import run
 
 if TYPE_CHECKING:
     from collections.abc import Generator

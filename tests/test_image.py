@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fixedram_fmt import Image, Source
-from fixedram_fmt.container import locate_stream
-from fixedram_fmt.dump import leaves
+from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.errors import FormatError, SourceError
-from synthetic import made
+from fixedram_fmt.tiling import leaves
+from support.synthetic import made
 
 
 def open_files() -> int:

@@ -15,9 +15,9 @@ import pytest
 
 from conftest import SHARED, absent, run_cli, shared_entries, unpack
 from fixedram_fmt import Image
-from fixedram_fmt.dump import leaves
-from fixedram_fmt.records import Kind
-from memory import block_memory, main_block
+from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.tiling import leaves
+from support.memory import block_memory, main_block
 
 pytestmark = pytest.mark.slow
 

@@ -78,7 +78,7 @@ def application(command: str | None = None) -> typer.Typer:
 
 def _function(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(import_module(f"fixedram_cli.{module}"), name)
+    function: Callable[..., Any] = getattr(import_module(f"fixedram_cli.commands.{module}"), name)
     return function
 
 
@@ -142,7 +142,7 @@ def _limit_unpacking(size: str) -> None:
     import os
 
     from fixedram_cli.options import number
-    from fixedram_fmt.unpacking import UNPACK_LIMIT
+    from fixedram_fmt.io.unpacking import UNPACK_LIMIT
 
     os.environ[UNPACK_LIMIT] = str(number(size, "--unpack-limit"))
 

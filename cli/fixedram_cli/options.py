@@ -195,7 +195,7 @@ def keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
     """Refuse to write a target over an image."""
     from contextlib import suppress
 
-    from fixedram_fmt.container import split_location
+    from fixedram_fmt.container.locate import split_location
     from fixedram_fmt.errors import FixedRamError
 
     for image in images:

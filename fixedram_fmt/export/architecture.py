@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.export.prstatus import architecture_of, byte_order_of
-from fixedram_fmt.memory.devices import Machine
+from fixedram_fmt.memory.devicefacts import Machine
 from fixedram_fmt.memory.machines import board_of
-from fixedram_fmt.memory.x86 import x86_kind
+from fixedram_fmt.memory.x86map import x86_kind
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image

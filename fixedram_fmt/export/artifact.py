@@ -17,10 +17,10 @@ from fixedram_fmt.memory.block import Readable, fill
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fixedram_fmt.build.output import Output
+    from fixedram_fmt.io.output import Output
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.memory.block import BlockMemory
     from fixedram_fmt.memory.physical import PhysicalMemory
-    from fixedram_fmt.source import Source
 
 __all__ = ["Artifact", "Part", "Span"]
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.source import READ_CEILING
+from fixedram_fmt.io.source import READ_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
-from fixedram_fmt.source import READ_CEILING
+from fixedram_fmt.io.source import READ_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from fixedram_fmt.memory.ranges import GIB, KIB
 if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.memory.blockroles import Roles
-    from fixedram_fmt.memory.devices import Machine, PciDevice
+    from fixedram_fmt.memory.devicefacts import Machine, PciDevice
     from fixedram_fmt.memory.ranges import Canvas
 
 __all__ = ["Firmware", "paint_bars"]

@@ -17,7 +17,7 @@ from fixedram_fmt.memory.ranges import GIB, MIB
 
 if TYPE_CHECKING:
     from fixedram_fmt.memory.blockroles import Roles
-    from fixedram_fmt.memory.devices import Machine
+    from fixedram_fmt.memory.devicefacts import Machine
     from fixedram_fmt.memory.ranges import Canvas
 
 __all__ = ["Board", "board_of", "paint_board"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.memory.devices import Machine
+from fixedram_fmt.memory.devicefacts import Machine
 from fixedram_fmt.memory.machines import board_of, paint_board
 from fixedram_fmt.memory.ranges import Canvas, MemoryMap, MemoryRange
-from fixedram_fmt.memory.x86 import paint_x86, x86_kind
+from fixedram_fmt.memory.x86map import paint_x86, x86_kind
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.block import Run
-from fixedram_fmt.records import Kind, PageRun
+from fixedram_fmt.stream.records import Kind, PageRun
 from fixedram_fmt.stream.xbzrle import apply_delta
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.records import Record
+    from fixedram_fmt.stream.records import Record
 
 __all__ = ["StreamPages"]
 

@@ -20,7 +20,7 @@ from itertools import chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.filenames import safe_names
+from fixedram_fmt.io.filenames import safe_names
 from fixedram_fmt.memory.block import Readable
 from fixedram_fmt.vmstate.jsontext import pieces
 

@@ -6,7 +6,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fixedram_fmt.closing import Closing
+from fixedram_fmt.io.closing import Closing
 from fixedram_fmt.multifd.protocol import Post, Protocol, Run, Semaphore, Step, Wait
 
 if TYPE_CHECKING:

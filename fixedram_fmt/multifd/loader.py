@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.channels import Channels
-from fixedram_fmt.records import Kind
+from fixedram_fmt.stream.records import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Callable, Iterator, Mapping  # type: ignore[attr-defined]

@@ -9,16 +9,16 @@ import threading
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.closing import Closing
+from fixedram_fmt.io.closing import Closing
 from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Iterator, Mapping, Sequence  # type: ignore[attr-defined]
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.build.output import Output
     from fixedram_fmt.image import Image
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.output import Output
+    from fixedram_fmt.io.source import Source
 
 __all__ = ["Buffers", "DirectSource", "Files", "Memory"]
 

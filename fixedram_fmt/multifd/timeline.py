@@ -13,8 +13,8 @@ from fixedram_fmt.dialect import LAYOUTS, ORDINARY
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.loader import JOB_SIZE
-from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.ram import RAM_IDSTR
+from fixedram_fmt.stream.records import Kind, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.blocks import bitmap_length
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.io.source import Source
 from fixedram_fmt.presence.hostlong import HostLong, swapped
-from fixedram_fmt.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

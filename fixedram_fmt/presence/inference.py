@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
 
 __all__ = ["HostLongGuess", "infer_host_long"]
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
-    from fixedram_fmt.source import Source
 
 __all__ = ["PageScan", "non_zero_runs", "scan_pages", "stale_runs"]
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
-    from fixedram_fmt.source import Source
 
 __all__ = ["ENOUGH", "Unclaimed", "unclaimed_pages"]
 

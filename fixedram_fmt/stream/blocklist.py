@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.blocks import RamBlock
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.presence.pageset import PageSet
-from fixedram_fmt.records import Cursor, Kind, Record
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import c_string, is_printable
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING, RamState, can_follow_list
+from fixedram_fmt.stream.records import Cursor, Kind, Record
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

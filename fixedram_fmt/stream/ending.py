@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fixedram_fmt.blocks import Section
-    from fixedram_fmt.records import Cursor
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
+    from fixedram_fmt.stream.records import Cursor
 
 __all__ = ["check_end", "is_confirmed", "sections_follow"]
 

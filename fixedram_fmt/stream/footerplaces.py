@@ -6,15 +6,15 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.stream.records import Cursor, Kind
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
 
     Places = tuple[np.ndarray, np.ndarray]
 

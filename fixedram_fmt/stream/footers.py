@@ -23,7 +23,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError, TruncatedError
-from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import RAM_IDSTR, TARGET_PAGE_SIZE_MIN, RamSaveFlag
@@ -31,12 +30,13 @@ from fixedram_fmt.schema.stream import MigCmd, SectionType
 from fixedram_fmt.stream.footerplaces import collect_places, section_after
 from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
+from fixedram_fmt.stream.records import Cursor, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fixedram_fmt.blocks import Section
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
 
 __all__ = ["GLOBALSTATE_IDSTR", "BodyEnd", "FooterChain", "is_name"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
-from fixedram_fmt.records import Cursor, Kind
 from fixedram_fmt.schema import device
 from fixedram_fmt.schema.device import DirtyBitmapFlag, SkeysFlag, StattrFlag
+from fixedram_fmt.stream.records import Cursor, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from fixedram_fmt.records import Record
     from fixedram_fmt.schema.base import Schema
+    from fixedram_fmt.stream.records import Record
 
     S = TypeVar("S", bound=DataclassInstance)
     Walker = Callable[[Cursor, str], Iterator[Record[Any]]]

@@ -10,12 +10,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.records import Cursor, Kind, PageRun, Record
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.stream.blocklist import block_list, page_size_of_first_header
 from fixedram_fmt.stream.ramstate import DEFAULT_PAGE_SIZE, PAGE_FLAGS, RamState, can_follow_list
+from fixedram_fmt.stream.records import Cursor, Kind, PageRun, Record
 from fixedram_fmt.stream.skim import skim_pages
 
 if TYPE_CHECKING:

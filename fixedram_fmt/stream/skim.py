@@ -17,8 +17,8 @@ from fixedram_fmt.schema.ram import RamSaveFlag
 
 if TYPE_CHECKING:
     from fixedram_fmt.presence.pageset import PageSet
-    from fixedram_fmt.records import Cursor
     from fixedram_fmt.stream.ramstate import RamState
+    from fixedram_fmt.stream.records import Cursor
 
 __all__ = ["skim_pages"]
 

@@ -24,7 +24,7 @@ from fixedram_fmt.schema.vmdesc import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
 
 __all__ = ["VMDESC_CEILING", "DeviceDescription", "VmDescription", "find_vmdesc"]
 

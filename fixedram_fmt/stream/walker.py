@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.blocks import Section
 from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.records import Cursor, Kind, Record, Region
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.stream.devices import DeviceBodies, section_can_start
+from fixedram_fmt.stream.devicebodies import DeviceBodies, section_can_start
 from fixedram_fmt.stream.ending import check_end
 from fixedram_fmt.stream.handlers import Handler, Handlers
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
+from fixedram_fmt.stream.records import Cursor, Kind, Record, Region
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.schema.base import Schema
-    from fixedram_fmt.source import Source
 
 __all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "StreamWalker"]
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Section
-from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.vmdesc import Field
+from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.vmstate.state import DeviceState, Layout
 from fixedram_fmt.vmstate.structure import Structure
 

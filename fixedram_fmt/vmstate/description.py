@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fixedram_fmt.documents import json_document
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.io.documents import json_document
 from fixedram_fmt.schema.vmdesc import (
     DEPTH_CEILING,
     NAME_CEILING,

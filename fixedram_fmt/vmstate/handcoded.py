@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
-from fixedram_fmt.records import SECTION_HEADERS, Cursor
 from fixedram_fmt.schema import device
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.device import DirtyBitmapFlag, DirtyBitmapStartFlag
 from fixedram_fmt.stream.framing import FRAMINGS
+from fixedram_fmt.stream.records import SECTION_HEADERS, Cursor
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fixedram_fmt.image import Image
-    from fixedram_fmt.records import Record
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
+    from fixedram_fmt.stream.records import Record
 
 __all__ = ["HandCoded", "summarize"]
 

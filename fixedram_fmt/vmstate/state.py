@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import Section
-    from fixedram_fmt.source import Source
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.vmstate.structure import Structure
 
 #: What weighs more is not decoded as a whole; vmstate/jsontext.py takes any number of them.

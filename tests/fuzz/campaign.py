@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entries import COMMANDS, ON_DOCUMENTS, FuzzError, Ran
-from recipes import Recipe, attempt, kept, smaller
-from seeds import documents, seeds
+from fuzz.entries import COMMANDS, ON_DOCUMENTS, FuzzError, Ran
+from fuzz.recipes import Recipe, attempt, kept, smaller
+from fuzz.seeds import documents, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

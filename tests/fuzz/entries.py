@@ -15,11 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forms import check_form
-from inside import INSIDE
-from troubles import changing, interrupted
-
 from fixedram_fmt.errors import FixedRamError
+from fuzz.forms import check_form
+from fuzz.inside import INSIDE
+from fuzz.troubles import changing, interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from fixedram_fmt.container import locate_stream
+from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.image import Image
-from fixedram_fmt.records import SCHEMA_OF_KIND, Kind
-from fixedram_fmt.source import Source
+from fixedram_fmt.io.source import Source
+from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixedram_fmt.records import Record
+    from fixedram_fmt.stream.records import Record
 
 __all__ = ["SIZE_CEILING", "mutate", "mutate_text"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from entries import FuzzError, Ran, run
-from mutations import mutate, mutate_text
-from seeds import documents, seeds
+from fuzz.entries import FuzzError, Ran, run
+from fuzz.mutations import mutate, mutate_text
+from fuzz.seeds import documents, seeds
 
 __all__ = ["Kept", "Recipe", "attempt", "kept", "smaller"]
 

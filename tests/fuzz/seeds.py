@@ -9,14 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mutations import SIZE_CEILING
-
-from fixedram_fmt.build.faults import catalogue
-from fixedram_fmt.build.output import BufferOutput
-from fixedram_fmt.build.spec import spec_from
-from fixedram_fmt.build.synth import write_image
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.image import Image
+from fixedram_fmt.io.output import BufferOutput
+from fixedram_fmt.write.faults import catalogue
+from fixedram_fmt.write.spec import spec_from
+from fixedram_fmt.write.synth import write_image
+from fuzz.mutations import SIZE_CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from recipes import Kept, attempt
-from seeds import seeds
+
+from fuzz.recipes import Kept, attempt
+from fuzz.seeds import seeds
 
 HERE = Path(__file__).parent
 FOUND = sorted((HERE / "found").glob("*.json"))

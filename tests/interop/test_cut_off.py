@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cutting import cut_copy, devices_of, outcomes
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import Outcome
 from qemu_vm import QemuVM, require_qemu
+from support.cutting import cut_copy, devices_of, outcomes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 
 import make
 from fixedram_fmt import Image
-from fixedram_fmt.diff import diff
+from fixedram_fmt.comparison import diff
 from qemu_vm import QemuVM, require_qemu
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixedram_fmt import Image
-from fixedram_fmt.build.faults import Fault, Outcome, catalogue
-from fixedram_fmt.build.output import replacing
-from fixedram_fmt.build.spec import ImageSpec, parse_block
-from fixedram_fmt.build.synth import write_image
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.io.output import replacing
 from fixedram_fmt.loaders import LOADERS
-from fixedram_fmt.validate import Destination, unopened, validate
-from two_blocks import BLOCKS, load
+from fixedram_fmt.validation import Destination, unopened, validate
+from fixedram_fmt.write.faults import Fault, Outcome, catalogue
+from fixedram_fmt.write.spec import ImageSpec, parse_block
+from fixedram_fmt.write.synth import write_image
+from support.two_blocks import BLOCKS, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fixedram_fmt.validate import Verdict
+    from fixedram_fmt.validation import Verdict
 
 pytestmark = pytest.mark.qemu
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from block_lengths import CASES, RECEIVER, stream_of
 from qemu_vm import QemuVM, require_qemu
+from support.block_lengths import CASES, RECEIVER, stream_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fixedram_fmt import Image
-from fixedram_fmt.build.output import replacing
-from fixedram_fmt.build.packing import COMPRESSORS, write_packed
-from fixedram_fmt.build.rewrite import RewriteOptions, rewrite
+from fixedram_fmt.io.output import replacing
 from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.validate.report import Question, ask
+from fixedram_fmt.validation.report import Question, ask
+from fixedram_fmt.write.packing import COMPRESSORS, write_packed
+from fixedram_fmt.write.rewrite import RewriteOptions, rewrite
 from qemu_vm import require_qemu
 
 if TYPE_CHECKING:

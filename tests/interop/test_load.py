@@ -15,9 +15,9 @@ import pytest
 import make
 from conftest import run_cli
 from fixedram_fmt import Image
-from memory import block_memory
 from qemu_vm import QemuVM, require_qemu
 from sample_files import read_manifest, sample_path, unpack
+from support.memory import block_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import LOADERS, Outcome
-from fixedram_fmt.validate import Destination, validate
+from fixedram_fmt.validation import Destination, validate
 from qemu_vm import QemuError, QemuVM, file_uri, require_qemu
 
 pytestmark = pytest.mark.qemu

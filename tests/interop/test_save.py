@@ -9,8 +9,8 @@ import pytest
 import make
 from conftest import run_cli
 from fixedram_fmt import Image
-from memory import block_memory, main_block
 from qemu_vm import QemuVM, require_qemu
+from support.memory import block_memory, main_block
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fixedram_fmt.build.faults import Fault, Outcome
-from fixedram_fmt.build.output import replacing
-from fixedram_fmt.build.spec import ImageSpec, parse_block
-from fixedram_fmt.build.synth import write_image
-from stream_cases import CASES
-from two_blocks import BLOCKS, load
+from fixedram_fmt.io.output import replacing
+from fixedram_fmt.write.faults import Fault, Outcome
+from fixedram_fmt.write.spec import ImageSpec, parse_block
+from fixedram_fmt.write.synth import write_image
+from support.stream_cases import CASES
+from support.two_blocks import BLOCKS, load
 
 if TYPE_CHECKING:
     from pathlib import Path

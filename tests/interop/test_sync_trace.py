@@ -13,7 +13,7 @@ from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.multifd.timeline import Timeline, timeline
 from qemu_vm import QemuVM, require_qemu
-from two_blocks import BLOCKS, GUEST
+from support.two_blocks import BLOCKS, GUEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,22 +18,22 @@ import msgspec
 import pytest
 
 from fixedram_fmt import Image, Source
-from fixedram_fmt.container import locate_stream
+from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.schema.base import c_string
-from fixedram_fmt.validate import Destination, Report, unopened, validate
-from fixedram_fmt.validate.messages import said_in
-from listed import DISAGREEMENTS, UNKNOWN_LINES
-from memory import block_memory
-from mutant_families import families
-from mutants import Mutant, mutants, synth, write
-from two_blocks import BUSY, GUEST, MIB, Loaded, load
+from fixedram_fmt.validation import Destination, Report, unopened, validate
+from fixedram_fmt.validation.messages import said_in
+from support.listed import DISAGREEMENTS, UNKNOWN_LINES
+from support.memory import block_memory
+from support.mutant_families import families
+from support.mutants import Mutant, mutants, synth, write
+from support.two_blocks import BUSY, GUEST, MIB, Loaded, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fixedram_fmt.validate import Verdict
+    from fixedram_fmt.validation import Verdict
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.untraced]
 

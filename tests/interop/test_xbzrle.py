@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deltas import ADDRESS, BASE, CASES, naive, stream_with
 from qemu_vm import QemuVM, require_qemu
-from synthetic import PAGE
+from support.deltas import ADDRESS, BASE, CASES, naive, stream_with
+from support.synthetic import PAGE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from watchdog import TIME_LIMIT, ended
 
 from fixedram_fmt.multifd.channels import Channels
+from support.watchdog import TIME_LIMIT, ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable

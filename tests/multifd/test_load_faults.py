@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from watchdog import TIME_LIMIT, ended
 
 from fixedram_fmt import Image, SourceError
 from fixedram_fmt.multifd import loader
 from fixedram_fmt.multifd.loader import Job, load, sha256_of
 from fixedram_fmt.multifd.targets import Memory
-from memory import block_memory
-from synthetic import PAGE, image_of, made
+from support.memory import block_memory
+from support.synthetic import PAGE, image_of, made
+from support.watchdog import TIME_LIMIT, ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from watchdog import ended
 
-from builders import Block, StreamBuilder, open_bytes, page
 from conftest import absent, shared_entries
 from fixedram_fmt import HostLong, Image
-from fixedram_fmt.build.faults import fault_named
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.multifd.loader import JOB_SIZE, LoadError, jobs_of, load, sha256_of
 from fixedram_fmt.multifd.targets import Buffers, Memory
-from fixedram_fmt.records import Kind
-from memory import block_memory, main_block
-from real_files import ENTRIES, MAPPED, location_of
-from synthetic import PAGE, image_of, made
+from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.write.faults import fault_named
+from support.builders import Block, StreamBuilder, open_bytes, page
+from support.memory import block_memory, main_block
+from support.real_files import ENTRIES, MAPPED, location_of
+from support.synthetic import PAGE, image_of, made
+from support.watchdog import ended
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from explore import DeadlockError, ViolationError, explore
 
 from fixedram_fmt.multifd.protocol import Channel, Post, Protocol, Run, Wait
+from support.explore import DeadlockError, ViolationError, explore
 
 
 def scripts(jobs: int, syncs: int) -> list[str]:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fixedram_fmt.build.output import BufferOutput
-from fixedram_fmt.build.spec import spec_from
-from fixedram_fmt.build.synth import write_image
+from fixedram_fmt.io.output import BufferOutput
 from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.multifd.loader import load
 from fixedram_fmt.multifd.targets import Buffers
-from fixedram_fmt.records import Kind
-from memory import block_memory
-from synthetic import image_of
+from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.write.spec import spec_from
+from fixedram_fmt.write.synth import write_image
+from support.memory import block_memory
+from support.synthetic import image_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

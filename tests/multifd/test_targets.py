@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
-from watchdog import ended
 
-from builders import Block, StreamBuilder, bitmap_bytes, open_bytes, page
 from fixedram_fmt import Image
-from fixedram_fmt.build.faults import fault_named
-from fixedram_fmt.build.output import replacing
+from fixedram_fmt.io.output import replacing
 from fixedram_fmt.multifd.loader import LoadError, load
 from fixedram_fmt.multifd.targets import Buffers, DirectSource, Files, Memory
 from fixedram_fmt.schema.ram import RamSaveFlag
-from memory import block_memory
-from synthetic import PAGE, image_of, made
+from fixedram_fmt.write.faults import fault_named
+from support.builders import Block, StreamBuilder, bitmap_bytes, open_bytes, page
+from support.memory import block_memory
+from support.synthetic import PAGE, image_of, made
+from support.watchdog import ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

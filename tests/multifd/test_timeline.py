@@ -11,15 +11,15 @@ from rich.console import Console
 
 from conftest import run_cli
 from fixedram_cli.render.sequence import print_chart, print_comparison
-from fixedram_fmt.build.faults import fault_named
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.multifd.loader import LoadError, load
 from fixedram_fmt.multifd.timeline import FATAL, Timeline, count_jobs, timeline, timelines
-from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.ram import RamSaveFlag
-from synthetic import PAGE, image_of, made, ordinary, ram_word
+from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.write.faults import fault_named
+from support.synthetic import PAGE, image_of, made, ordinary, ram_word
 
 ROUNDS = 3
 CALLS = 1 + ROUNDS + 1

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import bitmap_bytes
 from fixedram_fmt import FormatError, HostLong, PageBitmap, Source
 from fixedram_fmt.blocks import RamBlock
 from fixedram_fmt.presence import bitmap
 from fixedram_fmt.presence.bitmap import Run
 from fixedram_fmt.presence.hostlong import swapped
 from fixedram_fmt.presence.pageset import PageSet
+from support.builders import bitmap_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builders import Block, StreamBuilder, open_bytes, page
 from fixedram_fmt import HostLong, Image
+from support.builders import Block, StreamBuilder, open_bytes, page
 
 if TYPE_CHECKING:
     from pathlib import Path

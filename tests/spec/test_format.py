@@ -11,14 +11,14 @@ from conftest import ROOT, SAMPLES, unpack
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.schema import device, libvirt, ram, stream
 from fixedram_fmt.schema.base import Schema
-from fixedram_fmt.specification.__main__ import main
-from fixedram_fmt.specification.document import parts, render
-from fixedram_fmt.specification.facts import CHECKS
-from fixedram_fmt.specification.files import EXAMPLE, made_files
-from fixedram_fmt.specification.meanings import STRUCTURES, VALUES
-from fixedram_fmt.specification.tables import field_rows, table
 from fixedram_fmt.stream.framing import FRAMINGS
-from fixedram_fmt.validate import Severity, all_rules
+from fixedram_fmt.validation import Severity, all_rules
+from specification.__main__ import main
+from specification.document import parts, render
+from specification.facts import CHECKS
+from specification.files import EXAMPLE, made_files
+from specification.meanings import STRUCTURES, VALUES
+from specification.tables import field_rows, table
 
 SPEC = ROOT / "spec"
 FORMAT = (SPEC / "FORMAT.md").read_text("utf-8")

@@ -11,12 +11,12 @@ import pytest
 
 from conftest import ROOT, SAMPLES, unpack
 from fixedram_fmt.image import Image
-from fixedram_fmt.records import PageRun
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.schema.stream import MigCmd, SectionType
-from fixedram_fmt.specification.vectors import write_vector
 from fixedram_fmt.stream.framing import FRAMINGS
+from fixedram_fmt.stream.records import PageRun
+from specification.vectors import write_vector
 
 from .hexpat import PatternSyntaxError, parse
 from .hexpat_facts import (

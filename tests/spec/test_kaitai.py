@@ -12,9 +12,9 @@ import pytest
 from conftest import SAMPLES, sample_entries, unpack
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.image import Image
-from fixedram_fmt.records import Kind, PageRun, Record
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.stream.framing import FRAMINGS
+from fixedram_fmt.stream.records import Kind, PageRun, Record
 
 from .kaitai import compiled, head_facts, item_facts, page_facts
 

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 
 from conftest import ROOT
-from fixedram_fmt.specification.vectors import read_vector, write_vector
 from qemu_vm import QemuError, QemuVM, require_qemu
-from two_blocks import GUEST, RANGES, TIME_LIMIT, outcome_of
+from specification.vectors import read_vector, write_vector
+from support.two_blocks import GUEST, RANGES, TIME_LIMIT, outcome_of
 
 FOLDER = ROOT / "spec" / "vectors"
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cutting import TAILS, Devices, cut_copy, devices_of, outcomes, stops
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.summary import summarize
-from fixedram_fmt.validate.validator import validate
-from real_files import ENTRIES, location_of, unpacked_case
+from fixedram_fmt.validation.validator import validate
+from support.cutting import TAILS, Devices, cut_copy, devices_of, outcomes, stops
+from support.real_files import ENTRIES, location_of, unpacked_case
 
 if TYPE_CHECKING:
     from pathlib import Path

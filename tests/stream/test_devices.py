@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import Block, StreamBuilder, device, open_bytes, page
 from fixedram_fmt import Image
+from support.builders import Block, StreamBuilder, device, open_bytes, page
 
 BLOCK = Block(b"ram0", page(1, 256))
 

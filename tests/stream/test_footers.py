@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import Block, StreamBuilder, open_bytes, page
 from fixedram_fmt import Image
-from fixedram_fmt.container import locate_stream, split_location
-from fixedram_fmt.source import Source
-from real_files import ENTRIES, location_of
+from fixedram_fmt.container.locate import locate_stream, split_location
+from fixedram_fmt.io.source import Source
+from support.builders import Block, StreamBuilder, open_bytes, page
+from support.real_files import ENTRIES, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import Block, StreamBuilder, open_bytes, page
+from support.builders import Block, StreamBuilder, open_bytes, page
 
 BLOCK = Block(b"ram0", page(1, 256))
 FOOTER = b"\x7e\0\0\0\x05"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 from fixedram_fmt import FormatError, Image
-from fixedram_fmt.dump import leaves
-from fixedram_fmt.records import Kind
 from fixedram_fmt.schema.ram import RamSaveFlag
+from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.tiling import leaves
+from support.builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 
 PAGE_SIZES = [256, 512, 1024, 4096, 8192, 65536]
 EACH_SIZE = pytest.mark.parametrize("size", PAGE_SIZES)

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import Block, StreamBuilder, device, open_bytes, ordinary_image, page, tiny_image
 from fixedram_fmt import FormatError, TruncatedError
-from fixedram_fmt.records import Kind
+from fixedram_fmt.stream.records import Kind
+from support.builders import (
+    Block,
+    StreamBuilder,
+    device,
+    open_bytes,
+    ordinary_image,
+    page,
+    tiny_image,
+)
 
 BLOCK = Block(b"ram0", page(1, 256) + bytes(256))
 LAYOUT = {"bitmap", "padding", "pages"}

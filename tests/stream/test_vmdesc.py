@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from builders import StreamBuilder, device, open_bytes, tiny_image, uint
 from fixedram_fmt import FormatError, Source
 from fixedram_fmt.stream.vmdesc import VmDescription, find_vmdesc
+from support.builders import StreamBuilder, device, open_bytes, tiny_image, uint
 
 
 def parse(devices: Any, **more: Any) -> VmDescription:

@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from converting import converted
-from deltas import ADDRESS, BASE, CASES, naive, stream_with
-from fixedram_fmt.digest import digest_image
+from fixedram_fmt.digests import digest_image
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.memory.block import BlockMemory
 from fixedram_fmt.stream.xbzrle import apply_delta
-from fixedram_fmt.validate import validate
-from synthetic import PAGE, image_of
+from fixedram_fmt.validation import validate
+from support.converting import converted
+from support.deltas import ADDRESS, BASE, CASES, naive, stream_with
+from support.synthetic import PAGE, image_of
 
 QEMU = LOADERS["qemu-10.0"]
 

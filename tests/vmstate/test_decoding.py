@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fixedram_fmt import FormatError, Image
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.values import Value, children
-from naive_state import Interpreter, interpret
-from real_files import ENTRIES, location_of
+from support.naive_state import Interpreter, interpret
+from support.real_files import ENTRIES, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from builders import StreamBuilder, device, open_bytes, uint
 from fixedram_fmt import Image
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.machine import machine_state
-from real_files import ENTRIES, location_of, without_description
+from support.builders import StreamBuilder, device, open_bytes, uint
+from support.real_files import ENTRIES, location_of, without_description
 
 #: Every image with a description, but one a machine type is enough.
 TWINS = [

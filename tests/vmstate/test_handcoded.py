@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import StreamBuilder, open_bytes
 from fixedram_fmt import Image
 from fixedram_fmt.vmstate.handcoded import HandCoded, summarize
-from real_files import location_of
+from support.builders import StreamBuilder, open_bytes
+from support.real_files import location_of
 
 
 def be64(*words: int) -> bytes:

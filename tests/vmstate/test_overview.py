@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builders import open_bytes
 from fixedram_fmt import Image
 from fixedram_fmt.vmstate import state
 from fixedram_fmt.vmstate.overview.clock import clocks
@@ -16,7 +15,8 @@ from fixedram_fmt.vmstate.overview.cpus import cpus
 from fixedram_fmt.vmstate.overview.virtio import virtio_devices
 from fixedram_fmt.vmstate.state import MachineState
 from fixedram_fmt.vmstate.values import Value, toward
-from real_files import location_of
+from support.builders import open_bytes
+from support.real_files import location_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

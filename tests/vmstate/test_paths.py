@@ -12,7 +12,7 @@ import pytest
 from fixedram_fmt import Image
 from fixedram_fmt.vmstate.paths import Pattern
 from fixedram_fmt.vmstate.state import paths_of
-from real_files import location_of
+from support.real_files import location_of
 
 
 @pytest.mark.parametrize(

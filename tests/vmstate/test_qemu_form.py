@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from builders import StreamBuilder, open_bytes
 from conftest import SHARED, absent, run_cli, shared_entries, unpack
 from fixedram_fmt import Image
 from fixedram_fmt.vmstate.qemu import document, pieces
-from real_files import ENTRIES, location_of
+from support.builders import StreamBuilder, open_bytes
+from support.real_files import ENTRIES, location_of
 
 GOLDEN = [one["name"] for one in shared_entries() if one.get("qemu_state_json")]
 

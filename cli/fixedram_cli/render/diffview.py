@@ -9,7 +9,7 @@ from rich.text import Text
 from fixedram_cli.render.rows import print_shades, text_of
 from fixedram_cli.render.statetree import shown
 from fixedram_cli.render.terminal import console, count, print_line, visible
-from fixedram_fmt.diff import Change
+from fixedram_fmt.comparison import Change
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fixedram_fmt.diff import BlockDiff, Diff, PageRows, StateDiff, ValueDiff
+    from fixedram_fmt.comparison import BlockDiff, Diff, PageRows, StateDiff, ValueDiff
     from fixedram_fmt.image import Image
 
 __all__ = ["print_diff"]

@@ -11,16 +11,16 @@ from fixedram_cli.render.rows import text_of
 from fixedram_cli.render.terminal import count, print_line, visible
 from fixedram_cli.render.wording import loader_text
 from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.validate.rule import Severity
+from fixedram_fmt.validation.rule import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-    from fixedram_fmt.validate.report import Bytes, ImageReport
-    from fixedram_fmt.validate.rule import Finding
-    from fixedram_fmt.validate.validator import Verdict
+    from fixedram_fmt.validation.report import Bytes, ImageReport
+    from fixedram_fmt.validation.rule import Finding
+    from fixedram_fmt.validation.validator import Verdict
 
 __all__ = ["left_open", "print_report", "print_summary", "severity_style"]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.render.wording import STDIN, file_of, finding_text, verdict_text
-from fixedram_fmt.validate.report import ImageReport
-from fixedram_fmt.validate.rule import Severity
+from fixedram_fmt.validation.report import ImageReport
+from fixedram_fmt.validation.rule import Severity
 
 __all__ = ["annotations"]
 

@@ -10,18 +10,18 @@ from fixedram_cli.render.wording import loader_text
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.pagemap.cells import page_cells
 from fixedram_fmt.pagemap.picture import PALETTE, draw, svg_paths
-from fixedram_fmt.records import Kind
+from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.units import human_size
-from fixedram_fmt.validate import validate
+from fixedram_fmt.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.records import Record
+    from fixedram_fmt.stream.records import Record
     from fixedram_fmt.summary import BlockSummary, ImageSummary
-    from fixedram_fmt.validate import Finding, Report, Verdict
+    from fixedram_fmt.validation import Finding, Report, Verdict
 
 __all__ = ["html_report"]
 

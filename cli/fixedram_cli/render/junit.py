@@ -16,9 +16,9 @@ from fixedram_fmt.loaders import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixedram_fmt.validate.report import ImageReport
-    from fixedram_fmt.validate.rule import Finding, Severity
-    from fixedram_fmt.validate.validator import Verdict
+    from fixedram_fmt.validation.report import ImageReport
+    from fixedram_fmt.validation.rule import Finding, Severity
+    from fixedram_fmt.validation.validator import Verdict
 
 __all__ = ["junit"]
 

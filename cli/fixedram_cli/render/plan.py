@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from fixedram_fmt.build.layout import Piece
-    from fixedram_fmt.build.output import Output
+    from fixedram_fmt.io.output import Output
+    from fixedram_fmt.write.placing import Piece
 
 __all__ = ["finish", "require_target", "tell_made"]
 
@@ -41,8 +41,8 @@ def finish(
     if out is None:
         _print_plan(pieces, as_json=as_json)
         return
-    from fixedram_fmt.build.layout import write_pieces
-    from fixedram_fmt.build.output import replacing
+    from fixedram_fmt.io.output import replacing
+    from fixedram_fmt.write.placing import write_pieces
 
     with replacing(out, force=force, mode=mode) as output:
         size = (write or write_pieces)(pieces, output)
@@ -65,7 +65,7 @@ def tell_made(out: Path, size: int, *, as_json: bool) -> None:
 
 
 def _print_plan(pieces: Iterable[Piece], *, as_json: bool) -> None:
-    from fixedram_fmt.dump import values
+    from fixedram_fmt.tiling import values
     from fixedram_fmt.units import human_size
 
     rows = (piece for piece in pieces if piece.content.length)

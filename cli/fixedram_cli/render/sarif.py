@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.render.wording import STDIN, file_of, finding_text
-from fixedram_fmt.validate.selection import fingerprint
+from fixedram_fmt.validation.selection import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from fixedram_fmt.validate.report import Bytes, ImageReport
-    from fixedram_fmt.validate.rule import Finding, Rule
+    from fixedram_fmt.validation.report import Bytes, ImageReport
+    from fixedram_fmt.validation.rule import Finding, Rule
 
 __all__ = ["sarif"]
 

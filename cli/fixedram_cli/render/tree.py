@@ -8,9 +8,9 @@ from rich.text import Text
 
 from fixedram_cli.render.rows import text_of
 from fixedram_cli.render.terminal import bar, console, count, print_line, visible
-from fixedram_fmt.dump import Group, fields, layout
-from fixedram_fmt.records import Kind, Record
 from fixedram_fmt.schema.base import text
+from fixedram_fmt.stream.records import Kind, Record
+from fixedram_fmt.tiling import Group, fields, layout
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_cli.render.terminal import visible
-from fixedram_fmt.container import split_location
+from fixedram_fmt.container.locate import split_location
 from fixedram_fmt.errors import FixedRamError
 
 if TYPE_CHECKING:
-    from fixedram_fmt.validate.rule import Finding
-    from fixedram_fmt.validate.validator import Verdict
+    from fixedram_fmt.validation.rule import Finding
+    from fixedram_fmt.validation.validator import Verdict
 
 __all__ = ["STDIN", "file_of", "finding_text", "loader_text", "verdict_text"]
 

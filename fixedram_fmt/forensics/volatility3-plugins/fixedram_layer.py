@@ -36,11 +36,11 @@ except ImportError:
     # volatility3 may have an environment of its own; the package is where this file is.
     sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from fixedram_fmt.container import locate_stream
+from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.errors import FixedRamError, SourceError
 from fixedram_fmt.forensics.guest import GuestMemory, State
 from fixedram_fmt.image import Image
-from fixedram_fmt.source import Source
+from fixedram_fmt.io.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,0 +1,1 @@
+"""The commands, one module each: parse, one call of the library, render."""

@@ -1,0 +1,208 @@
+"""`fixedram diff`: what differs between two images."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fixedram_cli.options import (
+    ByteOrderOption,
+    Json,
+    Output,
+    OutputFormat,
+    Search,
+    image_argument,
+    open_image,
+    option,
+    wants_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.comparison import Diff, Options, PageRows
+    from fixedram_fmt.image import Image
+
+#: Ranges, pages and values that are listed where --limit does not say.
+_TEXT_LIMIT, _PAGES_LIMIT, _JSON_LIMIT = 20, 4, 10_000
+#: What goes on by itself, whatever the guest does: QEMU's names of clocks, and of what is derived
+#: from them (hw/rtc/mc146818rtc.c, hw/timer/i8254_common.c, hpet.c, hw/intc/apic_common.c, ...).
+_CLOCKS = (
+    "timer/**", "**/*timer", "**/*next_transition_time", "**/*env.tsc", "**/kvmclock/**",
+    "kvmclock/**", "mc146818rtc/base_rtc", "mc146818rtc/last_update", "mc146818rtc/next_*_time",
+    "**/initial_count_load_time", "**/next_time", "hpet/hpet_offset", "hpet/hpet_counter",
+    "pl031/**", "goldfish_rtc/tick_offset*", "**/*clock_offset*",
+)  # fmt: skip
+
+
+def diff(
+    a: Annotated[str, image_argument("A")],
+    b: Annotated[str, image_argument("B")],
+    ram_only: Annotated[bool, option("--ram-only", "Compare the memory only.")] = False,
+    state_only: Annotated[bool, option("--state-only", "Compare the device state only.")] = False,
+    block: Annotated[
+        list[str] | None,
+        option("--block", "Compare the memory of this block only; may be given several times.",
+               "NAME"),
+    ] = None,
+    ignore_state: Annotated[
+        list[str] | None,
+        option("--ignore-state", "Device state that does not count; may be given several times.",
+               "GLOB"),
+    ] = None,
+    ignore_clocks: Annotated[
+        bool, option("--ignore-clocks", "Clocks and timers of the state do not count.")
+    ] = False,
+    pages: Annotated[
+        bool, option("--pages", "Show the rows of bytes that differ, side by side.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        option("--limit", "List at most N ranges, pages and values; 0: all.", "N", min=0),
+    ] = None,
+    quiet: Annotated[
+        bool, option("-q --quiet", "Print nothing; the exit code says it.")
+    ] = False,
+    json_: Json = False,
+    output: Output = OutputFormat.TEXT,
+    search: Search = False,
+    byte_order: ByteOrderOption = None,
+) -> None:  # fmt: skip
+    """Compare two images: memory, device state, structure.
+
+    What counts is what a guest would find after a load: absent pages are zero, and how an image
+    is stored (dialect, container, byte order, offsets) is told, but is no difference.
+
+    Exit code 0: the same, 1: they differ, 2: not all could be compared.
+
+    Example: fixedram diff before.img after.img
+
+    Example: fixedram diff before.img after.img --ignore-clocks --pages
+
+    Example: fixedram diff a.img b.img --state-only --ignore-state 'timer' --json
+    """
+    from dataclasses import replace
+
+    from fixedram_cli.render.diffview import print_diff
+    from fixedram_cli.render.terminal import warn, warn_if_stopped
+    from fixedram_fmt.comparison import diff as compare
+
+    _check(a, b, ram_only=ram_only, state_only=state_only, blocks=block)
+    as_json = wants_json(json_, output)
+    ignored = [*(ignore_state or ()), *(_CLOCKS if ignore_clocks else ())]
+    options = _options(
+        ram=not state_only,
+        state=not ram_only and not block,
+        blocks=block,
+        ignored=ignored,
+        limit=_limit(limit, _JSON_LIMIT if as_json else _TEXT_LIMIT),
+    )
+    open_one = partial(open_image, search=search, byte_order=byte_order)
+    with open_one(a) as first, open_one(b) as second:
+        found = compare(first, second, options)
+        if ram_only or state_only or block:
+            # Only a part of the image was asked about.
+            found = replace(found, structure=())
+        rows = _rows(first, second, found, _limit(limit, _PAGES_LIMIT)) if pages else iter(())
+        if not quiet:
+            show = _print_json if as_json else print_diff
+            show((a, b), (first, second), found, rows)
+        for name, image in (("A", first), ("B", second)):
+            warn_if_stopped(image, f"{name}: the stream stops early")
+    for text in found.trouble:
+        warn(text)
+    if found.trouble:
+        raise typer.Exit(2)
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def _check(a: str, b: str, *, ram_only: bool, state_only: bool, blocks: list[str] | None) -> None:
+    """Usage errors: options that make no sense together."""
+    if ram_only and state_only:
+        raise typer.BadParameter("--ram-only and --state-only leave nothing to compare")
+    if blocks and state_only:
+        raise typer.BadParameter("--state-only compares no block", param_hint="'--block'")
+    if a == b == "-":
+        raise typer.BadParameter("standard input can be read once only", param_hint="'B'")
+
+
+def _limit(given: int | None, default: int) -> int | None:
+    """What --limit says; 0 is without one."""
+    return default if given is None else given or None
+
+
+def _options(
+    *,
+    ram: bool,
+    state: bool,
+    blocks: list[str] | None,
+    ignored: list[str],
+    limit: int | None,
+) -> Options:
+    from fixedram_fmt.comparison import Options
+    from fixedram_fmt.vmstate.paths import Pattern
+
+    return Options(
+        ram=ram,
+        state=state,
+        blocks=frozenset(blocks) if blocks else None,
+        ignore=tuple(Pattern(glob) for glob in ignored),
+        limit=limit,
+    )
+
+
+def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterator[PageRows]:
+    from fixedram_fmt.comparison import page_rows
+
+    left = limit
+    for block in found.blocks:
+        if not block.differing:
+            continue
+        for page in page_rows(first, second, block, left):
+            yield page
+            left = None if left is None else left - 1
+        if left == 0:
+            return
+
+
+def _print_json(
+    paths: tuple[str, str], images: tuple[Image, Image], found: Diff, rows: Iterator[PageRows]
+) -> None:
+    from fixedram_cli.render.jsonout import print_json
+
+    sides = {
+        letter: {
+            "path": path,
+            "machine": image.machine,
+            "dialect": image.dialect,
+            "container": image.container.kind,
+            "complete": image.complete,
+        }
+        for letter, path, image in zip("ab", paths, images, strict=True)
+    }
+    state = found.state
+    print_json({
+        **sides,
+        "same": found.same,
+        "structure": [one.as_dict() for one in found.structure],
+        "ram": {
+            "pages_changed": sum(block.changed for block in found.blocks),
+            "pages_only_a": sum(block.only_a for block in found.blocks),
+            "pages_only_b": sum(block.only_b for block in found.blocks),
+            "blocks_compared": found.compared,
+            "blocks": [block.as_dict() for block in found.blocks],
+            "pages": [page.as_dict() for page in rows],
+        },
+        "state": None if state is None else {
+            "differing": state.total,
+            "devices": state.devices,
+            "ignored": state.ignored,
+            "more": state.more,
+            "values": [value.as_dict() for value in state.values],
+        },
+        "notes": list(found.notes),
+        "trouble": list(found.trouble),
+    })  # fmt: skip

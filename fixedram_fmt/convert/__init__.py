@@ -1,5 +1,0 @@
-"""Ordinary streams made into fixed layouts, and back; exports what others need."""
-
-from fixedram_fmt.convert.conversion import MAPPED_RAM, STREAM, Conversion, ConvertOptions, Located
-
-__all__ = ["MAPPED_RAM", "STREAM", "Conversion", "ConvertOptions", "Located"]

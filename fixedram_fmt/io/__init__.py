@@ -1,0 +1,1 @@
+"""Bytes in and out: sources that are read at offsets, outputs that are whole or not there."""

@@ -1,0 +1,31 @@
+"""Is an image sound, and what would a loader do with it: rules, findings, verdicts.
+
+from fixedram_fmt import Image
+from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.validation import validate
+
+with Image.open("guest.img") as image:
+    report = validate(image)
+    print(report.verdict(LOADERS["qemu-10.0"], multifd=True).outcome)
+"""
+
+from __future__ import annotations
+
+from fixedram_fmt.validation.destination import Destination, load_destination
+from fixedram_fmt.validation.rule import AREAS, Finding, Rule, Severity
+from fixedram_fmt.validation.rules import all_rules
+from fixedram_fmt.validation.validator import Report, Verdict, unopened, validate
+
+__all__ = [
+    "AREAS",
+    "Destination",
+    "Finding",
+    "Report",
+    "Rule",
+    "Severity",
+    "Verdict",
+    "all_rules",
+    "load_destination",
+    "unopened",
+    "validate",
+]

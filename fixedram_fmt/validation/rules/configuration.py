@@ -1,0 +1,359 @@
+"""Area G: the configuration section: machine, capabilities, page size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.dialect import LAYOUTS
+from fixedram_fmt.schema.base import c_string, is_printable
+from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.stream.records import Kind, Record
+from fixedram_fmt.validation.loaderlog import c_int, c_text
+from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop, over_image
+from fixedram_fmt.validation.rules.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validation.survey import Survey
+
+_CONFIGURATION = "FORMAT 2; migration/savevm.c "
+
+#: qapi/migration.json MigrationCapability, QEMU 10.0.
+_CAPABILITIES = frozenset(
+    b"xbzrle rdma-pin-all auto-converge events postcopy-ram x-colo release-ram return-path"
+    b" pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate"
+    b" x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt"
+    b" switchover-ack dirty-limit mapped-ram".split()
+)
+#: Known to QEMU 10.0 and before, gone in 11.
+_UNTIL_10 = frozenset((b"zero-blocks",))
+_VALIDATED = frozenset((b"x-ignore-shared", b"mapped-ram"))
+#: Subsections of vmstate_configuration, all of version 1.
+_SUBSECTIONS = frozenset(
+    f"configuration/{name}".encode() for name in ("target-page-bits", "capabilities", "uuid")
+)
+#: Longer than any machine type's name, and where its length stands behind the stream's start.
+_NAME_CEILING = 255
+_NAME_LENGTH_AT = 9
+#: More capabilities than any stream names.
+_COUNT_CEILING = 64
+
+
+@over_image("G01", Severity.ERROR, _CONFIGURATION + "qemu_loadvm_state_header()")
+def no_configuration(survey: Survey) -> Iterator[Found]:
+    """There is no configuration section.
+
+    Streams of before QEMU 2.4 have none. Machine and capabilities are unknown then, and QEMU
+    refuses unless it is told not to expect one (send-configuration=off).
+
+    Fix: load it with -global migration.send-configuration=off, if it is that old.
+    """
+    if survey.kinds and Kind.CONFIGURATION not in survey.kinds and survey.order > 1:
+        offset = survey.image.container.stream_offset + 8
+        yield Found(
+            "no configuration section", offset, "configuration", "another section", "07", order=1
+        )
+
+
+@at_records(
+    "G02", Severity.WARNING, _CONFIGURATION + "configuration_post_load()", Kind.CONFIGURATION
+)
+def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The machine type's name is empty.
+
+    The name need only be a prefix of the local machine's, so an empty one fits every machine:
+    nothing keeps this image from being loaded into the wrong one.
+
+    Fix: save the guest again.
+    """
+    if not record.value.name:
+        yield Found("no machine type", record.offset + 1, record.path, "0 bytes", "a name")
+
+
+@at_records("G03", Severity.ERROR, _CONFIGURATION + "configuration_post_load()", Kind.CONFIGURATION)
+def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The machine type's name holds bytes that no name has.
+
+    No machine of QEMU is called so; a terminal that prints the name raw obeys it.
+
+    Fix: save the guest again; the name is damaged or an attack.
+    """
+    name = c_string(record.value.name)
+    if not is_printable(name) or (record.value.name and not name):
+        yield Found(
+            "no machine is called so",
+            record.offset + 5,
+            record.path,
+            shown(record.value.name),
+            "visible ASCII",
+        )
+
+
+def _is_list(survey: Survey) -> bool:
+    """Whether what is read as capabilities can be some: a damaged count makes anything one."""
+    return survey.capability_count is not None and survey.capability_count[0] <= _COUNT_CEILING
+
+
+def announced_length(survey: Survey, error: FormatError) -> int | None:
+    """What a count of the configuration says, where the walk stopped because it is too large.
+
+    That is the length of the machine type's name, or the number of capabilities.
+    """
+    source, start = survey.image.source, survey.image.container.stream_offset
+    if error.code in ("truncated", "length") and error.path.startswith("configuration/machine"):
+        raw = source.read_upto(start + _NAME_LENGTH_AT, 4)
+        length = int.from_bytes(raw, "big")
+        return length if len(raw) == 4 and length > _NAME_CEILING else None
+    if survey.capability_count and error.path.startswith("configuration/subsection"):
+        count = survey.capability_count[0]
+        return count if count > _COUNT_CEILING else None
+    return None
+
+
+@at_stop("G04", Severity.ERROR, _CONFIGURATION + "vmstate_configuration", "truncated", "length")
+def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The machine type's name is longer than any.
+
+    QEMU allocates what the length says before it reads the name.
+
+    Fix: save the guest again; the length is damaged.
+    """
+    if survey is None or not error.path.startswith("configuration/machine"):
+        return
+    length = announced_length(survey, error)
+    if length is not None:
+        offset = survey.image.container.stream_offset + _NAME_LENGTH_AT
+        yield Found(
+            "no machine has such a long name",
+            offset,
+            error.path,
+            str(length),
+            f"at most {_NAME_CEILING}",
+        )
+
+
+@over_image("G16", Severity.ERROR, _CONFIGURATION + "vmstate_capabilites")
+def too_many_capabilities(survey: Survey) -> Iterator[Found]:
+    """More capabilities are announced than there can be.
+
+    QEMU allocates what the count says, and takes what follows the list for more names.
+
+    Fix: save the guest again; the count is damaged.
+    """
+    if survey.capability_count is None:
+        return
+    (count, order), known = survey.capability_count, _CAPABILITIES | LAYOUTS
+    cut = survey.stopped is not None and announced_length(survey, survey.stopped) is not None
+    if count > _COUNT_CEILING and (cut or not known.issuperset(survey.capabilities)):
+        yield Found(
+            "no QEMU has so many capabilities",
+            survey.image.container.stream_offset,
+            "configuration/capabilities",
+            str(count),
+            f"at most {len(_CAPABILITIES)}",
+            order=order,
+        )
+
+
+@at_records("G05", Severity.ERROR, _CONFIGURATION + "get_capability()", Kind.CAPABILITY)
+def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A capability that QEMU does not know.
+
+    QEMU reads the list before anything else, and refuses the stream.
+
+    Fix: load it with the QEMU that wrote it, or take the name out of the list.
+    """
+    name = c_string(record.value.capability)
+    if name not in _CAPABILITIES | LAYOUTS and _is_list(survey):
+        yield Found(
+            "unknown capability",
+            record.offset + 1,
+            record.path,
+            shown(name),
+            "a capability of QEMU",
+            conditional=name in _UNTIL_10,
+            holes={"capability": c_text(name)},
+        )
+
+
+@at_records("G06", Severity.NOTE, _CONFIGURATION + "should_validate_capability()", Kind.CAPABILITY)
+def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A capability is named that QEMU does not name in a stream.
+
+    Only mapped-ram and x-ignore-shared are compared; any other known one is passed over.
+    """
+    name = c_string(record.value.capability)
+    if name in _CAPABILITIES - _VALIDATED:
+        yield Found(
+            "this capability is not compared",
+            record.offset + 1,
+            record.path,
+            shown(name),
+            "mapped-ram or x-ignore-shared",
+        )
+
+
+@at_records(
+    "G07", Severity.NOTE, _CONFIGURATION + "configuration_validate_capabilities()", Kind.CAPABILITY
+)
+def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A capability is named twice.
+
+    It makes no difference to QEMU, and QEMU does not write it.
+    """
+    name = c_string(record.value.capability)
+    if name in survey.capabilities and _is_list(survey):
+        yield Found("named before", record.offset, record.path, shown(name), "each name once")
+
+
+@at_records("G08", Severity.WARNING, "FORMAT 5", Kind.CAPABILITY)
+def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The image names the capability of a dialect that was never released.
+
+    `fixed-ram` is the name under which mapped-ram was reviewed. A released QEMU takes it for an
+    unknown capability.
+
+    Fix: load it with a QEMU of the review, or rename the capability and take out the FLUSH.
+    """
+    name = c_string(record.value.capability)
+    if name in LAYOUTS - _CAPABILITIES:
+        yield Found(
+            "no released QEMU has this capability",
+            record.offset + 1,
+            record.path,
+            shown(name),
+            "mapped-ram",
+        )
+
+
+@at_stop("G09", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", "subsection")
+def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """A subsection of the configuration that nobody knows, and whose end cannot be found.
+
+    Subsections do not carry their length, so nothing behind this one can be read. QEMU refuses it.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    yield Found.of(error)
+
+
+@at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.UNKNOWN)
+def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
+    """A subsection of the configuration that QEMU does not know.
+
+    A subsection is sent because it must not be lost: QEMU refuses what it does not know.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    header = survey.previous
+    if header is not None and header.kind is Kind.SUBSECTION:
+        yield Found(
+            "unknown subsection",
+            header.offset + 2,
+            header.path,
+            shown(header.value.idstr),
+            "a subsection of QEMU 10 or 11",
+        )
+
+
+@at_records("G11", Severity.ERROR, _CONFIGURATION + "vmstate_load_state()", Kind.SUBSECTION)
+def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A subsection of the configuration has another version than 1.
+
+    QEMU keeps the low byte of the version, and takes no other than the one it knows.
+
+    Fix: load it with the QEMU that wrote it.
+    """
+    if c_string(record.value.idstr) in _SUBSECTIONS and record.value.version_id & 0xFF != 1:
+        yield Found(
+            "unknown version of a subsection",
+            record.stop - 4,
+            record.path,
+            str(record.value.version_id),
+            "1",
+            holes={"vmsd": c_text(record.value.idstr)},
+        )
+
+
+@at_records("G12", Severity.WARNING, _CONFIGURATION + "vmstate_subsection_load()", Kind.SUBSECTION)
+def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """A subsection of the configuration is there twice; the last one counts.
+
+    One of the two is not what the sender meant, and nothing tells which.
+
+    Fix: check who wrote the image.
+    """
+    if c_string(record.value.idstr) in survey.subsections:
+        yield Found(
+            "there already",
+            record.offset,
+            record.path,
+            shown(record.value.idstr),
+            "each subsection once",
+        )
+
+
+@at_records(
+    "G13", Severity.ERROR, _CONFIGURATION + "vmstate_target_page_bits", Kind.TARGET_PAGE_BITS
+)
+def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+    """The target's page size is one that no target has.
+
+    All addresses and bitmaps are counted in pages. QEMU refuses a size that is not its own.
+
+    Fix: save the guest again; target_page_bits is damaged.
+    """
+    bits = record.value.target_page_bits
+    if bits > 63 or not is_page_size(1 << bits):
+        yield Found(
+            "no target has such pages",
+            record.offset,
+            record.path,
+            f"2^{bits} bytes",
+            "2^8 to 2^16",
+            holes={"bits": c_int(bits)},
+        )
+
+
+@over_image("G14", Severity.ERROR, _CONFIGURATION + "configuration_post_load()")
+def page_bits_contradict(survey: Survey) -> Iterator[Found]:
+    """The page size of the configuration is not that of the description.
+
+    Both are the target's; QEMU refuses when the configuration's is not its own.
+
+    Fix: save the guest again; one of the two is damaged.
+    """
+    told, vmdesc = survey.image.told_page_size, survey.image.vmdesc
+    if told and is_page_size(told) and vmdesc and vmdesc.page_size not in (None, told):
+        yield Found(
+            "two page sizes",
+            survey.image.container.stream_offset,
+            "configuration",
+            str(told),
+            f"{vmdesc.page_size}, as the description says",
+            order=survey.configured,
+            holes={"bits": told.bit_length() - 1},
+        )
+
+
+@over_image("G15", Severity.ERROR, _CONFIGURATION + "configuration_validate_capabilities()")
+def layout_without_capability(survey: Survey) -> Iterator[Found]:
+    """The blocks have a fixed layout, and no capability says so.
+
+    A reader has to know from the capabilities that headers follow the blocks' names; one that goes
+    by this list reads page data as records.
+
+    Fix: name mapped-ram in configuration/capabilities.
+    """
+    block = survey.hidden_layout
+    if block is not None:
+        yield Found(
+            "a MappedRamHeader follows, unannounced",
+            block.entry_offset,
+            block.path,
+            "no capability of a fixed layout",
+            "mapped-ram",
+            order=survey.configured,
+        )

@@ -1,0 +1,238 @@
+"""Area C: what the stream is packed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION
+from fixedram_fmt.validation.rule import Found, Severity, at_stop, over_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validation.survey import Survey
+
+_FORMAT = "FORMAT 1; libvirt src/qemu/qemu_saveimage.c"
+
+
+@over_image("C01", Severity.ERROR, _FORMAT + " QEMU_SAVE_PARTIAL")
+def save_never_finished(survey: Survey) -> Iterator[Found]:
+    """libvirt's header says that the save never finished.
+
+    libvirt writes the magic LibvirtQemudPart first and replaces it when all is on disk. virsh
+    restore refuses such a file, even where the stream in it is complete. Where it is a managed save
+    (virsh managedsave), virsh start DELETES THE FILE and boots the guest afresh, with exit code 0
+    and without asking any hook: its memory is lost.
+
+    Fix: copy the file away before anybody starts the guest. Where the stream is complete (fixedram
+    info), fixedram copy --mark-complete IMAGE -o SAVE sets the magic right, and virsh restore SAVE
+    takes it. Otherwise save the guest again.
+    """
+    libvirt = survey.image.container.libvirt
+    if libvirt and libvirt.partial:
+        yield Found(
+            "the save never finished",
+            0,
+            "libvirt.magic",
+            "LibvirtQemudPart",
+            "LibvirtQemudSave",
+            order=0,
+        )
+
+
+@over_image("C02", Severity.ERROR, _FORMAT + " virQEMUSaveFormat")
+def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
+    """The format in libvirt's header is not that of the stream.
+
+    libvirt chooses how to restore by this field: with `raw` it hands QEMU a pipe, in which nothing
+    lies at fixed offsets; with `sparse` it asks for mapped-ram; with the name of a compression it
+    lets that program unpack the stream. Where the program finds something else it gives up, and
+    virsh restore waits for ever.
+
+    Fix: write the header again (fixedram copy --container libvirt).
+    """
+    container = survey.image.container
+    if container.libvirt is None:
+        return
+    named, real = container.libvirt.format, _real_format(survey)
+    # Before version 2 there was no compression, and the field is not looked at.
+    if container.libvirt.header.version < QEMU_SAVE_VERSION and named != "sparse":
+        named = "raw"
+    if named != real and not named.isdigit():
+        message = "libvirt would restore this in the wrong way"
+        yield Found(message, 28, "libvirt.format", named, real, order=0)
+
+
+def _real_format(survey: Survey) -> str:
+    """The name libvirt has for what lies behind its header."""
+    container = survey.image.container
+    if container.stream_compression:
+        return container.stream_compression
+    return "sparse" if survey.mapped else "raw"
+
+
+@over_image("C11", Severity.ERROR, _FORMAT + " virQEMUSaveFormat")
+def format_unknown(survey: Survey) -> Iterator[Found]:
+    """The format in libvirt's header is not known to every libvirt.
+
+    zstd came with libvirt 9.4, sparse with 11.2. An older one refuses the file; a number beyond
+    these no libvirt knows.
+
+    Fix: restore it with a newer libvirt, or write it as raw (fixedram convert).
+    """
+    libvirt = survey.image.container.libvirt
+    if libvirt is None or libvirt.format in ("raw", "gzip", "bzip2", "xz", "lzop"):
+        return
+    known = not libvirt.format.isdigit()
+    yield Found(
+        f"not every libvirt knows format {libvirt.format}" if known else "no libvirt knows it",
+        28, "libvirt.format", libvirt.format, "a format of that libvirt", order=0,
+        conditional=known,
+    )  # fmt: skip
+
+
+@over_image("C17", Severity.NOTE, "libvirt 11.3 src/qemu/qemu_migration.c; QEMU migration/fd.c")
+def raw_through_fd(survey: Survey) -> Iterator[Found]:
+    """libvirt 11.3 with QEMU 11 restores no raw save.
+
+    It hands the file to QEMU as a descriptor, and QEMU 11 says: "fd: migration to a file is not
+    supported. Use file: instead." With QEMU 10 it restores it. The machine type tells where it has
+    to be QEMU 11.
+
+    Fix: write it as a sparse save (fixedram convert, copy --container libvirt), or use libvirt 12.
+    """
+    libvirt = survey.image.container.libvirt
+    machine = survey.image.machine or ""
+    version = machine.rpartition("-")[2].partition(".")[0]
+    if libvirt and libvirt.format == "raw" and version.isdigit() and int(version) >= 11:
+        yield Found(
+            "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
+            28, "libvirt.format", version, "at most QEMU 10", order=0,
+        )  # fmt: skip
+
+
+@over_image("C03", Severity.ERROR, _FORMAT + " virQEMUSaveHeader")
+def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
+    """The save cookie lies outside the area of the domain XML.
+
+    libvirt takes what lies between cookieOffset and data_len for the cookie (what it must remember
+    of the running domain). Where that is negative it allocates as much, and the daemon aborts.
+
+    Fix: set cookieOffset to 0 or to a place inside the XML area.
+    """
+    libvirt = survey.image.container.libvirt
+    if libvirt and libvirt.header.cookie_offset >= max(1, libvirt.header.data_len):
+        yield Found(
+            "the cookie is not inside the XML area",
+            32,
+            "libvirt.cookie_offset",
+            str(libvirt.header.cookie_offset),
+            f"below {libvirt.header.data_len}",
+            order=0,
+        )
+
+
+@over_image("C04", Severity.ERROR, _FORMAT)
+def no_domain_xml(survey: Survey) -> Iterator[Found]:
+    """There is no domain XML behind libvirt's header.
+
+    Without it libvirt does not know what machine to start for the memory.
+
+    Fix: fixedram copy --container libvirt --xml DOMAIN.xml IMAGE -o SAVE.
+    """
+    libvirt = survey.image.container.libvirt
+    if libvirt is None:
+        return
+    head = libvirt.source.read_upto(libvirt.header_length, min(libvirt.header.data_len, 64))
+    if not head.lstrip().startswith(b"<"):
+        yield Found(
+            "no XML begins here",
+            libvirt.header_length,
+            "libvirt.xml",
+            repr(head[:16]),
+            "<domain ...>",
+            order=0,
+        )
+
+
+@over_image("C05", Severity.NOTE, _FORMAT)
+def unused_fields_set(survey: Survey) -> Iterator[Found]:
+    """Unused fields of libvirt's header are not zero.
+
+    A newer libvirt may have written them for something that this reader, and an older libvirt,
+    passes over.
+    """
+    libvirt = survey.image.container.libvirt
+    if libvirt and any(libvirt.header.unused):
+        yield Found(
+            "unused fields are set", 36, "libvirt.unused", "bytes other than 0", "zeros", order=0
+        )
+
+
+@over_image("C06", Severity.NOTE, "FORMAT 1; QEMU migration/file.c")
+def compressed(survey: Survey) -> Iterator[Found]:
+    """The file is compressed: findings and offsets are those of what is in it.
+
+    QEMU reads fixed offsets of the file itself, so it loads this only when it has been unpacked.
+
+    Fix: unpack it before it is loaded.
+    """
+    compression = survey.image.container.file_compression
+    if compression:
+        yield Found(f"unpacked from {compression}", 0, "", compression, "bare", order=0)
+
+
+@over_image("C07", Severity.ERROR, "FORMAT 1")
+def compressed_data_cut(survey: Survey) -> Iterator[Found]:
+    """The compressed data ends early or is damaged.
+
+    What follows is missing from everything else that is said about this image.
+
+    Fix: get the file again; its end is missing.
+    """
+    if survey.image.container.cut_short:
+        yield Found(survey.image.container.cut_short, survey.image.source.size, "container")
+
+
+@over_image("C08", Severity.ERROR, _FORMAT)
+def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
+    """A libvirt save of a compressed stream has a fixed layout.
+
+    libvirt feeds an unpacked stream to QEMU through a pipe, where no offset can be read.
+
+    Fix: unpack it and write it as a sparse save (fixedram copy --container libvirt).
+    """
+    compression = survey.image.container.stream_compression
+    if compression and survey.mapped:
+        yield Found(
+            "a fixed layout cannot be restored through a pipe",
+            28,
+            "libvirt.format",
+            compression,
+            "sparse",
+            order=0,
+        )
+
+
+@at_stop("C09", Severity.ERROR, _FORMAT, "libvirt-version")
+def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """libvirt's header has a version nobody knows.
+
+    The version says what the header's fields mean; read by another one, they lead to a wrong place.
+    Every libvirt up to 12.8 writes and takes version 2, in either byte order.
+
+    Fix: get the file again: its header is damaged. No libvirt is known that writes such a version.
+    """
+    yield Found.of(error)
+
+
+@at_stop("C10", Severity.ERROR, _FORMAT, "libvirt-xml")
+def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+    """The domain XML reaches past the end of the file, or has no length.
+
+    Where the stream begins is header plus data_len, so nothing of it can be found.
+
+    Fix: get the file again; it was cut off, or data_len is damaged.
+    """
+    yield Found.of(error)

@@ -1,0 +1,306 @@
+"""Area T: what would not fit into the machine that is to receive the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.schema.base import c_string, text
+from fixedram_fmt.validation.lengths import fix_of_length, is_resizable
+from fixedram_fmt.validation.loaderlog import c_int, c_text
+from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rules.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.validation.survey import Survey
+
+_POST_LOAD = "FORMAT 7; migration/savevm.c configuration_post_load()"
+_LIST = "FORMAT 7; migration/ram.c parse_ramblocks()"
+_SECTION = "FORMAT 7; migration/savevm.c qemu_loadvm_section_start_full()"
+#: Capabilities that both sides must agree on.
+_VALIDATED = ("mapped-ram", "x-ignore-shared")
+
+
+@over_image("T01", Severity.ERROR, _POST_LOAD)
+def other_machine(survey: Survey) -> Iterator[Found]:
+    """The image is of another machine type than the destination.
+
+    The name in the image need only be a prefix of the destination's, unless a NUL ends it.
+
+    Fix: start the destination with the image's -machine.
+    """
+    record, destination = survey.configuration, survey.destination
+    machine = destination.machine if destination else None
+    if record and machine is not None and not _fits(record.value.name, machine.encode()):
+        yield Found(
+            "another machine type",
+            record.offset,
+            "configuration",
+            shown(c_string(record.value.name)),
+            repr(machine),
+            order=survey.configured,
+        )
+
+
+def _fits(sent: bytes, local: bytes) -> bool:
+    """Whether strncmp() over the length that was sent finds no difference."""
+    name = c_string(sent)
+    return local == name if len(name) < len(sent) else local.startswith(name)
+
+
+@over_image("T02", Severity.ERROR, _POST_LOAD.replace("post_load", "validate_capabilities"))
+def other_capabilities(survey: Survey) -> Iterator[Found]:
+    """Capabilities of image and destination differ.
+
+    mapped-ram and x-ignore-shared must be the same on both sides.
+
+    Fix: migrate_set_capability on the destination as the image has it.
+    """
+    if survey.destination is None or survey.destination.capabilities is None:
+        return
+    for name in _VALIDATED:
+        wanted = name in survey.destination.capabilities
+        sent = name.encode() in survey.capabilities
+        if wanted != sent:
+            yield Found(
+                f"capability {name} differs",
+                survey.image.container.stream_offset + 8,
+                "configuration",
+                _on(sent),
+                _on(wanted),
+                order=survey.configured,
+                holes={"capability": name},
+            )
+
+
+def _on(state: bool) -> str:
+    return "on" if state else "off"
+
+
+@over_image("T03", Severity.ERROR, _POST_LOAD)
+def other_page_size(survey: Survey) -> Iterator[Found]:
+    """The target's page size is not the destination's.
+
+    All addresses and bitmaps are counted in pages. QEMU compares the sizes and refuses.
+
+    Fix: choose the architecture, and on ARM the machine version, of the image.
+    """
+    size = survey.destination.target_page_size if survey.destination else None
+    told = survey.image.told_page_size
+    if size is not None and told is not None and told != size:
+        yield Found(
+            "another page size",
+            survey.image.container.stream_offset,
+            "configuration",
+            str(told),
+            str(size),
+            order=survey.configured,
+            holes={"bits": told.bit_length() - 1},
+        )
+
+
+def _blocks(survey: Survey) -> dict[str, int] | None:
+    return survey.destination.block_lengths if survey.destination else None
+
+
+def _at(survey: Survey, block: RamBlock, message: str, found: str, expected: str) -> Found:
+    return Found(
+        message, block.entry_offset, block.path, found, expected, order=survey.order_of(block)
+    )
+
+
+@over_image("T04", Severity.ERROR, _LIST)
+def unknown_block(survey: Survey) -> Iterator[Found]:
+    """The image has a RAM block that the destination has not.
+
+    QEMU looks for each block by its name, and refuses the stream when there is none.
+
+    Fix: start the destination with the same memory devices, names and ids.
+    """
+    lengths = _blocks(survey)
+    for block in survey.image.blocks if lengths is not None else ():
+        if lengths is not None and block.name not in lengths:
+            yield _at(
+                survey,
+                block,
+                f"the destination has no block {shown(block.idstr)}",
+                shown(block.idstr),
+                "a block of the destination",
+            )
+
+
+@over_image("T05", Severity.ERROR, _LIST)
+def missing_block(survey: Survey) -> Iterator[Found]:
+    """The destination has a RAM block that the image has not.
+
+    QEMU leaves that memory as it is, without a word.
+
+    Fix: start the destination with the memory devices of the image.
+    """
+    lengths = _blocks(survey)
+    there = {block.name for block in survey.image.blocks}
+    if lengths and survey.whole and survey.image.blocks:
+        for name in lengths:
+            if name not in there:
+                yield Found(
+                    f"no block {shown(name.encode())} in the image",
+                    survey.image.container.stream_offset,
+                    "",
+                    "no such block",
+                    f"{lengths[name]} bytes",
+                    order=survey.order,
+                )
+
+
+@over_image("T06", Severity.ERROR, _LIST)
+def longer_block(survey: Survey) -> Iterator[Found]:
+    """A block is longer than the destination's.
+
+    With a fixed layout QEMU refuses the first page that lies past the end of its own block; where
+    1 MiB that it reads at a time crosses that end, multifd crashes. An ordinary stream is refused
+    at once (Size mismatch), unless QEMU can resize the block up to the image's length (the ACPI
+    tables: `info ramblock`, Total).
+
+    Fix: give the destination as much memory as the image has.
+    """
+    ceilings = survey.destination.block_ceilings if survey.destination else {}
+    for block, length in _other_lengths(survey):
+        fits = is_resizable(block.name) and block.used_length <= ceilings[block.name]
+        if block.used_length > length and (survey.mapped or not fits):
+            yield _length(survey, block, "longer", length, conditional=fits)
+
+
+@over_image("T07", Severity.ERROR, _LIST)
+def shorter_block(survey: Survey) -> Iterator[Found]:
+    """A block is shorter than the destination's.
+
+    With a fixed layout QEMU loads what there is and leaves the rest as it is, without a word. An
+    ordinary stream is refused (Size mismatch). Blocks that QEMU resizes (the ACPI tables) may be
+    shorter.
+
+    Fix: give the destination as much memory as the image has.
+    """
+    for block, length in _other_lengths(survey):
+        if block.used_length < length and not is_resizable(block.name):
+            yield _length(survey, block, "shorter", length)
+
+
+def _other_lengths(survey: Survey) -> Iterator[tuple[RamBlock, int]]:
+    """Blocks that the destination has with another length, and that length."""
+    lengths = _blocks(survey) or {}
+    for block in survey.image.blocks:
+        length = lengths.get(block.name)
+        if length is not None and length != block.used_length:
+            yield block, length
+
+
+def _length(
+    survey: Survey, block: RamBlock, how: str, length: int, *, conditional: bool = False
+) -> Found:
+    return Found(
+        f"{shown(block.idstr)} is {how} than the destination's",
+        block.entry_offset,
+        block.path,
+        str(block.used_length),
+        str(length),
+        order=survey.order_of(block),
+        conditional=conditional,
+        fix=fix_of_length(block.name, block.used_length),
+    )
+
+
+@over_image("T08", Severity.ERROR, _SECTION)
+def unknown_section(survey: Survey) -> Iterator[Found]:
+    """The image has a section that the destination has no device for.
+
+    QEMU looks for a device by name and instance, and refuses the stream when there is none.
+
+    Fix: start the destination with the same devices, hot-plugged ones too.
+    """
+    if survey.destination is None or survey.destination.sections is None:
+        return
+    for section in survey.image.sections:
+        if not survey.destination.knows(section.name, section.instance_id):
+            yield Found(
+                f"the destination has no {shown(section.idstr)} #{section.instance_id}",
+                section.offset,
+                "",
+                shown(section.idstr),
+                "a device of the destination",
+                order=survey.section_order(section),
+                holes={"name": c_text(section.idstr), "instance": section.instance_id},
+            )
+
+
+@over_image("T09", Severity.ERROR, _SECTION)
+def newer_section(survey: Survey) -> Iterator[Found]:
+    """A section is of a newer version than the destination knows.
+
+    What a newer version adds cannot be known. QEMU refuses it.
+
+    Fix: use a QEMU that is at least as new as the one that saved, or an older machine type.
+    """
+    sections = (survey.destination.sections if survey.destination else None) or {}
+    for section in survey.image.sections:
+        version = sections.get(section.name)
+        if version is not None and section.version_id > version:
+            yield Found(
+                f"{shown(section.idstr)} is too new",
+                section.offset,
+                "",
+                f"version {section.version_id}",
+                f"at most {version}",
+                order=survey.section_order(section),
+                holes={
+                    "name": c_text(section.idstr),
+                    "version": c_int(section.version_id),
+                    "local_version": version,
+                },
+            )
+
+
+@over_image("T10", Severity.WARNING, "FORMAT 7; migration/vmstate.c vmstate_load_state()")
+def older_section(survey: Survey) -> Iterator[Found]:
+    """A section is of an older version than the destination's.
+
+    QEMU loads it if the device still knows that version, which the image does not tell.
+
+    Fix: use the machine type (and version) that the image names.
+    """
+    sections = (survey.destination.sections if survey.destination else None) or {}
+    for section in survey.image.sections:
+        version = sections.get(section.name)
+        if version is not None and section.version_id < version and section.name != "ram":
+            yield Found(
+                f"{shown(section.idstr)} is older",
+                section.offset,
+                "",
+                f"version {section.version_id}",
+                str(version),
+                order=survey.section_order(section),
+            )
+
+
+@over_image("T11", Severity.WARNING, _SECTION)
+def missing_section(survey: Survey) -> Iterator[Found]:
+    """The destination has a device that the image has no section for.
+
+    QEMU leaves it as it is after reset, without a word.
+
+    Fix: start the destination with the devices of the image.
+    """
+    sections = (survey.destination.sections if survey.destination else None) or {}
+    there = {text(name) for name, _ in survey.names}
+    if survey.whole:
+        for name in sections:
+            if name not in there:
+                yield Found(
+                    f"no section {shown(name.encode())} in the image",
+                    survey.image.container.stream_offset,
+                    "",
+                    "no such section",
+                    f"version {sections[name]}",
+                    order=survey.order,
+                )

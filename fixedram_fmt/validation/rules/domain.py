@@ -1,0 +1,161 @@
+"""Area C, continued: the domain XML of a libvirt save, the destination of virsh restore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.container.domain import Domain, DomainError, domain_of, main_memory, well_formed
+from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rules.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.container.locate import LibvirtSave
+    from fixedram_fmt.validation.survey import Survey
+
+_PARSE = "libvirt src/qemu/qemu_saveimage.c qemuSaveImageGetMetadata(), src/conf/domain_conf.c"
+_START = "libvirt src/qemu/qemu_process.c qemuProcessStartWithMemoryState()"
+
+
+def _save(survey: Survey) -> LibvirtSave | None:
+    """The save, if there is XML in it to look at (C04 tells of the others)."""
+    libvirt = survey.image.container.libvirt
+    return libvirt if libvirt and libvirt.xml.lstrip().startswith(b"<") else None
+
+
+def _domain(survey: Survey) -> Domain | None:
+    save = _save(survey)
+    try:
+        return domain_of(save.xml) if save else None
+    except DomainError:
+        return None
+
+
+def _main_block(survey: Survey) -> RamBlock | None:
+    """The block that holds the memory of <memory>."""
+    blocks = survey.image.blocks
+    length = main_memory({block.name: block.used_length for block in blocks})
+    return next((block for block in blocks if block.used_length == length), None)
+
+
+@over_image("C12", Severity.ERROR, _PARSE)
+def no_domain(survey: Survey) -> Iterator[Found]:
+    """The XML behind libvirt's header is no domain that libvirt takes.
+
+    virsh restore starts QEMU by this XML and nothing else. Where it is cut, damaged or a stub,
+    there is no machine to load the memory into.
+
+    Fix: fixedram copy --container libvirt --xml DOMAIN.xml IMAGE -o SAVE, with the guest's XML.
+    """
+    save = _save(survey)
+    try:
+        if save:
+            domain_of(save.xml)
+    except DomainError as error:
+        yield Found(
+            error.message,
+            save.header_length if save else None,
+            "libvirt.xml",
+            expected="<domain> with <os><type>",
+            order=0,
+        )
+
+
+@over_image("C13", Severity.ERROR, _PARSE + " virSaveCookieParseString()")
+def cookie_damaged(survey: Survey) -> Iterator[Found]:
+    """The save cookie is no XML.
+
+    The cookie follows the domain XML and holds what libvirt must remember of the running domain, as
+    the exact CPU. Where the header names one that cannot be parsed virsh restore refuses the file.
+
+    Fix: get the file again, or give another XML (fixedram copy --container libvirt --xml).
+    """
+    save = survey.image.container.libvirt
+    if save is None or not save.header.cookie_offset or save.cookie is None:
+        return
+    try:
+        root = well_formed(save.cookie)
+        if root.tag == "cookie":
+            return
+        message = f"root element is {root.tag[:60]!r}"
+    except DomainError as error:
+        message = error.message
+    offset = save.header_length + save.header.cookie_offset
+    yield Found(message, offset, "libvirt.cookie", expected="<cookie>", order=0)
+
+
+@over_image("C14", Severity.ERROR, _START + "; migration/savevm.c configuration_post_load()")
+def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
+    """The domain XML names another machine type than the stream.
+
+    virsh starts the machine that the XML names; QEMU compares the names and refuses. An edited XML
+    (virsh save-image-edit) does not change the stream.
+
+    Fix: virsh save-image-edit FILE, and set the machine attribute back to what the stream was saved
+    from.
+    """
+    domain, name = _domain(survey), survey.image.machine
+    # An alias (pc, q35, virt) stands for another version in each QEMU.
+    if domain is None or name is None or not domain.machine or "-" not in domain.machine:
+        return
+    if not domain.machine.startswith(name):
+        save = survey.image.container.libvirt
+        yield Found(
+            "the XML has another machine type than the stream",
+            save.header_length if save else None,
+            "libvirt.xml",
+            shown(name.encode()),
+            repr(domain.machine),
+            order=survey.configured,
+        )
+
+
+@over_image("C15", Severity.WARNING, _START + "; migration/ram.c parse_ramblock()")
+def other_memory_in_xml(survey: Survey) -> Iterator[Found]:
+    """The domain XML gives the machine another amount of memory than the stream has.
+
+    With less, QEMU refuses the first page that lies past the end. With more, a fixed layout is
+    restored without a word into the larger machine, and an ordinary stream is refused.
+
+    Fix: virsh save-image-edit FILE, and set <memory> back to the length of the block.
+    """
+    domain, block = _domain(survey), _main_block(survey)
+    if domain is None or block is None or domain.memory is None:
+        return
+    if domain.memory != block.used_length:
+        yield Found(
+            f"the XML has {domain.memory:#x} bytes of memory, {shown(block.idstr)}"
+            f" {block.used_length:#x}",
+            block.entry_offset,
+            block.path,
+            str(block.used_length),
+            str(domain.memory),
+            order=survey.order_of(block),
+        )
+
+
+@over_image("C16", Severity.WARNING, _START)
+def other_cpus_in_xml(survey: Survey) -> Iterator[Found]:
+    """The domain XML has another number of vCPUs than the stream.
+
+    A CPU in the stream that the machine has not is refused. A CPU of the machine that the stream
+    has not stays as it is after reset; the guest does not know of it.
+
+    Fix: virsh save-image-edit FILE, and set <vcpu> back.
+    """
+    domain = _domain(survey)
+    cpus = [one for one in survey.image.sections if one.name == "cpu_common"]
+    if domain is None or domain.vcpus is None or not cpus or len(cpus) == domain.vcpus:
+        return
+    # The first that the machine has not, or the last there is.
+    section = cpus[min(domain.vcpus, len(cpus) - 1)]
+    yield Found(
+        "the XML has another number of vCPUs than the stream",
+        section.offset,
+        "",
+        str(len(cpus)),
+        str(domain.vcpus),
+        order=survey.section_order(section),
+    )

@@ -1,0 +1,8 @@
+"""Named defects: each breaks one thing in an image that was planned, and says what QEMU does then.
+
+catalogue() has them all by name; a Fault breaks elements before they are laid out, or pieces after.
+"""
+
+from fixedram_fmt.write.faults.fault import Fault, FaultError, Outcome, catalogue, fault_named
+
+__all__ = ["Fault", "FaultError", "Outcome", "catalogue", "fault_named"]
