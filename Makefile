@@ -49,7 +49,7 @@ clean:
 # What is made from the code: rules, references, schemas.
 .PHONY: spec
 spec: $(READY)
-	$(BIN)/python spec/specification spec
+	PYTHONPATH=spec $(BIN)/python -m specification spec
 	$(BIN)/python spec/api.py > spec/API.md
 	$(BIN)/python cli/picture.py
 	$(BIN)/python -m fixedram_cli.reference markdown > cli/REFERENCE.md
