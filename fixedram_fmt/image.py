@@ -1,244 +1,27 @@
-"""An image as a whole: what the records of its stream mean together."""
+"""Image, the face of the library: the facts of a file, and the guest's memory and devices in it."""
 
 from __future__ import annotations
 
-import sys
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fixedram_fmt.container.locate import Container, locate_stream, split_location
-from fixedram_fmt.dialect import ORDINARY
-from fixedram_fmt.errors import FixedRamError, FormatError
-from fixedram_fmt.io.closing import Closing
-from fixedram_fmt.io.source import Source
-from fixedram_fmt.io.spool import spool_pipe
-from fixedram_fmt.presence.bitmap import PageBitmap
-from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
-from fixedram_fmt.schema.base import c_string, text
-from fixedram_fmt.schema.ram import is_page_size
-from fixedram_fmt.stream.walker import StreamWalker
+from fixedram_fmt.facts import ImageFacts
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
-    from typing import Self
-
-    from fixedram_fmt.blocks import Note, RamBlock, Section
+    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.memory.block import BlockMemory
     from fixedram_fmt.memory.map import MemoryMap
     from fixedram_fmt.memory.physical import PhysicalMemory
-    from fixedram_fmt.presence.hostlong import HostLong
-    from fixedram_fmt.stream.records import Record
-    from fixedram_fmt.stream.vmdesc import VmDescription
     from fixedram_fmt.vmstate.state import MachineState
 
-__all__ = ["PRIVATE", "Image", "open_source"]
-
-#: Mode of what holds a guest's memory and comes from no file: from a pipe, a device, a network.
-PRIVATE = 0o600
+__all__ = ["Image"]
 
 
-def open_source(
-    location: str | os.PathLike[str] | bytes | bytearray | memoryview,
-    stdin: IO[bytes] | None = None,
-) -> Source:
-    """The Source at a path, or of bytes; `-` is standard input, pipes go to a temporary file.
+class Image(ImageFacts):
+    """A migration image: its facts, the devices' state, and memory that is read where it lies.
 
-    A pipe's content is kept as long as the Source is open, on disk, with zeros as holes.
+    What is not a fact of the stream itself is found when it is asked for, and kept.
     """
-    if isinstance(location, (bytes, bytearray, memoryview)):
-        return Source.from_buffer(location)
-    if location == "-":
-        stream = stdin or sys.stdin.buffer
-        try:
-            return Source.from_fd(stream.fileno(), "standard input")
-        except (FixedRamError, OSError, ValueError):
-            return spool_pipe(stream, "standard input")
-    return Source.open(location)
-
-
-class Image(Closing):
-    """A migration image, opened: headers read, bitmaps and pages left where they are.
-
-    Opening reads headers and the device description only; presence is read when a bitmap is asked
-    for.  Where the stream ends early or contradicts the format, everything up to there is given
-    and stopped says where and why.  open() makes one of a path, and close() gives its files back
-    (or `with`); a Source that is given stays the caller's.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        container: Container,
-        *,
-        host_long: HostLong | None = None,
-    ) -> None:
-        self.source = source
-        self.container = container
-        self.stopped: FormatError | None = None
-        #: Bytes of the file itself: not those of source where it was unpacked.
-        self.file_size = source.size
-        self._host_long = HostLongGuess(host_long, "given") if host_long else None
-        #: Sources that close() gives back: none of the caller's.
-        self._own: list[Source] = []
-        #: Mode for files that get memory or device state of this image.
-        self.file_mode = PRIVATE if source.file_mode is None else source.file_mode
-        self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
-        records = self._walker.records()
-        # Without its first record it is no image at all.
-        next(records)
-        try:
-            for _ in records:
-                pass
-        except FormatError as error:
-            self.stopped = error
-
-    @classmethod
-    def open(
-        cls,
-        location: str | os.PathLike[str] | bytes | bytearray | memoryview | Source,
-        *,
-        offset: int | None = None,
-        search: bool = False,
-        host_long: HostLong | None = None,
-    ) -> Self:
-        """Open `PATH`, `PATH@OFFSET` or `-`; the bytes of a file; or a Source, which stays yours.
-
-        offset is where the stream starts when it is known; search looks for it further in.
-        Raises SourceError, or FormatError when there is no stream at all.
-        """
-        if isinstance(location, str):
-            location, told = split_location(location)
-            offset = told if offset is None else offset
-        outer = location if isinstance(location, Source) else open_source(location)
-        inner = outer
-        try:
-            inner, container = locate_stream(outer, offset=offset, search=search)
-            image = cls(inner, container, host_long=host_long)
-        except BaseException:
-            if outer is not location:
-                outer.close()
-            if inner is not outer:
-                inner.close()
-            raise
-        opened = [inner, container.libvirt.source if container.libvirt else outer, outer]
-        image._own = [source for source in opened if source is not location]
-        image.file_size = outer.size
-        image.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
-        return image
-
-    def close(self) -> None:
-        """Give back the files that open() opened; the facts that were read stay.
-
-        What reads on raises SourceError then.
-        """
-        for source in self._own:
-            source.close()
-
-    def records(self) -> Iterator[Record[Any]]:
-        """Walk the stream again, record by record; ends with the FormatError of stopped, if any."""
-        return StreamWalker(self.source, self.container.stream_offset).records()
-
-    def known_records(self) -> Iterator[Record[Any]]:
-        """The same up to where the stream stops; stopped says where and why to whoever asks."""
-        try:
-            yield from self.records()
-        except FormatError:
-            if self.stopped is None:
-                raise
-
-    # -- what the stream says -----------------------------------------------------------------
-
-    @property
-    def machine(self) -> str | None:
-        """The machine type in the configuration, None for a stream without one."""
-        return None if self._walker.machine is None else text(c_string(self._walker.machine))
-
-    @property
-    def capabilities(self) -> list[str]:
-        """The capabilities the stream was sent with, as far as QEMU names them."""
-        return [text(name) for name in self._walker.capabilities]
-
-    @property
-    def dialect(self) -> str:
-        """Name of the writer's dialect, `ordinary` for a stream without fixed layout."""
-        dialect = self._walker.dialect
-        return dialect.name if dialect else ORDINARY
-
-    @property
-    def uuid(self) -> str | None:
-        """The guest's UUID, if it was sent (validate-uuid)."""
-        raw = self._walker.uuid
-        if raw is None:
-            return None
-        digits = raw.hex()
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-
-    @property
-    def target_page_size(self) -> int:
-        """Page size of the target, in bytes: told by the stream, its description or its headers."""
-        vmdesc = self.vmdesc
-        told = self._walker.ram.target_page_size
-        described = vmdesc.page_size if vmdesc else None
-        if described is not None and is_page_size(described):
-            return described
-        return told or self._walker.ram.page_size
-
-    @property
-    def told_page_size(self) -> int | None:
-        """What configuration/target-page-bits says, in bytes; None where it is not sent."""
-        bits = self._walker.page_bits
-        return 1 << bits if bits is not None and bits < 64 else None
-
-    @property
-    def blocks(self) -> list[RamBlock]:
-        """The RAM blocks in the order of the stream."""
-        return self._walker.ram.blocks
-
-    @property
-    def sections(self) -> list[Section]:
-        """The sections in the order of their START or FULL."""
-        return [self._walker.sections[section_id] for section_id in self._walker.order]
-
-    @property
-    def vmdesc(self) -> VmDescription | None:
-        """The device description, if there is one that can be read."""
-        return self._walker.vmdesc
-
-    @property
-    def notes(self) -> list[Note]:
-        """Oddities that did not stop the walk."""
-        return self._walker.ram.notes
-
-    @property
-    def offset_bias(self) -> int:
-        """By how many bytes all offsets in the headers are too large: cut out of a container.
-
-        0 for a sound image.  Blocks carry corrected offsets, records what the file says.
-        """
-        return self._walker.ram.offset_bias
-
-    @property
-    def complete(self) -> bool:
-        """Whether the stream was read to its EOF byte and nothing that had begun was cut off."""
-        return self.stopped is None and self._walker.eof_offset is not None
-
-    @property
-    def ends_in(self) -> Section | None:
-        """The section inside which the stream stops; None where it stops between two, or ends."""
-        return None if self.stopped is None else self._walker.current
-
-    @property
-    def ends_after(self) -> Section | None:
-        """The last section that was read to its end, where the stream stops."""
-        return None if self.stopped is None else self._walker.last
-
-    @property
-    def ends_early(self) -> bool:
-        """Whether something is missing: memory that is read of it may be a part."""
-        return self.stopped is not None or bool(self.container.cut_short)
-
-    # -- device state -------------------------------------------------------------------------
 
     @cached_property
     def state(self) -> MachineState:
@@ -267,46 +50,3 @@ class Image(Closing):
 
         # The pages of an ordinary stream are found by one walk for all blocks.
         return BlockMemory(self, block) if block.mapped else self.physical_memory.block(block)
-
-    # -- presence ------------------------------------------------------------------------------
-
-    @property
-    def host_long(self) -> HostLongGuess:
-        """Byte order of the bitmaps, given or inferred from the file."""
-        if self._host_long is None:
-            self._host_long = infer_host_long(self.source, self.blocks, self._walker.machine)
-        return self._host_long
-
-    def bitmap_length(self, block: RamBlock) -> int:
-        """Bytes of block's bitmap in the file, by the longs of the host that saved."""
-        return block.bitmap_length(self.host_long.host_long.size)
-
-    def bitmap(self, block: RamBlock) -> PageBitmap | None:
-        """Presence of block's pages; None where the image has none for it (ignored, not sent).
-
-        For an ordinary stream it is what its records add up to.  FormatError for a bitmap that
-        does not lie in the file.
-        """
-        if block.has_pages:
-            return PageBitmap.of_block(self.source, block, self.host_long.host_long)
-        pages = None if block.mapped else self._walker.ram.page_sets.get(block.idstr)
-        return pages.bitmap() if pages else None
-
-    def readable_bitmap(self, block: RamBlock) -> PageBitmap | None:
-        """The same for who goes on without: None for a damaged bitmap too."""
-        try:
-            return self.bitmap(block)
-        except FormatError:
-            return None
-
-    def presence(self, block: RamBlock) -> PageBitmap:
-        """The same for who cannot do without; FormatError where the image has none either."""
-        bitmap = self.bitmap(block)
-        if bitmap is None:
-            raise FormatError(
-                "which pages are present is not in the image",
-                offset=block.entry_offset,
-                path=f"{block.path}/bitmap",
-                expected="a bitmap",
-            )
-        return bitmap

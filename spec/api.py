@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 #: Modules that users import from, in the order in which one meets them.
 MODULES = (
+    "fixedram_fmt",
     "fixedram_fmt.image",
     "fixedram_fmt.io.source",
     "fixedram_fmt.errors",
@@ -51,23 +53,31 @@ MODULES = (
 )
 
 
+_QUOTED = re.compile(r"(: |-> )'([^']*)'")
+
+
 def page() -> Iterator[str]:
     yield "# Library reference"
     yield ""
     yield "Made from the docstrings by `make spec`; do not edit. What a module does not export is"
     yield "its own business and may change."
     yield ""
+    shown: set[int] = set()
     for name in MODULES:
-        yield from module_lines(name)
+        yield from module_lines(name, shown)
 
 
-def module_lines(name: str) -> Iterator[str]:
+def module_lines(name: str, shown: set[int]) -> Iterator[str]:
+    """A module; what another one before it has exported is not shown again."""
     module = import_module(name)
     yield f"## {name}"
     yield ""
     yield from paragraph(module)
     for exported in sorted(module.__all__):
         thing = getattr(module, exported)
+        if id(thing) in shown:
+            continue
+        shown.add(id(thing))
         if inspect.isclass(thing):
             yield from class_lines(exported, thing)
         elif callable(thing):
@@ -85,20 +95,38 @@ def class_lines(name: str, thing: type) -> Iterator[str]:
         yield ", ".join(f"`{member.name}`" for member in thing)
         yield ""
         return
-    fields = (
-        {field.name for field in dataclasses.fields(thing)}
-        if dataclasses.is_dataclass(thing)
-        else set()
-    )
-    rows = [
-        (member, value)
-        for member, value in vars(thing).items()
-        if not member.startswith("_") and member not in fields and documented(value)
-    ]
-    for member, value in rows:
-        yield f"- `{written(member, value)}`: {first_line(value)}"
+    rows = [*map(attribute_line, fields_of(thing).items()), *member_lines(thing)]
+    yield from rows
     if rows:
         yield ""
+
+
+def fields_of(thing: type) -> dict[str, str]:
+    """Fields of a data class, or of a struct, with their types as they are written."""
+    if dataclasses.is_dataclass(thing):
+        return {field.name: str(field.type) for field in dataclasses.fields(thing)}
+    names = getattr(thing, "__struct_fields__", ())
+    written_types = {}
+    for one in reversed(thing.__mro__):
+        written_types |= vars(one).get("__annotations__", {})
+    return {name: str(written_types.get(name, "Any")) for name in names}
+
+
+def attribute_line(field: tuple[str, str]) -> str:
+    return f"- `{field[0]}: {field[1]}`"
+
+
+def member_lines(thing: type) -> Iterator[str]:
+    """Properties and methods, those of base classes of ours too, each once."""
+    seen = set(fields_of(thing))
+    for one in thing.__mro__:
+        if not one.__module__.startswith("fixedram_fmt"):
+            continue
+        for member, value in vars(one).items():
+            if member.startswith("_") or member in seen or not documented(value):
+                continue
+            seen.add(member)
+            yield f"- `{written(member, value)}`: {first_line(value)}"
 
 
 def documented(value: Any) -> bool:
@@ -107,9 +135,13 @@ def documented(value: Any) -> bool:
 
 
 def written(name: str, value: Any) -> str:
-    """A member as one would write it: methods with their parameters, attributes without."""
+    """A member as one would write it: methods with parameters and result, attributes with type."""
     plain = getattr(value, "__func__", value)
-    return f"{name}{signature(plain)}" if inspect.isfunction(plain) else name
+    if inspect.isfunction(plain):
+        return f"{name}{signature(plain)}"
+    getter = getattr(value, "fget", None) or getattr(value, "func", None)
+    kind = getattr(getter, "__annotations__", {}).get("return")
+    return f"{name}: {kind}" if kind else name
 
 
 def signature(thing: Any) -> str:
@@ -118,11 +150,10 @@ def signature(thing: Any) -> str:
     except (TypeError, ValueError):
         return "(...)"
     parameters = [one for one in found.parameters.values() if one.name not in ("self", "cls")]
-    shown = found.replace(
-        parameters=[one.replace(annotation=inspect.Parameter.empty) for one in parameters],
-        return_annotation=inspect.Signature.empty,
-    )
-    return "(...)" if " at 0x" in str(shown) else str(shown)
+    result = inspect.Signature.empty if inspect.isclass(thing) else found.return_annotation
+    shown = str(found.replace(parameters=parameters, return_annotation=result))
+    # Annotations are text in these modules, which is shown as it was written.
+    return "(...)" if " at 0x" in shown else _QUOTED.sub(r"\1\2", shown)
 
 
 def first_line(value: Any) -> str:

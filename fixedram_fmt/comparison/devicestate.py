@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.image import Image
     from fixedram_fmt.vmstate.paths import Pattern
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState
 
     _Sides = tuple[Value | None, Value | None]
 

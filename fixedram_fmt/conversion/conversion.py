@@ -12,14 +12,15 @@ from fixedram_fmt.conversion.mapped import as_mapped, as_stream, require_whole
 from fixedram_fmt.conversion.ordinary import OrdinaryStream
 from fixedram_fmt.dialect import DIALECTS, ORDINARY, X_IGNORE_SHARED
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.image import PRIVATE, Image, open_source
+from fixedram_fmt.facts import PRIVATE, open_source
+from fixedram_fmt.image import Image
 from fixedram_fmt.io.closing import Closing
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.stream.walker import StreamWalker
 from fixedram_fmt.write.elements import Copied
-from fixedram_fmt.write.placing import Piece, lay_out, write_pieces
+from fixedram_fmt.write.placing import lay_out, write_pieces
 from fixedram_fmt.write.wrapping import libvirt_pieces
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.output import Output
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.write.elements import Element
+    from fixedram_fmt.write.piece import Piece
 
 __all__ = ["MAPPED_RAM", "STREAM", "Conversion", "ConvertOptions", "Located"]
 

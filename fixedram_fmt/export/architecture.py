@@ -14,7 +14,7 @@ from fixedram_fmt.memory.x86map import x86_kind
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["UNKNOWN", "target_of"]
 

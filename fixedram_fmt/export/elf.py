@@ -20,7 +20,7 @@ from fixedram_fmt.schema import elf
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["elf_core"]
 

@@ -14,7 +14,7 @@ from fixedram_fmt.schema import elf
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
     Fields = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from fixedram_fmt.schema import elf
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["qemu_note"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.memory.streampages import StreamPages
 
 __all__ = ["AddressError", "BlockMemory", "MemoryFile", "Readable", "Run", "fill"]
@@ -141,7 +141,9 @@ class BlockMemory(Readable):
     FormatError where its bitmap is not in the file.
     """
 
-    def __init__(self, image: Image, block: RamBlock, pages: StreamPages | None = None) -> None:
+    def __init__(
+        self, image: ImageFacts, block: RamBlock, pages: StreamPages | None = None
+    ) -> None:
         self.image = image
         self.block = block
         self.size = block.used_length

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import Section
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
 
 __all__ = ["Machine", "PciDevice"]
 
@@ -72,7 +72,7 @@ class PciDevice:
 class Machine:
     """The sections of an image by name, and the bodies that say where memory lies."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: ImageFacts) -> None:
         self.image = image
         self.name = image.machine or ""
         self.sections: Sequence[Section] = image.sections

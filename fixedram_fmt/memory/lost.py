@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.presence.bitmap import PageBitmap
 
 __all__ = ["Loss", "image_losses", "losses", "stood_still"]
@@ -55,7 +55,7 @@ class Loss:
         return self.block.pages_offset + max(0, self.found.first) * self.block.page_size
 
 
-def stood_still(image: Image) -> bool:
+def stood_still(image: ImageFacts) -> bool:
     """Whether the guest's CPUs stood still during the save, by the run state that it holds.
 
     False on a block device, which may hold an older save.
@@ -69,7 +69,7 @@ def stood_still(image: Image) -> bool:
     return False
 
 
-def image_losses(image: Image) -> Iterator[Loss]:
+def image_losses(image: ImageFacts) -> Iterator[Loss]:
     """The losses of an image, whose bitmaps are read for it."""
     bitmaps = {
         block.index: image.readable_bitmap(block) for block in image.blocks if block.has_pages
@@ -78,7 +78,7 @@ def image_losses(image: Image) -> Iterator[Loss]:
 
 
 def losses(
-    image: Image, bitmaps: Mapping[int, PageBitmap], *, limited: bool = True
+    image: ImageFacts, bitmaps: Mapping[int, PageBitmap], *, limited: bool = True
 ) -> Iterator[Loss]:
     """Blocks with data in absent pages, in the order of the list; bitmaps by the blocks' index.
 

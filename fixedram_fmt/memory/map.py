@@ -16,12 +16,12 @@ from fixedram_fmt.memory.ranges import Canvas, MemoryMap, MemoryRange
 from fixedram_fmt.memory.x86map import paint_x86, x86_kind
 
 if TYPE_CHECKING:
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
 
 __all__ = ["MemoryMap", "MemoryRange", "memory_map"]
 
 
-def memory_map(image: Image) -> MemoryMap:
+def memory_map(image: ImageFacts) -> MemoryMap:
     """The map of an image: empty, with a note, where the machine is not known or nothing fits.
 
     Reads the CMOS and the PCI registers, a few KiB, whatever the guest's size; never raises for
@@ -33,7 +33,7 @@ def memory_map(image: Image) -> MemoryMap:
         return MemoryMap(notes=(f"no memory map: {error}",), unmapped=tuple(image.blocks))
 
 
-def _map(image: Image) -> MemoryMap:
+def _map(image: ImageFacts) -> MemoryMap:
     machine, canvas = Machine(image), Canvas()
     kind = x86_kind(machine)
     board = None if kind else board_of(machine)
@@ -46,7 +46,7 @@ def _map(image: Image) -> MemoryMap:
     return canvas.finish(image.blocks)
 
 
-def _paint_region_addresses(canvas: Canvas, image: Image) -> None:
+def _paint_region_addresses(canvas: Canvas, image: ImageFacts) -> None:
     """For a machine that is not known: the addresses that x-ignore-shared sends."""
     name = image.machine
     for block in image.blocks[:256]:

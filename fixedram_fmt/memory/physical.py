@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.memory.map import MemoryMap
     from fixedram_fmt.memory.streampages import StreamPages
 
@@ -26,7 +26,7 @@ class PhysicalMemory(Readable):
     """
 
     def __init__(
-        self, image: Image, map_: MemoryMap | None = None, *, fill: int | None = None
+        self, image: ImageFacts, map_: MemoryMap | None = None, *, fill: int | None = None
     ) -> None:
         self._shared: PhysicalMemory | None = None
         self.image = image

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.stream.records import Record
 
 __all__ = ["StreamPages"]
@@ -43,7 +43,7 @@ class StreamPages:
     that is no whole page: a delta and what it is against, a fill byte, a compressed page.
     """
 
-    def __init__(self, image: Image, blocks: Iterable[RamBlock]) -> None:
+    def __init__(self, image: ImageFacts, blocks: Iterable[RamBlock]) -> None:
         self._image = image
         self.page_size = image.told_page_size or image.target_page_size
         self._chunks: dict[bytes, dict[int, array[int]]] = {}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["File", "Folder", "image_folder", "read_content"]
 

@@ -13,13 +13,13 @@ from fixedram_fmt.blocks import Section
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.vmdesc import Field
 from fixedram_fmt.stream.records import Kind, Record
-from fixedram_fmt.vmstate.state import DeviceState, Layout
 from fixedram_fmt.vmstate.structure import Structure
+from fixedram_fmt.vmstate.values import DeviceState, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
 
 __all__ = ["configuration_state"]
 
@@ -34,7 +34,7 @@ _NUMBERS = {
 }
 
 
-def configuration_state(image: Image) -> DeviceState | None:
+def configuration_state(image: ImageFacts) -> DeviceState | None:
     """`configuration` with the fields QEMU gives it; None for a stream without one."""
     records = list(_records(image))
     if not records:
@@ -59,7 +59,7 @@ def configuration_state(image: Image) -> DeviceState | None:
     return DeviceState(image.source, _NAME, section, layout)
 
 
-def _records(image: Image) -> Iterator[Record[Any]]:
+def _records(image: ImageFacts) -> Iterator[Record[Any]]:
     """Everything from the configuration's type byte to the first section."""
     for record in image.known_records():
         if record.kind is Kind.FILE_HEADER:

@@ -25,7 +25,7 @@ from fixedram_fmt.vmstate.structure import Structure
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
 
 __all__ = ["VALUES_CEILING", "Description"]
 
@@ -72,7 +72,7 @@ class Description:
             raise self._error(error) from error
 
     @classmethod
-    def of_image(cls, image: Image) -> Description | None:
+    def of_image(cls, image: ImageFacts) -> Description | None:
         """The description in an image; None where there is none that can be read."""
         found = image.vmdesc
         if found is None:

@@ -24,7 +24,7 @@ from fixedram_fmt.units import human_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.stream.records import Record
 
@@ -94,7 +94,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def summarize(image: Image) -> list[HandCoded]:
+def summarize(image: ImageFacts) -> list[HandCoded]:
     """Every such section of an image, in the order in which they start.
 
     A body that the image ends in, or that contradicts its framing, counts as far as it goes;
@@ -127,7 +127,7 @@ class _Body(NamedTuple):
     path: str
 
 
-def _bodies(image: Image) -> Iterator[_Body]:
+def _bodies(image: ImageFacts) -> Iterator[_Body]:
     """The bodies of such sections, and the one that the image ends in."""
     begun: _Body | None = None
     for record in image.known_records():

@@ -11,19 +11,15 @@ from fixedram_fmt.vmstate.budget import Budget
 from fixedram_fmt.vmstate.configuration import configuration_state
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.fit import fitted, misfit
-from fixedram_fmt.vmstate.state import (
-    DeviceState,
-    Layout,
-    MachineState,
-    paths_of,
-)
+from fixedram_fmt.vmstate.state import MachineState, paths_of
 from fixedram_fmt.vmstate.structure import BODY_CEILING
+from fixedram_fmt.vmstate.values import DeviceState, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fixedram_fmt.blocks import Section
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.schema.vmdesc import Device
     from fixedram_fmt.vmstate.structure import Structure
 
@@ -32,7 +28,7 @@ __all__ = ["machine_state"]
 _NO_DESCRIPTION = "the image has no description of its devices: their state is kept as bytes"
 
 
-def machine_state(image: Image, *, donor: Description | None = None) -> MachineState:
+def machine_state(image: ImageFacts, *, donor: Description | None = None) -> MachineState:
     """The devices of image, read by its own description, or by donor's (of the same machine).
 
     Devices are compiled here, bodies read when a value is asked for.
@@ -60,7 +56,9 @@ def machine_state(image: Image, *, donor: Description | None = None) -> MachineS
 class _Describer:
     """Finds the structure of each section, in the order of the stream."""
 
-    def __init__(self, image: Image, description: Description | None, *, borrowed: bool) -> None:
+    def __init__(
+        self, image: ImageFacts, description: Description | None, *, borrowed: bool
+    ) -> None:
         self._image = image
         self._description = description
         self._borrowed = borrowed

@@ -21,11 +21,11 @@ from fixedram_fmt.vmstate.values import children, member
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.schema.vmdesc import Field
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
+    from fixedram_fmt.vmstate.state import MachineState
     from fixedram_fmt.vmstate.structure import Structure
-    from fixedram_fmt.vmstate.values import Value
+    from fixedram_fmt.vmstate.values import DeviceState, Value
 
 __all__ = ["document", "pieces"]
 
@@ -41,13 +41,13 @@ _SIGNED = frozenset(
 )
 
 
-def document(image: Image, state: MachineState) -> dict[str, Any]:
+def document(image: ImageFacts, state: MachineState) -> dict[str, Any]:
     """The object the analyzer prints: `name (section id)` -> fields, RAM's block sizes first."""
     found: dict[str, Any] = json.loads("".join(pieces(image, state)))
     return found
 
 
-def pieces(image: Image, state: MachineState) -> Iterator[str]:
+def pieces(image: ImageFacts, state: MachineState) -> Iterator[str]:
     """The document as the analyzer prints it, four spaces deep and ASCII, written as it is read."""
     devices = {device.section_id: device for device in state.devices}
     separator = "{\n"
@@ -61,7 +61,7 @@ def pieces(image: Image, state: MachineState) -> Iterator[str]:
     yield "{}" if separator == "{\n" else "\n}"
 
 
-def _ram(image: Image) -> Iterator[str]:
+def _ram(image: ImageFacts) -> Iterator[str]:
     yield f'{{\n{_INDENT * 2}"section sizes": '
     sizes = ((block.name, f"0x{block.used_length:016x}") for block in image.blocks)
     yield from _entries(((name, iter([dumps(size)])) for name, size in dict(sizes).items()), 2)

@@ -1,28 +1,130 @@
-"""One value of a device's state: what it is, where it lies in the file, what is inside it."""
+"""The state of a device, value by value: what each is, where it lies, what is inside it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from fixedram_fmt.blocks import Note
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.vmstate.structure import BODY_CEILING, converter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.blocks import Section
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.schema.vmdesc import Field
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.paths import Pattern
     from fixedram_fmt.vmstate.structure import Member, Structure
 
-__all__ = ["Value", "children", "element", "member", "toward"]
+__all__ = ["DeviceState", "Layout", "Value", "children", "element", "member", "toward"]
 
 _PIECE = 1 << 20
+#: What weighs more is not decoded as a whole; vmstate/jsontext.py takes any number of them.
+_WEIGHT_AT_ONCE = 1 << 17
 #: More digits than any array has elements are no index.
 _INDEX = re.compile(r"\[([0-9]{1,10})\]", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a body is read: by which structure (None: not at all), whose, and what is odd."""
+
+    structure: Structure | None
+    described_by: str = ""
+    problem: str = ""
+
+
+class DeviceState:
+    """The state of one device: [offset, offset + size) of the file, in bytes.
+
+    path is `name`, or `name/instance` where it is not 0 or several devices share the name.
+    """
+
+    def __init__(self, source: Source, path: str, section: Section, layout: Layout) -> None:
+        self.source = source
+        self.path = path
+        self.name = section.name
+        self.instance_id = section.instance_id
+        self.version_id = section.version_id
+        self.section_id = section.section_id
+        self.offset = section.body_offset
+        self.size = section.body_length or 0
+        self.delimited_by = section.delimited_by
+        self.structure = layout.structure
+        self.described_by = layout.described_by
+        self.problem = layout.problem
+
+    def __repr__(self) -> str:
+        return f"<DeviceState {self.path} at {self.offset:#x}, {self.size} bytes>"
+
+    def read(self, start: int, length: int) -> bytes:
+        """Bytes [start, start + length) of the body."""
+        return self.source.read_exact(self.offset + start, length, self.path)
+
+    @cached_property
+    def root(self) -> Value:
+        """The device as one value, all others below it."""
+        return Value(self, self.path, "struct", 0, self.size, structure=self.structure)
+
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """All values by name; None for a device that is not described, or too long to decode."""
+        if self.structure is None or self.size > BODY_CEILING:
+            return None
+        if self.structure.weight > _WEIGHT_AT_ONCE:
+            return None
+        return self.structure.decode(self.read(0, self.size))
+
+    @property
+    def note(self) -> Note | None:
+        """What is odd about it, with where."""
+        return Note(self.offset, self.path, self.problem, "device-state") if self.problem else None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What a path to it may begin with."""
+        return self.name, f"{self.name}/{self.instance_id}"
+
+    def value(self, path: str) -> Value | None:
+        """The value at exactly this path inside the device (`env.regs[4]`), None: there is none.
+
+        Looks only at what lies on the way, so that a thousand of them cost a thousand steps.
+        """
+        goal = f"{self.path}/{path}"
+        pending = [self.root]
+        while pending:
+            value = pending.pop()
+            if value.path == goal:
+                return value
+            pending += reversed([*toward(value, goal)])
+        return None
+
+    def find(self, pattern: Pattern) -> Iterator[Value]:
+        """The values that pattern means, outermost first: what is inside one is not given again."""
+        places = pattern.start(*self.names)
+        if pattern.accepts(places):
+            yield self.root
+            return
+        # One iterator a level: what waits to be looked at is not held.
+        pending = [(children(self.root, elements=pattern.wants_elements), places, len(self.path))]
+        while pending:
+            inside, places, length = pending[-1]
+            child = next(inside, None)
+            if child is None:
+                pending.pop()
+                continue
+            below = pattern.advance(places, child.path[length:])
+            if pattern.accepts(below):
+                yield child
+            elif below:
+                deeper = children(child, elements=pattern.wants_elements)
+                pending.append((deeper, below, len(child.path)))
 
 
 @dataclass(eq=False, repr=False, slots=True)

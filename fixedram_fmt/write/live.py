@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.output import Output
     from fixedram_fmt.multifd.saver import GuestBlock
     from fixedram_fmt.write.patterns import Memory, Pages
-    from fixedram_fmt.write.placing import Piece
+    from fixedram_fmt.write.piece import Piece
 
 __all__ = ["LiveBitmap", "LiveMemory", "LivePages", "SavedBlock", "save_live"]
 

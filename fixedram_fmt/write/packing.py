@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Buffer, Callable, Iterable  # type: ignore[attr-defined]
     from typing import BinaryIO
 
-    from fixedram_fmt.write.placing import Piece
+    from fixedram_fmt.write.piece import Piece
 
 __all__ = ["COMPRESSORS", "write_packed"]
 

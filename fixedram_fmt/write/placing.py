@@ -6,37 +6,22 @@ the pages at the next multiple of the alignment in the file, the stream goes on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, MAPPED_RAM_HEADER
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.write.elements import FixedBlock, Hole, Literal, Structure
 from fixedram_fmt.write.live import save_live
+from fixedram_fmt.write.piece import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fixedram_fmt.io.output import Output
-    from fixedram_fmt.write.elements import Content, Element
+    from fixedram_fmt.write.elements import Element
 
-__all__ = ["Piece", "keeps_pages_aligned", "lay_out", "write_pieces"]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Content at an offset in the file; value is that of the structure it is, if it is one."""
-
-    kind: Kind
-    path: str
-    offset: int
-    content: Content
-    value: Any = None
-
-    @property
-    def stop(self) -> int:
-        """The offset right behind it."""
-        return self.offset + self.content.length
+__all__ = ["keeps_pages_aligned", "lay_out", "write_pieces"]
 
 
 def keeps_pages_aligned(align: int, page_size: int) -> bool:

@@ -20,7 +20,8 @@ from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, RAM_IDSTR
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.tiling import leaves
 from fixedram_fmt.write.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
-from fixedram_fmt.write.placing import Piece, keeps_pages_aligned, lay_out
+from fixedram_fmt.write.piece import Piece
+from fixedram_fmt.write.placing import keeps_pages_aligned, lay_out
 from fixedram_fmt.write.wrapping import (
     libvirt_head,
     libvirt_pieces,

@@ -25,7 +25,7 @@ from fixedram_fmt.write.devicesections import Devices, footer, name_bytes
 from fixedram_fmt.write.elements import Element, FixedBlock, Hole, Structure
 from fixedram_fmt.write.live import LiveBitmap, LiveMemory, LivePages, SavedBlock
 from fixedram_fmt.write.patterns import FileMemory, FilePages, MadeBitmap, MadePages, Memory
-from fixedram_fmt.write.placing import Piece, keeps_pages_aligned, lay_out, write_pieces
+from fixedram_fmt.write.placing import keeps_pages_aligned, lay_out, write_pieces
 from fixedram_fmt.write.spec import BlockSpec, ImageSpec, SpecError, size_of
 from fixedram_fmt.write.wrapping import libvirt_head, stub_domain
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.output import Output
     from fixedram_fmt.multifd.saver import GuestBlock
     from fixedram_fmt.write.faults import Fault
+    from fixedram_fmt.write.piece import Piece
 
 __all__ = ["Plan", "elements", "synthesize", "write_image"]
 

@@ -16,7 +16,7 @@ from fixedram_fmt.schema.libvirt import (
 )
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.write.elements import Literal
-from fixedram_fmt.write.placing import Piece
+from fixedram_fmt.write.piece import Piece
 
 if TYPE_CHECKING:
     from fixedram_fmt.container.locate import LibvirtSave

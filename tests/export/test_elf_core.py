@@ -23,7 +23,7 @@ from support.synthetic import made
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 #: e_machine (System V gABI) and byte order.
 MACHINES = {

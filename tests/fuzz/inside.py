@@ -94,7 +94,7 @@ def virtual(image: str) -> None:
         memory = opened.physical_memory
         for cpu in range(_CPUS):
             try:
-                view = VirtualMemory(memory, registers_of(opened, cpu))
+                view = VirtualMemory(memory, registers_of(opened.state, cpu))
             except FixedRamError:
                 break
             for address in _ADDRESSES:

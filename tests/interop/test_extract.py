@@ -342,7 +342,7 @@ def test_virtual_addresses_lead_to_what_the_kernel_says_of_itself(linux: Path) -
         facts = dict(line.split("=", 1) for line in text.decode().splitlines() if "=" in line)
         names = int(facts["SYMBOL(init_uts_ns)"], 16) + int(facts["OFFSET(uts_namespace.name)"])
         for cpu in (0, 1):
-            memory = VirtualMemory(image.physical_memory, registers_of(image, cpu))
+            memory = VirtualMemory(image.physical_memory, registers_of(image.state, cpu))
             assert memory.read(names, 6) == b"Linux\0"
             release = memory.read(names + 130, 65).rstrip(b"\0").decode()
             assert release == facts["OSRELEASE"]

@@ -159,7 +159,7 @@ def test_x86_addresses_lead_where_qemu_says(name: str, tmp_path: Path) -> None:
         save(vm, tmp_path / "image")
     compare(tmp_path / "image", truth)
     with Image.open(tmp_path / "image") as image:
-        registers = registers_of(image)
+        registers = registers_of(image.state)
         assert name.split(maxsplit=1)[0] in registers.mode
         assert VirtualMemory(PhysicalMemory(image), registers).read(BIOS, 64) == seen
 
@@ -417,7 +417,7 @@ def save(vm: QemuVM, path: Path) -> None:
 
 def compare(path: Path, truth: dict[int, int | None]) -> None:
     with Image.open(path) as image:
-        registers, memory = registers_of(image), PhysicalMemory(image)
+        registers, memory = registers_of(image.state), PhysicalMemory(image)
         found = {address: translate(memory, registers, address) for address in truth}
     wrong = [
         f"{address:#x}: QEMU {gpa if gpa is None else hex(gpa)}, {found[address]}"

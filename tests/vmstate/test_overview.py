@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixedram_fmt import Image
-from fixedram_fmt.vmstate import state
+from fixedram_fmt.vmstate import values
 from fixedram_fmt.vmstate.overview.clock import clocks
 from fixedram_fmt.vmstate.overview.cpus import cpus
 from fixedram_fmt.vmstate.overview.virtio import virtio_devices
@@ -111,7 +111,7 @@ def test_the_work_grows_with_the_vcpus_not_with_their_square(
         steps += 1
         return toward(value, goal)
 
-    monkeypatch.setattr(state, "toward", counted)
+    monkeypatch.setattr(values, "toward", counted)
     with Image.open(Path(__file__).parents[2] / "samples" / "pc-live.img.xz") as image:
         once = len(list(cpus(image.state)))
         of_one, steps = steps, 0

@@ -187,7 +187,7 @@ def _locate(
         return _Asked("phys", physical, number(phys, "--phys"), fill=fill)
     from fixedram_fmt.memory.paging import VirtualMemory, registers_of
 
-    memory = VirtualMemory(physical, registers_of(image, cpu))
+    memory = VirtualMemory(physical, registers_of(image.state, cpu))
     return _Asked("virt", memory, number(virt or "", "--virt"), fill=fill)
 
 

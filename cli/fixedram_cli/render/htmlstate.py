@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.overview.cpus import Cpu
     from fixedram_fmt.vmstate.overview.fact import Fact
     from fixedram_fmt.vmstate.overview.overview import Overview
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
-    from fixedram_fmt.vmstate.values import Value
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState, Value
 
 __all__ = ["devices_part", "overview_part"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fixedram_fmt.io.output import Output
-    from fixedram_fmt.write.placing import Piece
+    from fixedram_fmt.write.piece import Piece
 
 __all__ = ["finish", "require_target", "tell_made"]
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["print_state"]
 

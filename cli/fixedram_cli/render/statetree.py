@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
-    from fixedram_fmt.vmstate.values import Value
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState, Value
 
 __all__ = ["StatePrinter", "nothing_found", "shown", "string_of"]
 

@@ -11,9 +11,9 @@ from fixedram_fmt.memory.paging.x86 import X86Registers
 from fixedram_fmt.vmstate.arm64 import system_register, system_registers
 
 if TYPE_CHECKING:
-    from fixedram_fmt.image import Image
     from fixedram_fmt.memory.paging.walk import Registers
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["registers_of"]
 
@@ -31,9 +31,9 @@ _E2H, _TGE, _VM = 1 << 34, 1 << 27, 1
 _CPUS_TOLD = 8
 
 
-def registers_of(image: Image, cpu: int = 0) -> Registers:
+def registers_of(state: MachineState, cpu: int = 0) -> Registers:
     """The translation registers of CPU number cpu; UnsupportedError where they are not known."""
-    device = _cpu(image, cpu)
+    device = _cpu(state, cpu)
     fields = _Fields(device)
     if fields.has("env.cr[3]"):
         return _x86(cpu, fields)
@@ -49,8 +49,8 @@ def registers_of(image: Image, cpu: int = 0) -> Registers:
     )
 
 
-def _cpu(image: Image, number: int) -> DeviceState:
-    cpus = [device for device in image.state.devices if device.name == "cpu"]
+def _cpu(state: MachineState, number: int) -> DeviceState:
+    cpus = [device for device in state.devices if device.name == "cpu"]
     for device in cpus:
         if device.instance_id == number:
             return device

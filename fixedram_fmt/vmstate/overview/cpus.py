@@ -14,7 +14,8 @@ from fixedram_fmt.vmstate.overview.fact import Fact, fact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState
 
     Values = Mapping[str, int]
 

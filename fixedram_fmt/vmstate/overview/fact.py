@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fixedram_fmt.vmstate.state import DeviceState
+    from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["Fact", "fact"]
 

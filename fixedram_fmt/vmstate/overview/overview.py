@@ -11,7 +11,7 @@ from fixedram_fmt.vmstate.overview.pci import PciDevice, pci_devices
 from fixedram_fmt.vmstate.overview.virtio import VirtioDevice, virtio_devices
 
 if TYPE_CHECKING:
-    from fixedram_fmt.image import Image
+    from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.vmstate.overview.fact import Fact
     from fixedram_fmt.vmstate.state import MachineState
 
@@ -41,7 +41,7 @@ class Overview:
         }
 
 
-def overview(image: Image, state: MachineState) -> Overview:
+def overview(image: ImageFacts, state: MachineState) -> Overview:
     """Put together what state says; parts that it lacks are empty."""
     return Overview(
         machine=image.machine,

@@ -9,8 +9,8 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import pci
 
 if TYPE_CHECKING:
-    from fixedram_fmt.vmstate.state import DeviceState, MachineState
-    from fixedram_fmt.vmstate.values import Value
+    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_fmt.vmstate.values import DeviceState, Value
 
 __all__ = ["PciDevice", "pci_devices"]
 

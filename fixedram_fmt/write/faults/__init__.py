@@ -3,6 +3,7 @@
 catalogue() has them all by name; a Fault breaks elements before they are laid out, or pieces after.
 """
 
-from fixedram_fmt.write.faults.fault import Fault, FaultError, Outcome, catalogue, fault_named
+from fixedram_fmt.write.faults.fault import Fault, FaultError, Outcome
+from fixedram_fmt.write.faults.named import catalogue, fault_named
 
 __all__ = ["Fault", "FaultError", "Outcome", "catalogue", "fault_named"]

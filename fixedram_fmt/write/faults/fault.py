@@ -7,7 +7,6 @@ result, without and with multifd; the interop tests hold it to that.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind
 from fixedram_fmt.write.elements import FixedBlock, Literal, Structure
-from fixedram_fmt.write.placing import Piece
+from fixedram_fmt.write.piece import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
     from fixedram_fmt.write.elements import Element
 
 __all__ = [
+    "CATALOGUE",
     "Elements",
     "Fault",
     "FaultError",
     "Outcome",
     "Pieces",
-    "catalogue",
-    "fault_named",
     "on_elements",
     "on_pieces",
 ]
@@ -160,13 +158,14 @@ class Fault:
         return pieces.items, pieces.size
 
 
-_CATALOGUE: dict[str, Fault] = {}
+#: Every fault by name; complete once faults/named.py has been imported.
+CATALOGUE: dict[str, Fault] = {}
 
 
 def _register(fault: Fault) -> None:
-    if fault.name in _CATALOGUE:
+    if fault.name in CATALOGUE:
         raise ValueError(f"fault {fault.name} is there twice")
-    _CATALOGUE[fault.name] = fault
+    CATALOGUE[fault.name] = fault
 
 
 def on_elements(
@@ -191,22 +190,3 @@ def on_pieces(
         return act
 
     return register
-
-
-def catalogue() -> dict[str, Fault]:
-    """All faults by name, in the order in which they are written down."""
-    from fixedram_fmt.write.faults import layout, memory, records, sections  # noqa: F401
-
-    return _CATALOGUE
-
-
-def fault_named(name: str) -> Fault:
-    """The fault of that name; FaultError with the nearest names if there is none."""
-    faults = catalogue()
-    if name not in faults:
-        close = difflib.get_close_matches(name, faults, n=3)
-        raise FaultError(
-            f"there is no fault {name!r}",
-            hint=f"did you mean {', '.join(close)}?" if close else "--list-faults shows them all",
-        )
-    return faults[name]
