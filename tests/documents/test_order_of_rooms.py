@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from conftest import ROOT
 
 PACKAGE = ROOT / "fixedram_fmt"
@@ -50,6 +52,11 @@ def _graph() -> dict[str, set[str]]:
 def _room(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
+
+
+pytestmark = pytest.mark.skipif(
+    not PACKAGE.exists(), reason="this is the installed package, tested without its source tree"
+)
 
 
 def test_no_import_leads_up() -> None:
