@@ -65,21 +65,10 @@ class ImageFactory:
 
         from fixedram_fmt.io.output import replacing
         from fixedram_fmt.write.faults import fault_named
-        from fixedram_fmt.write.spec import load_spec, parse_block, spec_from
+        from fixedram_fmt.write.spec import spec_of
         from fixedram_fmt.write.synth import write_image
 
-        blocks = options.get("blocks")
-        if blocks is not None:
-            options["blocks"] = [
-                msgspec.to_builtins(parse_block(block)) if isinstance(block, str) else block
-                for block in blocks
-            ]
-        document = (
-            msgspec.to_builtins(load_spec(spec))
-            if spec is not None and not hasattr(spec, "keys")
-            else dict(spec or {})  # type: ignore[arg-type]
-        )
-        made = spec_from({**document, **options})
+        made = spec_of(spec, **options)
         names = (*self.faults, *faults)
         identity = msgspec.json.encode([made, names], order="sorted")
         path = self.folder / f"{hashlib.sha256(identity).hexdigest()[:16]}.img"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Finding
     from fixedram_fmt.validation.validator import Verdict
 
-__all__ = ["Bytes", "ImageReport", "Question", "ask"]
+__all__ = ["Bytes", "ImageReport", "Question", "ask", "ask_of"]
 
 #: How much is shown around an offset.
 _BYTES_BEFORE = 16
@@ -119,15 +119,25 @@ def ask(
     """
     try:
         with Image.open(location, search=question.search, host_long=question.host_long) as image:
-            report = validate(image, question.destination, deep=question.deep)
-            answer = _answer(location, question, report, wanted, image.source)
-            answer.size, answer.compression = image.source.size, image.container.compression
-            return answer
+            return ask_of(image, location, question, wanted)
     except FormatError as error:
         return _answer(location, question, unopened(error), wanted, None)
     except FixedRamError as error:
         loader = question.loader or DEFAULT_LOADER
         return ImageReport(location, loader, question.multifd, error=str(error))
+
+
+def ask_of(
+    image: Image,
+    name: str,
+    question: Question,
+    wanted: Callable[[Finding], bool] | None = None,
+) -> ImageReport:
+    """The same of an image that is open; name is the report's path."""
+    report = validate(image, question.destination, deep=question.deep)
+    answer = _answer(name, question, report, wanted, image.source)
+    answer.size, answer.compression = image.source.size, image.container.compression
+    return answer
 
 
 def _default(report: Report) -> str:

@@ -7,7 +7,7 @@ import inspect
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,9 @@ from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.io.documents import json_document, read_document, toml_document
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT
 from fixedram_fmt.units import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "BlockSpec",
@@ -28,6 +31,7 @@ __all__ = [
     "load_spec",
     "parse_block",
     "spec_from",
+    "spec_of",
 ]
 
 #: A size or offset: bytes, or text like 64M or 0x1000.
@@ -137,6 +141,25 @@ def load_spec(path: str | Path) -> ImageSpec:
     except ValueError as error:
         raise SpecError(f"{str(path)!r} cannot be read: {error}") from error
     return spec_from(document)
+
+
+def spec_of(
+    given: Mapping[str, Any] | str | Path | ImageSpec | None = None, **options: Any
+) -> ImageSpec:
+    """A spec, a document or a TOML or JSON file of one, with options in place of its fields.
+
+    Blocks among the options may be written `NAME=SIZE[:PATTERN[:DENSITY]]`.
+    """
+    if isinstance(given, (str, Path)):
+        given = load_spec(given)
+    document = msgspec.to_builtins(given) if isinstance(given, ImageSpec) else dict(given or {})
+    blocks = options.get("blocks")
+    if blocks is not None:
+        options["blocks"] = [
+            msgspec.to_builtins(parse_block(block)) if isinstance(block, str) else block
+            for block in blocks
+        ]
+    return spec_from({**document, **options})
 
 
 def spec_from(document: Any) -> ImageSpec:

@@ -173,14 +173,11 @@ def _spec(
     path: Path | None, overrides: dict[str, Any], blocks: list[str], container: Container | None
 ) -> ImageSpec:
     """The spec of the file, with what options say in its place."""
-    import msgspec
+    from fixedram_fmt.write.spec import spec_of
 
-    from fixedram_fmt.write.spec import ContainerSpec, ImageSpec, load_spec, parse_block
-
-    made = load_spec(path) if path else ImageSpec()
     given = {name: value for name, value in overrides.items() if value is not None}
     if blocks:
-        given["blocks"] = [parse_block(text) for text in blocks]
+        given["blocks"] = blocks
     if container is not None:
-        given["container"] = ContainerSpec(kind=container.value)
-    return msgspec.structs.replace(made, **given)
+        given["container"] = {"kind": container.value}
+    return spec_of(path, **given)
