@@ -147,23 +147,24 @@ class ImageFacts(Closing):
     @property
     def machine(self) -> str | None:
         """The machine type in the configuration, None for a stream without one."""
-        return None if self._walker.machine is None else text(c_string(self._walker.machine))
+        name = self._walker.header.machine
+        return None if name is None else text(c_string(name))
 
     @property
     def capabilities(self) -> list[str]:
         """The capabilities the stream was sent with, as far as QEMU names them."""
-        return [text(name) for name in self._walker.capabilities]
+        return [text(name) for name in self._walker.header.capabilities]
 
     @property
     def dialect(self) -> str:
         """Name of the writer's dialect, `ordinary` for a stream without fixed layout."""
-        dialect = self._walker.dialect
+        dialect = self._walker.header.dialect
         return dialect.name if dialect else ORDINARY
 
     @property
     def uuid(self) -> str | None:
         """The guest's UUID, if it was sent (validate-uuid)."""
-        raw = self._walker.uuid
+        raw = self._walker.header.uuid
         if raw is None:
             return None
         digits = raw.hex()
@@ -182,7 +183,7 @@ class ImageFacts(Closing):
     @property
     def told_page_size(self) -> int | None:
         """What configuration/target-page-bits says, in bytes; None where it is not sent."""
-        bits = self._walker.page_bits
+        bits = self._walker.header.page_bits
         return 1 << bits if bits is not None and bits < 64 else None
 
     @property
@@ -239,7 +240,7 @@ class ImageFacts(Closing):
     def host_long(self) -> HostLongGuess:
         """Byte order of the bitmaps, given or inferred from the file."""
         if self._host_long is None:
-            self._host_long = infer_host_long(self.source, self.blocks, self._walker.machine)
+            self._host_long = infer_host_long(self.source, self.blocks, self._walker.header.machine)
         return self._host_long
 
     def bitmap_length(self, block: RamBlock) -> int:

@@ -192,8 +192,8 @@ def _dialect(source: Source, start: int) -> tuple[str, list[bytes]]:
     for record in walker.records():
         if record.kind in _SECTIONS:
             break
-    dialect = walker.dialect
-    return dialect.name if dialect else ORDINARY, walker.capabilities
+    dialect = walker.header.dialect
+    return dialect.name if dialect else ORDINARY, walker.header.capabilities
 
 
 def _require_other_kind(dialect: str, to: str) -> None:

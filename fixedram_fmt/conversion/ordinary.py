@@ -133,7 +133,7 @@ class _Walker(StreamWalker):
     def _body(self, section: Section, path: str) -> Generator[Record[Any], None, str]:
         if not section.is_ram:
             return (yield from super()._body(section, path))
-        if self.machine is None:
+        if self.header.machine is None:
             raise UnsupportedError(
                 "the stream has no configuration section, which mapped-ram needs",
                 offset=section.offset,

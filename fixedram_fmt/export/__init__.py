@@ -12,7 +12,7 @@ from fixedram_fmt.lazy import importer
 if TYPE_CHECKING:
     from fixedram_fmt.export.artifact import Artifact, Part, Span
     from fixedram_fmt.export.elf import elf_core
-    from fixedram_fmt.export.plain import lime_image, physical_image, raw_block
+    from fixedram_fmt.export.flat import lime_image, physical_image, raw_block
 
 __all__ = [
     "Artifact",

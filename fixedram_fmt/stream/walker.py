@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import Section
-from fixedram_fmt.dialect import X_IGNORE_SHARED, Dialect, dialect_of
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import ram, stream
-from fixedram_fmt.schema.base import c_string, text
+from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.stream.devicebodies import DeviceBodies, section_can_start
+from fixedram_fmt.stream.devicebodies import DeviceBodies
 from fixedram_fmt.stream.ending import check_end
 from fixedram_fmt.stream.handlers import Handler, Handlers
+from fixedram_fmt.stream.header import StreamHeader
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
 from fixedram_fmt.stream.records import Cursor, Kind, Record, Region
@@ -27,20 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from fixedram_fmt.io.source import Source
-    from fixedram_fmt.schema.base import Schema
 
-__all__ = ["CAPABILITIES_CEILING", "PARTS_CEILING", "StreamWalker"]
+__all__ = ["PARTS_CEILING", "StreamWalker"]
 
-#: More capabilities than any QEMU has.
-CAPABILITIES_CEILING = 1024
 #: More sections and parts in all than a save of a day has, at 10 parts a second.
 PARTS_CEILING = 1 << 20
-
-#: Bodies of the configuration's subsections whose length QEMU fixes.
-_CONFIGURATION_BODIES: dict[bytes, tuple[Schema[Any], Kind]] = {
-    b"configuration/target-page-bits": (stream.TARGET_PAGE_BITS, Kind.TARGET_PAGE_BITS),
-    b"configuration/uuid": (stream.UUID, Kind.UUID),
-}
 
 
 class StreamWalker:
@@ -58,10 +49,7 @@ class StreamWalker:
         self.start = start
         self.cursor = Cursor(source, start)
         self.ram = RamState(keeps_presence=keeps_presence)
-        self.machine: bytes | None = None
-        self.capabilities: list[bytes] = []
-        self.uuid: bytes | None = None
-        self.page_bits: int | None = None
+        self.header = StreamHeader(self.cursor, self.ram, lambda: self._find_vmdesc(start))
         self.sections: dict[int, Section] = {}
         self.order: list[int] = []
         #: The section that the walk is in, and the last one that it has left.
@@ -77,11 +65,6 @@ class StreamWalker:
         self._commands = 0
         self._footers = False
 
-    @property
-    def dialect(self) -> Dialect | None:
-        """Who wrote the stream, as far as its capabilities tell; None: no fixed layout."""
-        return dialect_of(self.capabilities)
-
     def records(self) -> Iterator[Record[Any]]:
         """Every record of the stream in its order, then VMDESCRIPTION and trailing bytes."""
         try:
@@ -91,9 +74,7 @@ class StreamWalker:
             self._bodies = DeviceBodies(self.ram.note)
 
     def _records(self) -> Iterator[Record[Any]]:
-        yield self._file_header()
-        if self.cursor.peek(1) == bytes([SectionType.CONFIGURATION]):
-            yield from self._configuration()
+        yield from self.header.records()
         yield from self.elements()
         if self._footers:
             check_end(self.cursor, self.sections.values(), f"section[{self._elements}]")
@@ -139,111 +120,6 @@ class StreamWalker:
                 expected="one of " + ", ".join(f"{known:#04x}" for known in SectionType),
                 found=f"{kind:#04x}",
             )
-
-    # -- header and configuration -------------------------------------------------------------
-
-    def _file_header(self) -> Record[stream.FileHeader]:
-        header = self.cursor.take(stream.FILE_HEADER, Kind.FILE_HEADER, "header")
-        magic, version = header.value.magic, header.value.version
-        if magic != stream.QEMU_VM_FILE_MAGIC:
-            raise FormatError(
-                "this is no migration stream",
-                code="magic",
-                offset=header.offset,
-                path="header.magic",
-                expected=repr(stream.QEMU_VM_FILE_MAGIC),
-                found=repr(magic),
-            )
-        if version != stream.QEMU_VM_FILE_VERSION:
-            raise FormatError(
-                "unknown version of the migration stream",
-                code="version",
-                offset=header.offset + len(magic),
-                path="header.version",
-                expected=str(stream.QEMU_VM_FILE_VERSION),
-                found=str(version),
-            )
-        return header
-
-    def _configuration(self) -> Iterator[Record[Any]]:
-        name = self.cursor.take(stream.CONFIGURATION, Kind.CONFIGURATION, "configuration/machine")
-        self.machine = name.value.name
-        yield name
-        number = 0
-        while self.cursor.peek(1) == bytes([SectionType.SUBSECTION]):
-            path = f"configuration/subsection[{number}]"
-            header = self.cursor.take(stream.SUBSECTION, Kind.SUBSECTION, f"{path}/header")
-            yield header
-            yield from self._configuration_body(c_string(header.value.idstr), f"{path}/body")
-            number += 1
-        self.ram.mapped = self.dialect is not None
-        self.ram.ignore_shared = X_IGNORE_SHARED in self.capabilities
-
-    def _configuration_body(self, idstr: bytes, path: str) -> Iterator[Record[Any]]:
-        if idstr == b"configuration/capabilities":
-            yield from self._capabilities(path)
-        elif idstr in _CONFIGURATION_BODIES:
-            schema, kind = _CONFIGURATION_BODIES[idstr]
-            record = self.cursor.take(schema, kind, path)
-            yield record
-            self._learn(record.value)
-        else:
-            length = self._unknown_length(idstr, path)
-            yield self.cursor.skip(length, Kind.UNKNOWN, path, Region("unknown subsection"))
-
-    def _learn(self, value: Any) -> None:
-        if isinstance(value, stream.Uuid):
-            self.uuid = value.uuid
-        elif isinstance(value, stream.TargetPageBits):
-            bits = self.page_bits = value.target_page_bits
-            size = 1 << bits if bits < 64 else 0
-            if ram.is_page_size(size):
-                self.ram.target_page_size = size
-            else:
-                self.ram.note(
-                    self.cursor.offset - 4, "configuration", f"target-page-bits is {bits}"
-                )
-
-    def _capabilities(self, path: str) -> Iterator[Record[Any]]:
-        count = self.cursor.take(stream.CAPABILITIES, Kind.CAPABILITIES, f"{path}/count")
-        yield count
-        # Of several lists the last one counts, as QEMU reads them.
-        self.capabilities = []
-        for number in range(count.value.caps_count):
-            if number >= CAPABILITIES_CEILING:
-                raise FormatError(
-                    "the list of capabilities does not end",
-                    code="capabilities-endless",
-                    offset=self.cursor.offset,
-                    path=path,
-                    expected=f"at most {CAPABILITIES_CEILING}",
-                    found=str(count.value.caps_count),
-                )
-            name = self.cursor.take(stream.CAPABILITY, Kind.CAPABILITY, f"{path}/name[{number}]")
-            self.capabilities.append(c_string(name.value.capability))
-            yield name
-
-    def _unknown_length(self, idstr: bytes, path: str) -> int:
-        """Bytes of a subsection nobody knows: the description's word, or up to what can follow."""
-        described = self._find_vmdesc(self.start)
-        if described and text(idstr) in described.configuration:
-            return described.configuration[text(idstr)]
-        subsection = bytes([SectionType.SUBSECTION])
-        for length in range(min(self.cursor.remaining, 4096)):
-            ends = section_can_start(self.cursor, length, ())
-            if (ends and self.cursor.peek(1, length) != b"\0") or (
-                self.cursor.peek(1, length) == subsection
-                and self.cursor.peek(14, length + 2).startswith(b"configuration/")
-            ):
-                return length
-        raise FormatError(
-            "an unknown subsection whose end cannot be found",
-            code="subsection",
-            offset=self.cursor.offset,
-            path=path,
-            expected="a known subsection of the configuration",
-            found=repr(text(idstr)),
-        )
 
     # -- sections -----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""volatility3 on migration images: memory as QEMU dumps it, its plugins, its scanners.
+"""volatility3's layer: memory as QEMU dumps it, its addresses, and images that are broken.
 
 What drives volatility3 and reads its results is, by its licence, offered under that too: this file
 may be used under the Volatility Software License 1.0 as well as under the MIT License.
@@ -7,137 +7,28 @@ may be used under the Volatility Software License 1.0 as well as under the MIT L
 from __future__ import annotations
 
 import copy
-import gc
 import hashlib
-import importlib
-import importlib.util
 import io
-import os
 import pickle
 import random
-import subprocess
-import sys
-import time
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from conftest import SAMPLES, absent
-from fixedram_cli.commands.volatility import volatility_path
 from fixedram_fmt import Image
-from fixedram_fmt.forensics import volatility_path as plugin_folder
-from fixedram_fmt.io.output import replacing
 from fixedram_fmt.memory import PhysicalMemory
-from fixedram_fmt.write.spec import spec_from
-from fixedram_fmt.write.synth import write_image
 from qemu_vm import QemuVM, require_qemu
 from support.mutants import mutants
 from support.real_files import ENTRIES, location_of
 from support.synthetic import PAGE, made
+from support.volatility import BANNER, GIB, MIB, Opener, run_vol, sample
 
 # Files that volatility3 opens are closed when they are collected.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-MIB, GIB = 1 << 20, 1 << 30
-BANNER = b"Linux version 6.1.0-test (gcc 12.2.0) #1 SMP"
-
-#: Opens the image at a path: the layer, None where the stacker gives none.
-Opener = Callable[[Path], AbstractContextManager[Any]]
-
-
-@pytest.fixture(scope="module")
-def vol() -> Any:
-    """volatility3's modules, with our folder among its plugins."""
-    if importlib.util.find_spec("volatility3") is None:
-        absent("the Python package volatility3")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import volatility3.plugins
-        from volatility3.framework import constants, contexts, exceptions
-        from volatility3.framework.layers import physical, scanners
-        from volatility3.plugins import layerwriter
-
-        path = volatility3.plugins.__path__
-        volatility3.plugins.__path__ = [str(plugin_folder()), *path]
-        layer = importlib.import_module("volatility3.plugins.fixedram_layer")
-        volatility3.plugins.__path__ = path
-    return SimpleNamespace(
-        constants=constants,
-        contexts=contexts,
-        exceptions=exceptions,
-        layer=layer,
-        layerwriter=layerwriter,
-        physical=physical,
-        scanners=scanners,
-    )
-
-
-@pytest.fixture
-def guest(vol: Any) -> Opener:
-    @contextmanager
-    def opened(path: Path) -> Iterator[Any]:
-        context = vol.contexts.Context()
-        context.config["file.location"] = path.as_uri()
-        base = vol.physical.FileLayer(context, "file", "base")
-        context.add_layer(base)
-        try:
-            layer = vol.layer.FixedRamStacker.stack(context, "base")
-            if layer is not None:
-                context.add_layer(layer)
-            yield layer
-        finally:
-            base.destroy()
-
-    return opened
-
-
-def run_vol(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """`vol -p FOLDER ARGUMENTS` as a user runs it, results in folder; without the network."""
-    if importlib.util.find_spec("volatility3") is None:
-        absent("the Python package volatility3")
-    cache = folder / "cache"
-    cache.mkdir(exist_ok=True)
-    program = "import sys; sys.argv[0] = 'vol'; from volatility3.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, "-q", "--offline", "--cache-path", str(cache),
-         "-o", str(folder), "-p", str(plugin_folder()), *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder)},
-    )  # fmt: skip
-
-
-def sample(name: str, folder: Path) -> Path:
-    return Path(location_of(f"sample/{name}", folder).partition("@")[0])
-
-
-def synthesise(path: Path, **spec: Any) -> Path:
-    with replacing(path) as output:
-        write_image(spec_from({"machine": "pc-i440fx-10.0", **spec}), output)
-    return path
-
-
-def poke(path: Path, address: int, data: bytes) -> None:
-    """Write into the pages of an image's pc.ram, which are present there."""
-    with Image.open(path, search=True) as image:
-        block = next(block for block in image.blocks if block.name == "pc.ram")
-        memory = image.memory(block)
-        for at in range(address // PAGE * PAGE, address + len(data), PAGE):
-            assert memory.is_present(at)
-        offset = block.pages_offset + address
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
 
 
 # -- memory as others see it -----------------------------------------------------------------------
@@ -246,57 +137,6 @@ def test_memory_on_both_sides_of_the_pci_hole_is_qemus(guest: Opener, tmp_path: 
         assert layer.is_valid(4 * GIB + 32 * MIB - 8, 8)
 
 
-# -- the command as a user runs it -----------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_framework_knows_layer_and_stacker(tmp_path: Path) -> None:
-    done = run_vol("frameworkinfo.FrameworkInfo", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "FixedRamLayer" in done.stdout
-    assert "FixedRamStacker" in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "container", [{}, {"container": {"kind": "libvirt"}}, {"offset": 5 * MIB + 3}]
-)
-def test_banners_are_found_wherever_the_stream_begins(
-    container: dict[str, Any], tmp_path: Path
-) -> None:
-    blocks = [{"name": "pc.ram", "size": 8 * MIB, "pattern": "random"}]
-    image = synthesise(tmp_path / "an image#1", blocks=blocks, **container)
-    poke(image, 0x345678, BANNER + b"\0")
-    done = run_vol("-f", image, "-r", "csv", "banners", folder=tmp_path)
-    assert f"0x345678,{BANNER.decode()}" in done.stdout, done.stderr
-
-
-@pytest.mark.slow
-def test_a_compressed_image_is_read_as_it_is(tmp_path: Path) -> None:
-    packed = SAMPLES / "pc-once.img.xz"
-    done = run_vol("-f", packed, "layerwriter", "--list", folder=tmp_path)
-    assert "FixedRamLayer" in done.stdout, done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_image_that_only_volatility_can_open_is_read_through_it(
-    vol: Any, unpacked_dir: Path, tmp_path: Path
-) -> None:
-    plain = sample("pc-once", unpacked_dir)
-    with zipfile.ZipFile(tmp_path / "images.zip", "w", zipfile.ZIP_STORED) as archive:
-        archive.write(plain, "guest.img")
-    context = vol.contexts.Context()
-    context.config["file.location"] = f"jar:file:{tmp_path}/images.zip!guest.img"
-    context.add_layer(vol.physical.FileLayer(context, "file", "base"))
-    layer = vol.layer.FixedRamStacker.stack(context, "base")
-    with Image.open(plain) as image:
-        assert layer.read(0, 2 * MIB) == image.physical_memory.read(0, 2 * MIB)
-    # volatility3 leaves the archive open; here, not in the middle of some other test.
-    del layer, context
-    gc.collect()
-
-
 def test_reads_may_be_longer_than_the_library_reads_at_once(
     vol: Any, guest: Opener, unpacked_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,81 +225,6 @@ def test_layers_can_be_copied_and_sent_to_other_processes(
         layer.destroy()
 
 
-# -- scanning --------------------------------------------------------------------------------------
-
-_MARK = b"\x01MARK\xfe\xfd\xfc"
-
-
-def hits(vol: Any, layer: Any, chunk: int = 0) -> list[int]:
-    scanner = vol.scanners.BytesScanner(_MARK)
-    scanner.chunk_size = chunk or scanner.chunk_size
-    return list(layer.scan(layer.context, scanner))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("chunk", [0, 16 * PAGE])
-@pytest.mark.parametrize("density", [0.02, 0.5, 1.0])
-def test_a_scan_finds_what_a_search_through_all_of_memory_finds(
-    chunk: int, density: float, vol: Any, guest: Opener, tmp_path: Path
-) -> None:
-    """Marks at edges of runs and of chunks, and across them."""
-    blocks = [{"name": "pc.ram", "size": 20 * MIB, "pattern": "random", "density": density}]
-    path = synthesise(tmp_path / "image", blocks=blocks, seed=5)
-    with Image.open(path) as image:
-        runs = list(image.memory(image.blocks[0]).runs())
-        size = image.physical_memory.size
-    for run in runs[:: max(1, len(runs) // 40)]:
-        poke(path, run.address, _MARK)
-        poke(path, run.address + run.length - len(_MARK), _MARK)
-        for edge in range(run.address + 16 * PAGE, run.address + run.length - 8, 16 * PAGE):
-            poke(path, edge - 3, _MARK)
-    with guest(path) as layer:
-        whole = layer.read(0, size)
-        expected, at = [], whole.find(_MARK)
-        while at >= 0:
-            expected.append(at)
-            at = whole.find(_MARK, at + 1)
-        assert len(expected) > 30
-        # volatility3 leaves out the last byte of a layer.
-        assert hits(vol, layer, chunk) == [at for at in expected if at + len(_MARK) < size]
-
-
-@pytest.mark.slow
-@pytest.mark.untraced
-def test_a_sparse_guest_of_a_tebibyte_is_scanned_in_seconds(
-    vol: Any, guest: Opener, tmp_path: Path
-) -> None:
-    blocks = [{"name": "pc.ram", "size": "1T", "pattern": "random", "density": 0.000001}]
-    path = synthesise(tmp_path / "image", blocks=blocks)
-    with Image.open(path) as image:
-        last = list(image.physical_memory.runs())[-1]
-        in_block = list(image.memory(image.blocks[0]).runs())[-1].address
-    poke(path, in_block, _MARK)
-    began = time.monotonic()
-    with guest(path) as layer:
-        assert hits(vol, layer) == [last.address]
-    assert time.monotonic() - began < 20
-
-
-@pytest.mark.slow
-def test_processes_scan_together(
-    vol: Any, guest: Opener, unpacked_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with guest(sample("pc-live", unpacked_dir)) as layer:
-        data = layer.read(MIB, MIB)
-        at = len(data) - len(data.lstrip(b"\0")) + 64
-        assert any(data[at : at + 16])
-        scanner = vol.scanners.BytesScanner(data[at : at + 16])
-        alone = list(layer.scan(layer.context, scanner))
-        parallel = vol.constants.Parallelism.Multiprocessing
-        monkeypatch.setattr(vol.constants, "PARALLELISM", parallel)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            together = list(layer.scan(layer.context, scanner))
-    assert MIB + at in alone
-    assert together == alone
-
-
 # -- broken images ---------------------------------------------------------------------------------
 
 
@@ -510,42 +275,3 @@ def test_cut_off_images_give_the_memory_they_have(vol: Any, guest: Opener, tmp_p
             assert layer.is_valid(0, 64 * PAGE) == (there == 64 * PAGE)
             if there:
                 assert layer.is_valid(0, there)
-
-
-@pytest.mark.slow
-def test_a_hostile_name_is_no_command_to_the_terminal(tmp_path: Path) -> None:
-    blocks = [
-        {"name": "pc.ram", "size": 16 * PAGE, "pattern": "random"},
-        {"name": "pc.rom\x1b]0;owned\x07\x1b[31m", "size": 16 * PAGE, "pattern": "random"},
-    ]
-    image = tmp_path / "image"
-    image.write_bytes(made(blocks=blocks, align=PAGE, machine="pc-i440fx-10.0")[: 30 * PAGE])
-    done = run_vol("-f", image, "layerwriter", "--list", folder=tmp_path)
-    assert "FixedRamLayer" in done.stdout
-    assert "not whole" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "\x1b" not in done.stderr
-
-
-@pytest.mark.slow
-def test_a_broken_image_is_told_of_and_left_to_volatility(tmp_path: Path) -> None:
-    image = tmp_path / "image"
-    image.write_bytes(made(machine="no-such-machine"))
-    done = run_vol("-f", image, "layerwriter", "--list", folder=tmp_path)
-    assert "cannot be read: no memory map: no rules for the machine" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-# -- volatility-path -------------------------------------------------------------------------------
-
-
-def test_the_folder_is_printed_alone_on_its_line() -> None:
-    app = typer.Typer()
-    app.command()(volatility_path)
-    done = CliRunner().invoke(app)
-    assert done.exit_code == 0
-    assert done.stdout == f"{plugin_folder()}\n"
-    assert (Path(done.stdout.strip()) / "fixedram_layer.py").is_file()
-    assert plugin_folder().is_absolute()
-    done = CliRunner().invoke(app, ["--json"])
-    assert f'"path": "{plugin_folder()}"' in done.stdout

@@ -26,8 +26,9 @@ from fixedram_fmt.validation import Destination, Report, unopened, validate
 from fixedram_fmt.validation.messages import said_in
 from support.listed import DISAGREEMENTS, UNKNOWN_LINES
 from support.memory import block_memory
+from support.mutant import Mutant, synth, write
 from support.mutant_families import families
-from support.mutants import Mutant, mutants, synth, write
+from support.mutants import mutants
 from support.two_blocks import BUSY, GUEST, MIB, Loaded, load
 
 if TYPE_CHECKING:

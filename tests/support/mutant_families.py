@@ -1,4 +1,4 @@
-"""Mutants of other kinds than one field or one element: tests/mutants.py has those.
+"""Mutants of other kinds than one field or one element: mutants.py has those.
 
 Two faults at once, ids and versions of sections, commands with a state, names that hold NULs,
 descriptions that lie, blocks that overlap or do not fit, and bytes in the state of devices.  `busy`
@@ -20,14 +20,15 @@ from fixedram_fmt.write.elements import Literal, Raw
 from fixedram_fmt.write.faults.fault import Elements
 from fixedram_fmt.write.spec import ImageSpec, parse_block
 from fixedram_fmt.write.synth import elements
-from support.mutants import Base, Mutant, inserted, mutants, of_elements, random_of, spliced, synth
-from support.mutants import synth_elements as _elements
+from support.mutant import Base, Mutant, inserted, of_elements, random_of, spliced, synth
+from support.mutant import synth_elements as _elements
+from support.mutants import mutants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from support.mutants import Splice
+    from support.mutant import Splice
 
 __all__ = ["families"]
 

@@ -1,84 +1,49 @@
-"""Images with one thing wrong: every field, every element, and what may stand between them.
+"""Mutants of one field or one element: every one, and what may stand between them.
 
-Two images are changed: `synth`, two blocks made by our writer, and `real`, what a real QEMU saves
-after it has loaded `synth` (more blocks, device sections, a description).  A mutant's name says
-what was changed by the path of the record and the field.  The choice among the many possible
-values is seeded by that path alone: the same images always have the same mutants.
+A mutant's name says what was changed by the path of the record and the field.  The choice among the
+many possible values is seeded by that path alone: the same images always have the same mutants.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from itertools import chain, groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.io.output import BufferOutput
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.schema.stream import MigCmd, SectionType
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind
 from fixedram_fmt.write.elements import FixedBlock, Literal, Raw, Structure
 from fixedram_fmt.write.faults.fault import Elements
-from fixedram_fmt.write.placing import lay_out, write_pieces
-from fixedram_fmt.write.spec import ImageSpec, parse_block
-from fixedram_fmt.write.synth import elements
-from support.synthetic import image_of
-from support.two_blocks import BLOCKS
+from fixedram_fmt.write.placing import lay_out
+from support.mutant import (
+    Base,
+    Mutant,
+    inserted,
+    of_elements,
+    random_of,
+    section_of,
+    synth,
+    synth_elements,
+)
+from support.synthetic import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.stream.records import Record
-    from fixedram_fmt.write.elements import Element
 
-__all__ = [
-    "SEED",
-    "Base",
-    "Mutant",
-    "Splice",
-    "inserted",
-    "laid_out",
-    "mutants",
-    "of_elements",
-    "random_of",
-    "spliced",
-    "synth",
-    "synth_elements",
-    "write",
-]
+__all__ = ["mutants"]
 
-SEED = 2024
-
-_PAGE = 4096
 #: What is not changed again in the real image, where it is the same.
 _SAME = {
     Kind.FILE_HEADER, Kind.CAPABILITIES, Kind.SECTION_START, Kind.SECTION_PART, Kind.SECTION_END,
     Kind.MEM_SIZE, Kind.EOS, Kind.COMMAND,
 }  # fmt: skip
-#: [start, stop) of the file and what stands there instead.
-Splice = tuple[int, int, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One of the two images with one thing changed; image() makes the whole file.
-
-    changes_meaning: the image is as sound as before but holds other memory, since bits of a bitmap
-    or bytes of present pages were changed; meant() is the image without its other faults, if any.
-    in_device: what was changed is in the state of a device, which only its receiver can judge.
-    """
-
-    name: str
-    base: str
-    image: partial[bytes] = field(repr=False)
-    changes_meaning: bool = False
-    in_device: bool = False
-    meant: partial[bytes] | None = field(default=None, repr=False)
 
 
 def mutants(real: bytes | None = None) -> list[Mutant]:
@@ -96,90 +61,13 @@ def mutants(real: bytes | None = None) -> list[Mutant]:
     return list(reversed(unique.values()))
 
 
-def write(mutant: Mutant, path: Path, *, meant: bool = False) -> None:
-    """Make a file of the mutant, or of what it would be with meant, pages of zeros as holes."""
-    image = mutant.meant if meant and mutant.meant else mutant.image
-    data, zeros = image(), bytes(_PAGE)
-    path.unlink(missing_ok=True)
-    with path.open("wb") as file:
-        for start in range(0, len(data), _PAGE):
-            page = data[start : start + _PAGE]
-            if page != zeros:
-                file.seek(start)
-                file.write(page)
-        file.truncate(len(data))
-
-
-@cache
-def synth() -> bytes:
-    """The synthetic image."""
-    return laid_out(tuple(synth_elements()))
-
-
-class Base:
-    """A sound image in memory, and its records."""
-
-    def __init__(self, name: str, raw: bytes) -> None:
-        self.name, self.raw = name, raw
-        image = image_of(raw)
-        assert image.complete, image.stopped
-        self.records, self.blocks = list(image.records()), image.blocks
-
-    def spliced(
-        self, name: str, *splices: Splice, changes_meaning: bool = False, in_device: bool = False
-    ) -> Mutant:
-        """A mutant of these bytes; splices in the order of the file."""
-        make = partial(spliced, self.raw, splices)
-        return Mutant(f"{self.name}/{name}", self.name, make, changes_meaning, in_device)
-
-    def devices(self) -> list[str]:
-        """Paths of nine of the many device sections, in the order of the file."""
-        paths = [_section_of(one.path) for one in self.records if one.kind is Kind.SECTION_FULL]
-        chosen = random_of(f"{self.name} devices").sample(paths, min(9, len(paths)))
-        return sorted(chosen, key=paths.index)
-
-
-def spliced(raw: bytes, splices: Iterable[Splice]) -> bytes:
-    parts, at = [], 0
-    for start, stop, data in splices:
-        parts += [raw[at:start], data]
-        at = stop
-    return b"".join([*parts, raw[at:]])
-
-
-def random_of(name: str) -> random.Random:
-    return random.Random(f"{SEED} {name}")
-
-
-def synth_elements() -> list[Element]:
-    return list(elements(ImageSpec(blocks=[parse_block(block) for block in BLOCKS])))
-
-
-def laid_out(items: Iterable[Element]) -> bytes:
-    output = BufferOutput()
-    write_pieces(lay_out(items), output)
-    return bytes(output.data)
-
-
-def of_elements(name: str, items: Iterable[Element]) -> Mutant:
-    """A mutant whose elements are laid out as a writer would."""
-    return Mutant(f"synth/{name}", "synth", partial(laid_out, tuple(items)))
-
-
-def inserted(name: str, kind: Kind, number: int, *items: Element) -> Mutant:
-    """A mutant with items in front of the number-th element of kind."""
-    found = Elements(synth_elements(), _PAGE)
-    found.insert(found.index(kind, number), *items)
-    return of_elements(name, found.items)
-
-
 def _fields(base: Base) -> Iterator[Mutant]:
     """Some other values of every field of every structure."""
-    devices = {_section_of(one.path) for one in base.records if one.kind is Kind.SECTION_FULL}
+    devices = {section_of(one.path) for one in base.records if one.kind is Kind.SECTION_FULL}
     skipped = devices.difference(base.devices())
     same = _SAME if devices else set()
     for record in base.records:
-        if record.kind in SCHEMA_OF_KIND.keys() - same and _section_of(record.path) not in skipped:
+        if record.kind in SCHEMA_OF_KIND.keys() - same and section_of(record.path) not in skipped:
             yield from _fields_of(base, record)
 
 
@@ -210,7 +98,7 @@ def _numbers(name: str, value: int, size: int, chance: random.Random) -> list[tu
         numbers["=255"] = 255
     else:
         some = chance.randrange(top)
-        numbers |= {"=1": 1, "+4096": value + _PAGE, "-4096": value - _PAGE, "*2": value * 2}
+        numbers |= {"=1": 1, "+4096": value + PAGE, "-4096": value - PAGE, "*2": value * 2}
         numbers |= {"/2": value // 2, "^low bit": value ^ 1, "^high bit": value ^ top >> 1}
         numbers |= {f"^bit {half}": value ^ 1 << half, f"={some:#x}": some}
     return [(label, new.to_bytes(size, "big")) for label, new in numbers.items() if 0 <= new < top]
@@ -228,17 +116,13 @@ def _texts(value: bytes, chance: random.Random) -> list[tuple[str, bytes]]:
     return found
 
 
-def _section_of(path: str) -> str:
-    return "/".join(path.split("/")[: 2 if path.startswith("configuration") else 1])
-
-
 def _moves(base: Base) -> Iterator[Mutant]:
     """Elements, then blocks, then sections: each left out, repeated, or behind the next one."""
     items, inside = synth_elements(), (Kind.BITMAP, Kind.PADDING, Kind.PAGES)
     starts = [piece.offset for piece in lay_out(items) if piece.kind not in inside]
     paths = {record.offset: record.path for record in base.records}
     named = [(paths[start], item) for start, item in zip(starts, items, strict=True)]
-    for key in (str, partial(re.sub, r"(/block.*?)/.*", r"\1"), _section_of):
+    for key in (str, partial(re.sub, r"(/block.*?)/.*", r"\1"), section_of):
         grouped = groupby(named, lambda pair, key=key: key(pair[0]))  # type: ignore[misc]
         groups = [(path, [item for _, item in pairs]) for path, pairs in grouped]
         parts = [part for _, part in groups]
@@ -247,14 +131,14 @@ def _moves(base: Base) -> Iterator[Mutant]:
             name = path + " and memory" * isinstance(part[-1], FixedBlock)
             yield of_elements(f"remove {name}", chain(*before, *after))
             yield of_elements(f"duplicate {name}", chain(*before, part, part, *after))
-            if after and (len(part) > 1 or key is _section_of):
+            if after and (len(part) > 1 or key is section_of):
                 swapped = chain(*before, after[0], part, *after[1:])
                 yield of_elements(f"swap {name} with {groups[at + 1][0]}", swapped)
 
 
 def _device_moves(base: Base) -> Iterator[Mutant]:
     """The same for some device sections, and stray bytes before them."""
-    grouped = groupby(base.records, lambda record: _section_of(record.path))
+    grouped = groupby(base.records, lambda record: section_of(record.path))
     sections = {path: list(records) for path, records in grouped}
     for path, other in list(pairwise(base.devices()))[::4]:
         start, stop = sections[path][0].offset, sections[path][-1].stop
@@ -278,7 +162,7 @@ def _cuts(base: Base) -> Iterator[Mutant]:
         places[f"{block.path}/bitmap"] = block.bitmap_offset + block.bitmap_length() // 2
         places[f"{block.path}/padding"] = block.pages_offset - 1
         for page in (present[0], present[-1]):
-            places[f"{block.path}/page[{page}]"] = block.pages_offset + page * _PAGE + _PAGE // 2
+            places[f"{block.path}/page[{page}]"] = block.pages_offset + page * PAGE + PAGE // 2
     for path, at in places.items():
         yield base.spliced(f"cut in {path}", (at, len(base.raw), b""))
 
@@ -314,7 +198,7 @@ def _ram_word(word: int) -> Structure:
 def _block_lists() -> Iterator[Mutant]:
     """Lists of blocks where no writer has them; with other sums, lengths and names."""
     items = synth_elements()
-    start, stop = (Elements(items, _PAGE).index(kind) for kind in (Kind.MEM_SIZE, Kind.EOS))
+    start, stop = (Elements(items, PAGE).index(kind) for kind in (Kind.MEM_SIZE, Kind.EOS))
     before, blocks, after = items[:start], items[start:stop], items[stop:]
     first = [_ram_word(16 << 20 | RamSaveFlag.MEM_SIZE), *blocks[1:3]]
     second = [_ram_word(8 << 20 | RamSaveFlag.MEM_SIZE), *blocks[3:5]]
@@ -322,14 +206,14 @@ def _block_lists() -> Iterator[Mutant]:
         for name, again in (("all blocks", blocks), ("block[0]", first), ("block[1]", second)):
             yield inserted(f"{name} again in section[{section}]", Kind.EOS, section, *again)
     for pages in (0, 1, 2048, 4096):
-        word = _ram_word(pages * _PAGE | RamSaveFlag.MEM_SIZE)
+        word = _ram_word(pages * PAGE | RamSaveFlag.MEM_SIZE)
         yield of_elements(f"MEM_SIZE of {pages} pages", [*before, word, *blocks[1:], *after])
     yield of_elements("one MEM_SIZE for each block", [*before, *first, *second, *after])
     yield of_elements("block[0] alone", [*before, *first, *after])
     yield of_elements("block[1] alone", [*before, *second, *after])
     yield of_elements("the blocks in section[1]", [*before, *after[:3], *blocks, *after[3:]])
     for number, name in ((0, "mem1"), (1, "pc.ram"), (1, "pc.bios"), (1, "MEM1"), (1, "mem")):
-        found = Elements(synth_elements(), _PAGE)
+        found = Elements(synth_elements(), PAGE)
         found.change(Kind.BLOCK, number, idstr=name.encode())
         yield of_elements(f"block[{number}] is called {name}", found.items)
 
@@ -355,7 +239,7 @@ _SUBSECTIONS = [
 def _configurations() -> Iterator[Mutant]:
     """Other capabilities and subsections, before and behind those that have to be there."""
     for number, name in enumerate(_CAPABILITIES):
-        found = Elements(synth_elements(), _PAGE)
+        found = Elements(synth_elements(), PAGE)
         found.change(Kind.CAPABILITIES, caps_count=2)
         new = Structure(Kind.CAPABILITY, "new", stream.Capability(name.encode()))
         found.insert(found.index(Kind.CAPABILITY) + number % 2, new)
@@ -380,11 +264,11 @@ def _offsets(base: Base) -> Iterator[Mutant]:
             "its length before 2^64": (1 << 64) - block.used_length,
         }  # fmt: skip
         for name, at in places.items():
-            bits, pages = (number.to_bytes(8, "big") for number in (at, at // _PAGE * _PAGE))
+            bits, pages = (number.to_bytes(8, "big") for number in (at, at // PAGE * PAGE))
             if at != block.bitmap_offset:
                 splice = (start + 12, start + 20, bits)
                 yield base.spliced(f"{block.path}/header.bitmap_offset is {name}", splice)
-            if at // _PAGE * _PAGE not in (0, block.pages_offset):
+            if at // PAGE * PAGE not in (0, block.pages_offset):
                 splice = (start + 20, start + 28, pages)
                 yield base.spliced(f"{block.path}/header.pages_offset is page of {name}", splice)
 
@@ -401,7 +285,7 @@ def _memory(base: Base) -> Iterator[Mutant]:
         present = chance.sample([page for page in pages if _is_present(base, block, page)], 3)
         absent = chance.sample([page for page in pages if not _is_present(base, block, page)], 2)
         bits, last = block.bitmap_offset, block.pages_total - 1
-        starts = {page: block.pages_offset + page * _PAGE for page in present + absent}
+        starts = {page: block.pages_offset + page * PAGE for page in present + absent}
         for name, at, mask, meant in (
             (f"bitmap bit {present[0]}", bits + present[0] // 8, 1 << present[0] % 8, True),
             (f"bitmap bit {absent[0]}", bits + absent[0] // 8, 1 << absent[0] % 8, True),

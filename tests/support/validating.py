@@ -17,6 +17,8 @@ LEVELS: dict[str, tuple[tuple[str, ...], dict[str, Any], set[str]]] = {
     "error": (("header-version-2",), {}, {"L01"}),
 }
 RANKS = ["error", "warning", "note"]
+#: What --output takes.
+FORMS = ("text", "json", "sarif", "junit", "github")
 #: Four findings, of all severities; the stale page is told with --deep.
 MIXED = ("footer-missing", "header-version-2", "empty-machine", "stale-page")
 

@@ -1,6 +1,7 @@
 """Bodies of devices that are not as long as described: refused as QEMU 10.0 refuses them.
 
-tests/mutant_families.py has the like of these for a real QEMU; here bytes are put in by hand.
+tests/support/mutant_families.py has the like of these for a real QEMU; here bytes are put in by
+hand.
 """
 
 from __future__ import annotations
