@@ -68,10 +68,16 @@ def test_an_image_that_only_volatility_can_open_is_read_through_it(
         archive.write(plain, "guest.img")
     context = vol.contexts.Context()
     context.config["file.location"] = f"jar:file:{tmp_path}/images.zip!guest.img"
-    context.add_layer(vol.physical.FileLayer(context, "file", "base"))
+    base = vol.physical.FileLayer(context, "file", "base")
+    context.add_layer(base)
     layer = vol.layer.FixedRamStacker.stack(context, "base")
+    reads: list[int] = []
+    read = base.read
+    base.read = lambda offset, length: reads.append(offset) or read(offset, length)
     with Image.open(plain) as image:
-        assert layer.read(0, 2 * MIB) == image.physical_memory.read(0, 2 * MIB)
+        for address in (*range(0, 2 * MIB, PAGE), *range(0, 2 * MIB, 16 * PAGE)):
+            assert layer.read(address, PAGE) == image.physical_memory.read(address, PAGE)
+    assert 0 < len(reads) <= 2 * MIB >> 16, "64 KiB at once, and none a second time"
     # volatility3 leaves the archive open; here, not in the middle of some other test.
     del layer, context
     gc.collect()

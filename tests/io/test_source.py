@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixedram_fmt import Source, SourceError
-from fixedram_fmt.io.source import READ_CEILING, Extent
+from fixedram_fmt.io.source import OPENERS, READ_CEILING, Extent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -274,3 +274,36 @@ def test_file_that_shrinks_under_extents_does_not_hang(tmp_path: Path) -> None:
         rest = within(5, lambda: list(extents))
     assert isinstance(rest, list)
     assert rest[-1].stop == 10 * BLOCK
+
+
+# -- a source of another kind ---------------------------------------------------------------------
+
+TOY = """
+from fixedram_fmt.io.source import Source
+
+class Counter(Source):
+    def fill(self, offset, target, path):
+        target[:] = bytes((offset + number) % 256 for number in range(len(target)))
+
+def open_location(location):
+    return Counter(name=location, size=int(location.partition("://")[2]))
+"""
+
+
+def test_another_source_is_one_module_and_a_row_of_openers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy_counter.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(OPENERS, "count", "toy_counter")
+    with Source.open("count://600") as source:
+        assert source.read_exact(250, 10) == bytes((*range(250, 256), *range(4)))
+        assert source.read_upto(599, 10) == bytes([599 % 256])
+        assert list(source.extents(5)) == [Extent(5, 600, data=True)]
+        assert (source.fd, source.disk_size, source.is_device) == (-1, None, False)
+        with pytest.raises(SourceError, match="outside"):
+            source.read_exact(600, 1)
+    with pytest.raises(SourceError, match="is closed"):
+        source.read_exact(0, 1)
+    with pytest.raises(SourceError, match="cannot open"):
+        Source.open("other://600")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fixedram_fmt import Image
 from fixedram_fmt.container.locate import locate_stream, split_location
-from fixedram_fmt.io.source import Source
+from fixedram_fmt.io.file import FileSource
 from support.builders import Block, StreamBuilder, open_bytes, page
 from support.real_files import ENTRIES, location_of
 
@@ -46,7 +46,7 @@ def cut_off(location: str, stop: int) -> Iterator[Image]:
     """The image as if its file ended at stop."""
     path, offset = split_location(location)
     fd = os.open(path, os.O_RDONLY)
-    with Source(name=str(path), size=stop, fd=fd) as outer:
+    with FileSource(fd, name=str(path), size=stop) as outer:
         inner, container = locate_stream(outer, offset=offset, search=False)
         yield Image(inner, container)
 

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import run_cli
 from fixedram_fmt.image import Image
+from fixedram_fmt.io.file import FileSource
 from fixedram_fmt.io.source import Extent, Source
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.memory.lost import is_read_only
@@ -119,7 +120,7 @@ def test_copy_does_not_leave_out_the_only_copy(unpacked_dir: Path, tmp_path: Pat
     assert out.read_bytes() == lost.read_bytes()
 
 
-class NoHoles(Source):
+class NoHoles(FileSource):
     """A file system that knows no holes, and how much was read."""
 
     read = 0
@@ -140,7 +141,7 @@ def test_terabyte_of_zeros_without_holes_costs_a_budget(tmp_path: Path) -> None:
         block = image.blocks[0]
     huge = replace(block, used_length=(1 << 40) - MIB, pages_offset=MIB)
     bits = PageBitmap(Source.open(path), 0, huge.pages_total)
-    source = NoHoles.open(path)
+    source = NoHoles.of_path(path)
     found = unclaimed_pages(source, huge, bits, 4 * MIB)
     assert (found.pages, found.whole) == (0, False)
     assert source.read < 4 * MIB + (unclaimed._PROBES + 1) * 4096 + MIB

@@ -40,6 +40,7 @@ from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.errors import FixedRamError, SourceError
 from fixedram_fmt.forensics.guest import GuestMemory, State
 from fixedram_fmt.image import Image
+from fixedram_fmt.io.cached import CachedSource
 from fixedram_fmt.io.source import Source
 
 if TYPE_CHECKING:
@@ -62,26 +63,23 @@ _SHORT_GAP = 1 << 16
 
 
 class LayerSource(Source):
-    """A layer's bytes, for files that only volatility3 can open (in an archive, by a URL)."""
+    """A layer's bytes, for files that only volatility3 can open (in an archive, by a URL).
+
+    A packed archive is unpacked from its start for each read that goes back: read it cached.
+    """
 
     def __init__(self, layer: interfaces.layers.DataLayerInterface) -> None:
         super().__init__(name=layer.name, size=layer.maximum_address + 1)
         self._layer = layer
 
-    def read_exact(self, offset: int, length: int, path: str = "") -> bytes:
-        """Exactly length bytes at offset."""
-        self._check(offset, length, path)
-        if not length:
-            return b""
+    def fill(self, offset: int, target: memoryview, path: str) -> None:
+        """Fill target with the bytes at offset."""
+        if not target.nbytes:
+            return
         try:
-            return self._layer.read(offset, length)
+            target[:] = self._layer.read(offset, target.nbytes)
         except Exception as error:  # each kind of archive has its own
             raise SourceError(f"cannot be read: {error}", offset=offset, path=path) from error
-
-    def read_into(self, offset: int, target: bytearray | memoryview, path: str = "") -> None:
-        """Fill target with the bytes at offset."""
-        view = memoryview(target).cast("B")
-        view[:] = self.read_exact(offset, view.nbytes, path)
 
 
 @functools.lru_cache(maxsize=1)
@@ -100,7 +98,7 @@ def _open_layer(
         status = path.stat()
         stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         return _open_path(path, offset, stamp)
-    source, container = locate_stream(LayerSource(layer), offset=offset)
+    source, container = locate_stream(CachedSource(LayerSource(layer)), offset=offset)
     return GuestMemory(Image(source, container))
 
 
