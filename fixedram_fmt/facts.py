@@ -31,6 +31,8 @@ __all__ = ["PRIVATE", "ImageFacts", "open_source"]
 
 #: Mode of what holds a guest's memory and comes from no file: from a pipe, a device, a network.
 PRIVATE = 0o600
+#: More names of blocks than this are in no error message.
+_NAMES_SHOWN = 16
 
 
 def open_source(
@@ -190,6 +192,15 @@ class ImageFacts(Closing):
     def blocks(self) -> list[RamBlock]:
         """The RAM blocks in the order of the stream."""
         return self._walker.ram.blocks
+
+    def block(self, name: str) -> RamBlock:
+        """The first block of that name; FormatError, with the names there are, if there is none."""
+        for block in self.blocks:
+            if block.name == name:
+                return block
+        names = ", ".join(block.name for block in self.blocks[:_NAMES_SHOWN])
+        more = ", ..." if len(self.blocks) > _NAMES_SHOWN else ""
+        raise FormatError(f"there is no block {name!r}", hint=f"blocks are {names}{more}")
 
     @property
     def sections(self) -> list[Section]:
