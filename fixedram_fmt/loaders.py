@@ -11,7 +11,7 @@ from enum import StrEnum
 
 __all__ = [
     "DEFAULT_LIBVIRT", "DEFAULT_LOADER", "LOADERS", "Libvirt", "Loader", "Outcome", "SyncPoint",
-    "loader_named",
+    "known_qemus", "loader_named", "qemu_versions",
 ]  # fmt: skip
 
 
@@ -34,14 +34,15 @@ class SyncPoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Libvirt:
-    """What a libvirt takes: formats up to last_format (virQEMUSaveFormat), major its version.
+    """What a libvirt takes: formats up to last_format (virQEMUSaveFormat).
 
     raw_through_fd: it hands QEMU a raw save as a file descriptor, which QEMU 11 refuses for files.
+    unknown_format is what it says of a format beyond the last.
     """
 
-    major: int
     last_format: int
-    raw_through_fd: bool
+    raw_through_fd: bool = False
+    unknown_format: str = "unsupported save image format: {found}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +64,35 @@ class Loader:
     syncs_again: bool
     #: Whether MULTIFD_FLUSH is a valid flag with a fixed layout.
     takes_flush: bool
+    #: Whether its last line holds what led to the error; otherwise each cause has its own line.
+    joins_messages: bool
     #: Capabilities with which it reads a fixed layout.
     layouts: tuple[bytes, ...]
     #: The libvirt that starts QEMU by the XML in the file; None: QEMU is given the stream.
     libvirt: Libvirt | None = None
 
     @property
+    def is_qemu(self) -> bool:
+        """Whether it is a QEMU that was released, given the file itself."""
+        return self.name.startswith("qemu-")
+
+    @property
     def is_design(self) -> bool:
         """Whether it is a way to wait for channels rather than a program that someone runs."""
-        return not self.name.startswith(("qemu-", "libvirt-"))
+        return not self.is_qemu and self.libvirt is None
 
 
 _MERGED = frozenset({SyncPoint.MEM_SIZE})
 _FLUSH = frozenset({SyncPoint.FLUSH})
 _EOS = frozenset({SyncPoint.EOS})
 _REVIEWED = (b"fixed-ram", b"mapped-ram")
+_LIBVIRT_9 = Libvirt(4, unknown_format="Invalid compressed save format {found}")
 
 
 def _merged(name: str, text: str, major: int, libvirt: Libvirt | None = None) -> Loader:
     return Loader(
         name, text, major, released=True, syncs=_MERGED, syncs_property_on=_MERGED,
-        syncs_again=True, takes_flush=False, layouts=(b"mapped-ram",),
+        syncs_again=True, takes_flush=False, joins_messages=major >= 11, layouts=(b"mapped-ram",),
         libvirt=libvirt,
     )  # fmt: skip
 
@@ -91,27 +100,39 @@ def _merged(name: str, text: str, major: int, libvirt: Libvirt | None = None) ->
 def _reviewed(name: str, text: str, off: frozenset[SyncPoint], on: frozenset[SyncPoint]) -> Loader:
     return Loader(
         name, text, 10, released=False, syncs=off, syncs_property_on=on,
-        syncs_again=name != "fixed-ram-v4", takes_flush=True, layouts=_REVIEWED,
+        syncs_again=name != "fixed-ram-v4", takes_flush=True,
+        joins_messages=False, layouts=_REVIEWED,
     )  # fmt: skip
 
 
 _ALL = (
     _merged("qemu-10.0", "QEMU 10.0", 10),
     _merged("qemu-11.1", "QEMU 11.1", 11),
-    _merged("libvirt-9.0", "virsh restore of libvirt 9.0", 10, Libvirt(9, 4, False)),
-    _merged("libvirt-11.3", "virsh restore of libvirt 11.3", 10, Libvirt(11, 6, True)),
-    _merged("libvirt-12.8", "virsh restore of libvirt 12.8", 11, Libvirt(12, 6, False)),
+    _merged("libvirt-9.0", "virsh restore of libvirt 9.0", 10, _LIBVIRT_9),
+    _merged("libvirt-11.3", "virsh restore of libvirt 11.3", 10, Libvirt(6, raw_through_fd=True)),
+    _merged("libvirt-12.8", "virsh restore of libvirt 12.8", 11, Libvirt(6)),
     _merged("mapped-ram", "the design as merged: one sync behind the list of blocks", 10),
     _reviewed("fixed-ram-v4", "review version 4: syncs at MULTIFD_FLUSH, once", _FLUSH, _FLUSH),
     _reviewed("reentrant", "syncs at every MULTIFD_FLUSH, or at EOS", _FLUSH, _FLUSH | _EOS),
     _reviewed("per-ram-load", "syncs at the end of every ram_load()", _EOS, _EOS),
 )
 
-#: By name; the real QEMUs first.
+#: By name; the real QEMUs first, older ones before newer ones.
 LOADERS = {loader.name: loader for loader in _ALL}
-DEFAULT_LOADER = "qemu-11.1"
-#: Who is asked about a libvirt save.
-DEFAULT_LIBVIRT = "libvirt-12.8"
+#: The newest QEMU; the newest libvirt, which is asked about a libvirt save.
+DEFAULT_LOADER = [loader.name for loader in _ALL if loader.is_qemu][-1]
+DEFAULT_LIBVIRT = [loader.name for loader in _ALL if loader.libvirt][-1]
+
+
+def qemu_versions() -> list[int]:
+    """The major versions of QEMU that are known, the oldest first."""
+    return sorted({loader.major for loader in LOADERS.values() if loader.is_qemu})
+
+
+def known_qemus() -> str:
+    """The same for a sentence: `QEMU 10 or 11`."""
+    *others, newest = map(str, qemu_versions())
+    return f"QEMU {', '.join(others)} or {newest}" if others else f"QEMU {newest}"
 
 
 def loader_named(name: str) -> Loader:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.validation.effects import EFFECTS, Effect
+from fixedram_fmt.loaders import Outcome, qemu_versions
 from fixedram_fmt.validation.rules import all_rules
 
 if TYPE_CHECKING:
@@ -19,14 +18,15 @@ __all__ = ["markdown"]
 _HEAD = """# The rules of `fixedram validate`
 
 Made by `make spec` from the rules themselves; `fixedram rules ID` prints the same. The last column
-is what QEMU 10 does (11, with multifd, where that differs): a finding that keeps an image from
-being loaded as it should is an error under that loader, whatever its own severity.
+is what QEMU {first} does ({later}with multifd, where that differs): a finding that keeps an image
+from being loaded as it should is an error under that loader, whatever its own severity.
 """
 
 
 def markdown() -> str:
     """The catalogue as Markdown: a table an area, then each rule's why and what to do."""
-    lines = [_HEAD]
+    first, *later = qemu_versions()
+    lines = [_HEAD.format(first=first, later="".join(f"{one}, " for one in later))]
     for area, group in groupby(all_rules().values(), key=lambda rule: rule.area):
         rules = list(group)
         lines += [f"\n## {rules[0].id[0]}: {area}\n\n", *_table(rules)]
@@ -37,20 +37,24 @@ def markdown() -> str:
 def _table(rules: list[Rule]) -> Iterator[str]:
     yield "| id | severity | what | QEMU |\n|---|---|---|---|\n"
     for rule in rules:
-        yield f"| {rule.id} | {rule.severity.value} | {rule.title} | {_effect(rule.id)} |\n"
+        yield f"| {rule.id} | {rule.severity.value} | {rule.title} | {_effect(rule)} |\n"
 
 
-def _effect(rule_id: str) -> str:
-    row = EFFECTS.get(rule_id)
-    if row is None:
+def _effect(rule: Rule) -> str:
+    first, *later = qemu_versions()
+    effect = rule.effect_in(first)
+    if effect is None:
         return ""
-    if not isinstance(row, Effect):
+    if callable(effect):
         return "it depends"
-    told = [row.outcome.value]
-    for name, other in (("11", row.since_11), ("multifd", row.multifd)):
-        if isinstance(other, Outcome) and other is not row.outcome:
-            told.append(f"{name}: {other.value}")
-    return ", ".join(told)
+    outcomes = [effect.outcome.value]
+    for version in later:
+        other = rule.effect_in(version)
+        if version in rule.since and not callable(other):
+            outcomes.append(f"{version}: {other.outcome if other else Outcome.LOADS}")
+    if effect.multifd not in (None, effect.outcome):
+        outcomes.append(f"multifd: {effect.multifd}")
+    return ", ".join(outcomes)
 
 
 def _paragraphs(rule: Rule) -> Iterator[str]:

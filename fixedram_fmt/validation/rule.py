@@ -1,7 +1,8 @@
 """What a rule is: one kind of finding, with its explanation and the function that looks for it.
 
 A rule's function carries the explanation in its docstring: the first line is the title, the
-paragraphs say why it matters, and a last one that begins with `Fix:` says what to do.
+paragraphs say why it matters, and a last one that begins with `Fix:` says what to do.  What its
+findings make a loader do stands in the decorator: an Effect, or a function of the Case.
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ import inspect
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+from fixedram_fmt.validation.effects import Effect, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Self
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Self, Unpack
 
+    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.loaders import Loader
     from fixedram_fmt.stream.records import Kind, Record
-    from fixedram_fmt.validation.messages import Holes
+    from fixedram_fmt.validation.message import Holes
     from fixedram_fmt.validation.survey import Survey
 
-__all__ = ["AREAS", "Finding", "Found", "Rule", "Severity", "at_records", "at_stop", "over_image"]
+__all__ = [
+    "AREAS", "Case", "Finding", "Found", "Rule", "Severity", "at_records", "at_stop", "over_image",
+]  # fmt: skip
 
 #: The letter of a rule's id, and what its rules look at.
 AREAS = {
@@ -57,9 +64,9 @@ class Severity(StrEnum):
 class Found:
     """What a rule saw, and where: offset in bytes in the file, None for what has no place in it.
 
-    order is when a loader comes across it: the number of the record it is at; None is where the
-    walk stands.  conditional: no fault, but some loaders are not made for it.  fix: what to do,
-    where that is not what the rule says.
+    order is the number of the record at which a loader comes across it, where path and offset do
+    not tell (order.py).  conditional: no fault, but some loaders are not made for it.  fix: what
+    to do, where that is not what the rule says.
     """
 
     message: str
@@ -93,7 +100,22 @@ class Rule:
     kinds: tuple[Kind, ...] = ()
     #: Codes of the errors that end a walk; the function gets the error.
     stops: tuple[str, ...] = ()
+    #: Whether it is asked with --deep only, and whether what it finds shows at the stream's end.
     deep: bool = False
+    at_end: bool = False
+    effect: EffectOrJudge = field(default=None, repr=False, compare=False)
+    since: Mapping[int, EffectOrJudge] = field(default_factory=dict, repr=False, compare=False)
+    phase: Phase = Phase.RECORD
+
+    @property
+    def check_order(self) -> tuple[Phase, int, str]:
+        """When a loader makes the check, among those at one record."""
+        return self.phase, list(AREAS).index(self.id[0]), self.id
+
+    def effect_in(self, version: int) -> EffectOrJudge:
+        """What a version of QEMU does about it: that since the newest which is not newer."""
+        newest = max((first for first in self.since if first <= version), default=None)
+        return self.effect if newest is None else self.since[newest]
 
     @property
     def area(self) -> str:
@@ -144,6 +166,41 @@ class Finding:
         }
 
 
+class Case(NamedTuple):
+    """A finding and who meets it; property_on: multifd_flush_after_each_section."""
+
+    survey: Survey | None
+    finding: Finding
+    loader: Loader
+    multifd: bool
+    property_on: bool
+
+    @property
+    def block(self) -> RamBlock | None:
+        """The block with pages that the finding is about."""
+        if self.survey is None:
+            return None
+        return self.survey.blocks_by_path.get("/".join(self.finding.path.split("/")[:3]))
+
+
+if TYPE_CHECKING:
+    EffectOrJudge = Effect | Callable[[Case], Effect | None] | None
+
+
+class Declared(TypedDict, total=False):
+    """What a decorator says of a rule besides id, severity, upstream source and what it looks at.
+
+    effect is what every loader does about a finding, since what QEMU does from a version on; None
+    is nothing.
+    """
+
+    effect: EffectOrJudge
+    since: Mapping[int, EffectOrJudge]
+    phase: Phase
+    deep: bool
+    at_end: bool
+
+
 REGISTRY: dict[str, Rule] = {}
 
 
@@ -163,19 +220,19 @@ def _register(rule_id: str, severity: Severity, source: str, check: Any, **more:
 
 
 def over_image(
-    rule_id: str, severity: Severity, source: str, *, deep: bool = False
+    rule_id: str, severity: Severity, source: str, **more: Unpack[Declared]
 ) -> Callable[[Callable[[Survey], Iterator[Found]]], Callable[[Survey], Iterator[Found]]]:
-    """Register a rule that is asked once, when the walk is over; deep: only with --deep."""
+    """Register a rule that is asked once, when the walk is over."""
 
     def register(check: Callable[[Survey], Iterator[Found]]) -> Any:
-        _register(rule_id, severity, source, check, deep=deep)
+        _register(rule_id, severity, source, check, **more)
         return check
 
     return register
 
 
 def at_records(
-    rule_id: str, severity: Severity, source: str, *kinds: Kind
+    rule_id: str, severity: Severity, source: str, *kinds: Kind, **more: Unpack[Declared]
 ) -> Callable[
     [Callable[[Survey, Record[Any]], Iterator[Found]]],
     Callable[[Survey, Record[Any]], Iterator[Found]],
@@ -183,14 +240,14 @@ def at_records(
     """Register a rule that is asked at each record of kinds, while the walk passes it."""
 
     def register(check: Callable[[Survey, Record[Any]], Iterator[Found]]) -> Any:
-        _register(rule_id, severity, source, check, kinds=kinds)
+        _register(rule_id, severity, source, check, kinds=kinds, **more)
         return check
 
     return register
 
 
 def at_stop(
-    rule_id: str, severity: Severity, source: str, *codes: str
+    rule_id: str, severity: Severity, source: str, *codes: str, **more: Unpack[Declared]
 ) -> Callable[
     [Callable[[Survey, FormatError], Iterator[Found]]],
     Callable[[Survey, FormatError], Iterator[Found]],
@@ -198,7 +255,7 @@ def at_stop(
     """Register a rule that is asked when the walk could not go on, with an error of these codes."""
 
     def register(check: Callable[[Survey, FormatError], Iterator[Found]]) -> Any:
-        _register(rule_id, severity, source, check, stops=codes)
+        _register(rule_id, severity, source, check, stops=codes, **more)
         return check
 
     return register

@@ -21,7 +21,7 @@ from fixedram_fmt.validation.ownership import Region, Regions
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fixedram_fmt.blocks import RamBlock, Section
+    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
     from fixedram_fmt.validation.destination import Destination
 
@@ -244,15 +244,6 @@ class Survey:
     def lengths(self) -> dict[bytes, int]:
         """Length in bytes of each block by its name; the last one counts."""
         return {block.idstr: block.used_length for block in self.image.blocks}
-
-    def order_of(self, block: RamBlock) -> int:
-        """When a loader comes to a block."""
-        known = block.index < len(self.block_order)
-        return self.block_order[block.index] if known else self.order
-
-    def section_order(self, section: Section) -> int:
-        """When a loader comes to a section."""
-        return self.section_orders.get(section.section_id, self.order)
 
     @cached_property
     def bitmaps(self) -> dict[int, PageBitmap | None]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, Outcome
-from fixedram_fmt.validation.effects import EFFECTS, Case, effect_of
-from fixedram_fmt.validation.rule import Finding, Found, Rule, Severity
+from fixedram_fmt.validation.loaderlog import effect_of
+from fixedram_fmt.validation.order import Places
+from fixedram_fmt.validation.rule import Case, Finding, Found, Rule, Severity
 from fixedram_fmt.validation.rules import all_rules
 from fixedram_fmt.validation.scope import Scope, scope_of
 from fixedram_fmt.validation.survey import Survey
@@ -25,8 +26,6 @@ __all__ = ["Report", "Verdict", "unopened", "validate"]
 
 #: Findings of one rule that are kept; a hostile file does not get to fill memory with them.
 _KEPT = 100
-#: In which order a loader makes its checks at one record.
-_ROWS = {rule_id: number for number, rule_id in enumerate(EFFECTS)}
 #: Where nothing has gone wrong yet: before the first record.
 _FIRST = 0
 
@@ -47,9 +46,9 @@ class Verdict:
     messages: tuple[str, ...] = ()
 
 
-def _when(finding: Finding) -> tuple[int, int]:
+def _when(finding: Finding) -> tuple[int, tuple[int, int, str]]:
     """When a loader comes to a finding: at which record, and there in the order of its checks."""
-    return finding.order, _ROWS.get(finding.rule.id, 0)
+    return finding.order, finding.rule.check_order
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ class Report:
     def verdicts(self) -> Iterator[Verdict]:
         """What every real QEMU does, without and with multifd; of a libvirt save every libvirt."""
         for loader in LOADERS.values():
-            if loader.name.startswith("qemu-") or (loader.libvirt and self.of_libvirt):
+            if loader.is_qemu or (loader.libvirt and self.of_libvirt):
                 for multifd in (False,) if loader.libvirt else (False, True):
                     yield self.verdict(loader, multifd=multifd)
 
@@ -122,9 +121,10 @@ def validate(image: Image, destination: Destination | None = None, *, deep: bool
     report = Report(survey, deep=deep, of_libvirt=image.container.libvirt is not None)
     rules = all_rules().values()
     _at_records(survey, report, rules)
+    places = Places(survey)
     for rule in rules:
         if not rule.kinds and not rule.stops and (deep or not rule.deep):
-            _add(report, rule, rule.check(survey), survey.order)
+            _add(report, rule, rule.check(survey), survey.order if rule.at_end else places)
     return report
 
 
@@ -152,13 +152,14 @@ def _at_records(survey: Survey, report: Report, rules: Iterable[Rule]) -> None:
                 _add(report, rule, rule.check(survey, error), survey.order)
 
 
-def _add(report: Report, rule: Rule, found: Iterator[Found], order: int) -> None:
+def _add(report: Report, rule: Rule, found: Iterator[Found], order: int | Places) -> None:
     for one in _readable(found):
         told = report.conditional if one.conditional else report.findings
         if rule.id in report.unlisted or sum(kept.rule.id == rule.id for kept in told) >= _KEPT:
             if not one.conditional:
                 report.unlisted[rule.id] = report.unlisted.get(rule.id, 0) + 1
             continue
+        known = order if isinstance(order, int) else order.order(one.path, one.offset)
         told.append(
             Finding(
                 rule,
@@ -168,7 +169,7 @@ def _add(report: Report, rule: Rule, found: Iterator[Found], order: int) -> None
                 one.path,
                 one.found,
                 one.expected,
-                order if one.order is None else one.order,
+                known if one.order is None else one.order,
                 one.fix or rule.fix,
                 one.holes,
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fixedram_fmt.validation import AREAS, all_rules
-from fixedram_fmt.validation.effects import EFFECTS
+from fixedram_fmt.validation.effects import Effect
+from fixedram_fmt.validation.messages import MESSAGES
 
 
 def test_every_rule_explains_itself() -> None:
@@ -16,5 +17,9 @@ def test_every_rule_explains_itself() -> None:
         assert rule.why or rule.fix, rule.id
 
 
-def test_effects_are_of_rules_that_exist() -> None:
-    assert set(EFFECTS) <= set(all_rules())
+def test_what_rules_say_is_in_the_table_of_messages() -> None:
+    for rule in all_rules().values():
+        for effect in (rule.effect, *rule.since.values()):
+            if isinstance(effect, Effect):
+                assert not effect.says or effect.says in MESSAGES, rule.id
+                assert effect.says or effect.text, rule.id

@@ -10,8 +10,8 @@ import pytest
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.validation import unopened, validate
+from fixedram_fmt.validation.message import filled
 from fixedram_fmt.validation.messages import MESSAGES, said_in
-from fixedram_fmt.validation.rules import all_rules
 from fixedram_fmt.write.faults import Fault, catalogue
 from support.synthetic import image_of, made
 
@@ -55,13 +55,9 @@ def test_a_line_that_is_no_message_is_not_found() -> None:
     assert not list(said_in("qemu-system-x86_64: terminating on signal 15 from pid 1"))
 
 
-def test_rules_of_the_table_exist() -> None:
-    assert {rule for one in MESSAGES.values() for rule in one.rules} <= set(all_rules())
-
-
 @pytest.mark.parametrize("fault", catalogue().values(), ids=catalogue())
 @pytest.mark.parametrize("loader", ["qemu-10.0", "qemu-11.1"])
-def test_what_a_verdict_says_is_in_the_table_for_its_rule(fault: Fault, loader: str) -> None:
+def test_what_a_verdict_says_is_found_in_the_table(fault: Fault, loader: str) -> None:
     try:
         report = validate(image_of(made(faults=[fault])))
     except FormatError as error:
@@ -73,5 +69,8 @@ def test_what_a_verdict_says_is_in_the_table_for_its_rule(fault: Fault, loader: 
     assert verdict.decided_by is not None
     assert verdict.messages[-1].startswith("load of migration failed: ")
     assert any(verdict.message in line for line in verdict.messages)
-    found = list(said_in(verdict.message))
-    assert not found or any(verdict.decided_by.rule.id in said.message.rules for said in found)
+    if verdict.message == verdict.messages[-1]:
+        return  # there is no line of its own
+    # A line ends before the first hole that is not known.
+    begins = {filled(one.text(LOADERS[loader].major), {}) for one in MESSAGES.values()} - {""}
+    assert list(said_in(verdict.message)) or verdict.message.startswith(tuple(begins))

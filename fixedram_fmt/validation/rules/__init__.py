@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pkgutil import iter_modules
 
-from fixedram_fmt.validation.rule import REGISTRY, Rule
+from fixedram_fmt.validation.rule import AREAS, REGISTRY, Rule
 
 __all__ = ["all_rules"]
-
-_MODULES = (
-    "container",
-    "domain",
-    "stream",
-    "sections",
-    "commands",
-    "configuration",
-    "ram",
-    "deltas",
-    "blocklist",
-    "headers",
-    "regions",
-    "bitmap",
-    "pages",
-    "devices",
-    "sync",
-    "destination",
-)
 
 
 def all_rules() -> dict[str, Rule]:
     """Every rule by its id, area by area."""
-    for name in _MODULES:
-        import_module(f"{__name__}.{name}")
-    areas = {area: number for number, area in enumerate("CSGRLBPDYT")}
-    return dict(sorted(REGISTRY.items(), key=lambda item: (areas[item[0][0]], item[0])))
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    areas = list(AREAS)
+    return dict(sorted(REGISTRY.items(), key=lambda item: (areas.index(item[0][0]), item[0])))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.unclaimed import ENOUGH
+from fixedram_fmt.validation.causes import page_unread
+from fixedram_fmt.validation.effects import Phase, refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 from fixedram_fmt.validation.rules.sections import is_background_snapshot
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.memory.lost import Loss
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _BITMAP = "FORMAT 4; migration/ram.c read_ramblock_mapped_ram()"
@@ -42,11 +46,16 @@ def tail_bits(survey: Survey) -> Iterator[Found]:
                 f"{block.path}/bitmap",
                 f"{tail} bits",
                 "none",
-                order=survey.order_of(block),
             )
 
 
-@over_image("B02", Severity.WARNING, "FORMAT 4; include/qemu/bitmap.h")
+@over_image(
+    "B02",
+    Severity.WARNING,
+    "FORMAT 4; include/qemu/bitmap.h",
+    effect=wrong("pages are loaded to the places of others"),
+    phase=Phase.MEMORY,
+)
 def byte_order(survey: Survey) -> Iterator[Found]:
     """The bitmaps are in the byte order of another host than most.
 
@@ -64,11 +73,36 @@ def byte_order(survey: Survey) -> Iterator[Found]:
             f"{block.path}/bitmap",
             guess.host_long.label,
             "little",
-            order=survey.order_of(block),
         )
 
 
-@over_image("B03", Severity.ERROR, "FORMAT 4; migration/ram.c ram_save_file_bmap()")
+#: Bytes of vmstate_vapic, all of version 1.
+_VAPIC_BODY = 144
+
+
+def _no_memory(case: Case) -> Effect:
+    if case.survey is not None and _vapic_is_active(case.survey):
+        return refuses("vapic", name="kvm-tpr-opt", instance=0)
+    return wrong("all memory is taken for zero")
+
+
+def _vapic_is_active(survey: Survey) -> bool:
+    """Whether hw/i386/kvmvapic.c vapic_post_load() looks for its ROM in the guest's memory."""
+    for section in survey.image.sections:
+        if section.idstr == b"kvm-tpr-opt":
+            body = survey.image.source.read_upto(section.body_offset, _VAPIC_BODY)
+            # state, and rom_state_paddr at the body's end.
+            return len(body) == _VAPIC_BODY and any((*body[124:128], *body[140:]))
+    return False
+
+
+@over_image(
+    "B03",
+    Severity.ERROR,
+    "FORMAT 4; migration/ram.c ram_save_file_bmap()",
+    effect=_no_memory,
+    phase=Phase.MEMORY,
+)
 def bitmaps_never_written(survey: Survey) -> Iterator[Found]:
     """No page is called present, but there is data: the bitmaps were never written.
 
@@ -90,7 +124,6 @@ def bitmaps_never_written(survey: Survey) -> Iterator[Found]:
                 f"{loss.block.path}/bitmap",
                 "no page present",
                 "bitmaps, written at the end of the save",
-                order=survey.order_of(loss.block),
                 fix=_SNAPSHOT_FIX if snapshot else "",
             )
             return
@@ -102,7 +135,7 @@ _SNAPSHOT_FIX = (
 )
 
 
-@over_image("B04", Severity.ERROR, _BITMAP)
+@over_image("B04", Severity.ERROR, _BITMAP, effect=page_unread, phase=Phase.PAGE_READ)
 def present_past_end(survey: Survey) -> Iterator[Found]:
     """Pages that are called present lie past the end of the file.
 
@@ -119,7 +152,6 @@ def present_past_end(survey: Survey) -> Iterator[Found]:
                 f"{block.path}/pages",
                 f"{count} pages",
                 "pages inside the file",
-                order=survey.order_of(block),
             )
 
 
@@ -156,7 +188,6 @@ def present_in_hole(survey: Survey) -> Iterator[Found]:
                 f"{block.path}/pages",
                 f"{count} pages",
                 "data for each present page",
-                order=survey.order_of(block),
             )
 
 
@@ -177,11 +208,18 @@ def nothing_present(survey: Survey) -> Iterator[Found]:
             f"{known[0].path}/bitmap",
             "0 pages",
             "some memory",
-            order=survey.order_of(known[0]),
         )
 
 
-@over_image("B07", Severity.ERROR, _BITMAP)
+def _block_lost(case: Case) -> Effect:
+    survey, block = case.survey, case.block
+    main = survey and block and block.name == "pc.ram" and not survey.present[block.index]
+    if survey is not None and main and _vapic_is_active(survey):
+        return refuses("vapic", name="kvm-tpr-opt", instance=0)
+    return wrong("memory of the block is taken for zero")
+
+
+@over_image("B07", Severity.ERROR, _BITMAP, effect=_block_lost, phase=Phase.MEMORY)
 def bits_lost(survey: Survey) -> Iterator[Found]:
     """A block's memory is in the file, but its bitmap is not.
 
@@ -229,7 +267,6 @@ def pages_not_looked_through(survey: Survey) -> Iterator[Found]:
                 f"{loss.block.path}/pages",
                 f"{loss.found.read} bytes of zeros read",
                 f"{loss.block.used_length} bytes",
-                order=survey.order_of(loss.block),
             )
 
 
@@ -248,7 +285,6 @@ def _lost(survey: Survey, loss: Loss, what: str) -> Found:
         f"{block.path}/bitmap",
         f"{count} with data and without a bit" + (", none present" if loss.whole else ""),
         "a bit for each page with data",
-        order=survey.order_of(block),
         fix=("save the guest again, and" if loss.certain else "compare with the guest, if it runs;")
         + " keep this file until a restored guest is right; the pages are in it: "
         "dd iflag=skip_bytes,count_bytes conv=sparse bs=1M "

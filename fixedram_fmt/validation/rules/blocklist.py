@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import c_string, is_printable
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 from fixedram_fmt.stream.records import Kind, Record
+from fixedram_fmt.validation.causes import after_list
+from fixedram_fmt.validation.effects import Effect, Phase, refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validation.rules.names import is_safe_path, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _LIST = "FORMAT 3; migration/ram.c parse_ramblocks()"
@@ -37,7 +41,7 @@ def block_list_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@over_image("R04", Severity.ERROR, _LIST)
+@over_image("R04", Severity.ERROR, _LIST, effect=after_list, phase=Phase.AFTER_LIST)
 def sum_too_small(survey: Survey) -> Iterator[Found]:
     """The blocks are longer than the sum in MEM_SIZE says.
 
@@ -59,7 +63,7 @@ def _noted(survey: Survey, code: str, expected: str) -> Iterator[Found]:
             yield Found(note.message, note.offset, note.path, "", expected, order=order)
 
 
-@over_image("R05", Severity.ERROR, _LIST)
+@over_image("R05", Severity.ERROR, _LIST, effect=wrong("no memory is loaded"), at_end=True)
 def empty_block_list(survey: Survey) -> Iterator[Found]:
     """The list of blocks is empty.
 
@@ -81,7 +85,6 @@ def empty_block_list(survey: Survey) -> Iterator[Found]:
             record.path,
             "0 bytes of memory",
             "at least one block",
-            order=survey.order,
         )
 
 
@@ -109,11 +112,12 @@ def duplicate_block(survey: Survey) -> Iterator[Found]:
                 block.path,
                 shown(block.idstr),
                 "a name of its own",
-                order=survey.order_of(block),
             )
 
 
-@over_image("R13", Severity.ERROR, _LIST)
+@over_image(
+    "R13", Severity.ERROR, _LIST, effect=refuses("unknown-block", block=""), phase=Phase.AFTER_LIST
+)
 def block_without_name(survey: Survey) -> Iterator[Found]:
     """A block without a name: the list ends before its lengths reach the sum in MEM_SIZE.
 
@@ -143,7 +147,14 @@ def block_name_unsafe(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@at_records("R15", Severity.ERROR, "FORMAT 9", Kind.BLOCK)
+@at_records(
+    "R15",
+    Severity.ERROR,
+    "FORMAT 9",
+    Kind.BLOCK,
+    effect=refuses("unknown-block"),
+    phase=Phase.BLOCK_ENTRY,
+)
 def block_name_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A block's name holds bytes that no name has.
 
@@ -162,7 +173,14 @@ def block_name_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Fou
         )
 
 
-@at_records("R16", Severity.ERROR, _LIST, Kind.BLOCK)
+@at_records(
+    "R16",
+    Severity.ERROR,
+    _LIST,
+    Kind.BLOCK,
+    effect=wrong("the block's memory is not loaded"),
+    phase=Phase.BLOCK_ENTRY,
+)
 def block_of_no_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A block is empty.
 
@@ -174,7 +192,7 @@ def block_of_no_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
         yield Found("a block of 0 bytes", record.stop - 8, record.path, "0", "at least a page")
 
 
-@at_records("R17", Severity.ERROR, _LIST, Kind.BLOCK)
+@at_records("R17", Severity.ERROR, _LIST, Kind.BLOCK, effect=after_list, phase=Phase.AFTER_BLOCK)
 def block_of_part_pages(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A block's length is no whole number of pages.
 
@@ -193,7 +211,20 @@ def block_of_part_pages(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@at_records("R18", Severity.ERROR, _LIST, Kind.BLOCK)
+def _bitmap_allocation(case: Case) -> Effect:
+    """A bit a page, in longs."""
+    pages = int(case.finding.found, 0) // 4096
+    return Effect(Outcome.CRASHES, "allocation", {"bytes": -(-pages // 64) * 8})
+
+
+@at_records(
+    "R18",
+    Severity.ERROR,
+    _LIST,
+    Kind.BLOCK,
+    effect=_bitmap_allocation,
+    phase=Phase.BITMAP_ALLOCATION,
+)
 def block_too_large(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A block is larger than memory can be.
 
@@ -223,11 +254,4 @@ def postcopy_page_size(survey: Survey) -> Iterator[Found]:
     for block in survey.image.blocks:
         size = block.postcopy_page_size
         if size is not None and (size & (size - 1) or size < ram.TARGET_PAGE_SIZE_MIN):
-            yield Found(
-                "no page size",
-                block.entry_offset,
-                block.path,
-                str(size),
-                "a power of two",
-                order=survey.order_of(block),
-            )
+            yield Found("no page size", block.entry_offset, block.path, str(size), "a power of two")

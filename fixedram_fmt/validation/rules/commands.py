@@ -9,6 +9,7 @@ from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.conversation import wrapped_stream
+from fixedram_fmt.validation.effects import crashes, refuses
 from fixedram_fmt.validation.rule import Found, Severity, at_records
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.schema.stream import Command
     from fixedram_fmt.validation.conversation import Conversation
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _SAVEVM = "FORMAT 2; migration/savevm.c "
@@ -39,7 +42,13 @@ _ARGUMENTS = {
 _TALKING = frozenset(_ARGUMENTS) - {MigCmd.SWITCHOVER_START, MigCmd.PACKAGED}
 
 
-@at_records("S06", Severity.ERROR, _SAVEVM + "loadvm_process_command()", Kind.COMMAND)
+@at_records(
+    "S06",
+    Severity.ERROR,
+    _SAVEVM + "loadvm_process_command()",
+    Kind.COMMAND,
+    effect=refuses("unknown-command"),
+)
 def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A command that QEMU does not know.
 
@@ -58,7 +67,16 @@ def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@at_records("S07", Severity.ERROR, _SAVEVM + "mig_cmd_args", Kind.COMMAND)
+def _wrong_length(case: Case) -> Effect:
+    """QEMU's table has some lengths, the handlers of other commands check theirs."""
+    holes = case.finding.holes
+    if holes.get("command") == "RECV_BITMAP":
+        return refuses("recv-bitmap-name" if holes.get("length", 0) != 0 else "recv-bitmap-length")
+    advise = holes.get("command") == "POSTCOPY_ADVISE"
+    return refuses("advise-length" if advise else "command-length")
+
+
+@at_records("S07", Severity.ERROR, _SAVEVM + "mig_cmd_args", Kind.COMMAND, effect=_wrong_length)
 def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A command's arguments have a length that QEMU does not take.
 
@@ -97,7 +115,32 @@ def _expected_arguments(command: int, data: bytes) -> str:
     return ""
 
 
-@at_records("S08", Severity.WARNING, _SAVEVM + "loadvm_process_command()", Kind.COMMAND)
+#: By the situation of a command (conversation.py) when nobody is there to talk to.
+_UNANSWERED = {
+    "PING": refuses("ping"),
+    "POSTCOPY_ADVISE": refuses("advise"),
+    "POSTCOPY_ADVISE again": refuses("advise-state", state=1),
+    "POSTCOPY_LISTEN": refuses("listen-state", state=0),
+    "POSTCOPY_LISTEN after POSTCOPY_ADVISE": crashes("two threads read the stream"),
+    "POSTCOPY_RUN": refuses("run-state", state=0),
+    "POSTCOPY_RAM_DISCARD": refuses("discard-state", state=0),
+    "POSTCOPY_RAM_DISCARD after POSTCOPY_ADVISE": crashes("waits for postcopy for ever"),
+    "ENABLE_COLO": refuses("colo"),
+    "RECV_BITMAP of no block": refuses("recv-bitmap-block"),
+}
+
+
+def _nobody_answers(case: Case) -> Effect | None:
+    return _UNANSWERED.get(case.finding.found)
+
+
+@at_records(
+    "S08",
+    Severity.WARNING,
+    _SAVEVM + "loadvm_process_command()",
+    Kind.COMMAND,
+    effect=_nobody_answers,
+)
 def command_not_for_files(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A command that makes no sense in a file.
 
@@ -154,7 +197,16 @@ def packaged_stream(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     )
 
 
-@at_records("S23", Severity.ERROR, _SAVEVM + "loadvm_handle_cmd_packaged()", Kind.PACKAGED)
+def _packaged(case: Case) -> Effect | None:
+    """A command inside, or the wrapped stream itself."""
+    if case.finding.message.startswith("inside"):
+        return _nobody_answers(case)
+    return refuses("end-of-file")
+
+
+@at_records(
+    "S23", Severity.ERROR, _SAVEVM + "loadvm_handle_cmd_packaged()", Kind.PACKAGED, effect=_packaged
+)
 def packaged_broken(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A wrapped stream cannot be read to its EOF.
 

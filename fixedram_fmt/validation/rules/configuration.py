@@ -1,14 +1,16 @@
-"""Area G: the configuration section: machine, capabilities, page size."""
+"""Area G: the configuration section: machine, subsections, page size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.dialect import LAYOUTS
+from fixedram_fmt.loaders import Outcome, known_qemus
 from fixedram_fmt.schema.base import c_string, is_printable
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.stream.records import Kind, Record
-from fixedram_fmt.validation.loaderlog import c_int, c_text
+from fixedram_fmt.validation.causes import first_number, machine, page_bits
+from fixedram_fmt.validation.ctext import c_int, c_text
+from fixedram_fmt.validation.effects import Effect, refuses
 from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validation.rules.names import shown
 
@@ -16,20 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _CONFIGURATION = "FORMAT 2; migration/savevm.c "
 
-#: qapi/migration.json MigrationCapability, QEMU 10.0.
-_CAPABILITIES = frozenset(
-    b"xbzrle rdma-pin-all auto-converge events postcopy-ram x-colo release-ram return-path"
-    b" pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate"
-    b" x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt"
-    b" switchover-ack dirty-limit mapped-ram".split()
-)
-#: Known to QEMU 10.0 and before, gone in 11.
-_UNTIL_10 = frozenset((b"zero-blocks",))
-_VALIDATED = frozenset((b"x-ignore-shared", b"mapped-ram"))
 #: Subsections of vmstate_configuration, all of version 1.
 _SUBSECTIONS = frozenset(
     f"configuration/{name}".encode() for name in ("target-page-bits", "capabilities", "uuid")
@@ -38,10 +31,15 @@ _SUBSECTIONS = frozenset(
 _NAME_CEILING = 255
 _NAME_LENGTH_AT = 9
 #: More capabilities than any stream names.
-_COUNT_CEILING = 64
+COUNT_CEILING = 64
 
 
-@over_image("G01", Severity.ERROR, _CONFIGURATION + "qemu_loadvm_state_header()")
+@over_image(
+    "G01",
+    Severity.ERROR,
+    _CONFIGURATION + "qemu_loadvm_state_header()",
+    effect=refuses("no-configuration"),
+)
 def no_configuration(survey: Survey) -> Iterator[Found]:
     """There is no configuration section.
 
@@ -72,7 +70,13 @@ def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
         yield Found("no machine type", record.offset + 1, record.path, "0 bytes", "a name")
 
 
-@at_records("G03", Severity.ERROR, _CONFIGURATION + "configuration_post_load()", Kind.CONFIGURATION)
+@at_records(
+    "G03",
+    Severity.ERROR,
+    _CONFIGURATION + "configuration_post_load()",
+    Kind.CONFIGURATION,
+    effect=machine,
+)
 def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The machine type's name holds bytes that no name has.
 
@@ -91,11 +95,6 @@ def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]
         )
 
 
-def _is_list(survey: Survey) -> bool:
-    """Whether what is read as capabilities can be some: a damaged count makes anything one."""
-    return survey.capability_count is not None and survey.capability_count[0] <= _COUNT_CEILING
-
-
 def announced_length(survey: Survey, error: FormatError) -> int | None:
     """What a count of the configuration says, where the walk stopped because it is too large.
 
@@ -108,11 +107,36 @@ def announced_length(survey: Survey, error: FormatError) -> int | None:
         return length if len(raw) == 4 and length > _NAME_CEILING else None
     if survey.capability_count and error.path.startswith("configuration/subsection"):
         count = survey.capability_count[0]
-        return count if count > _COUNT_CEILING else None
+        return count if count > COUNT_CEILING else None
     return None
 
 
-@at_stop("G04", Severity.ERROR, _CONFIGURATION + "vmstate_configuration", "truncated", "length")
+#: Counts that are negative as the C int QEMU multiplies with: the allocation fails, QEMU aborts.
+_NEGATIVE_INT = 1 << 31
+_SIZE_MAX = (1 << 64) - 1
+
+
+def _name_allocation(case: Case) -> Effect:
+    return failed_allocation(case, 1) or refuses("field", vmsd="configuration", field="name")
+
+
+def failed_allocation(case: Case, size: int) -> Effect | None:
+    """What comes of an allocation of that many elements of size bytes, where it fails."""
+    count = int(case.finding.found)
+    if count < _NEGATIVE_INT:
+        return None
+    return Effect(Outcome.CRASHES, "allocation", {"bytes": c_int(count) * size & _SIZE_MAX})
+
+
+@at_stop(
+    "G04",
+    Severity.ERROR,
+    _CONFIGURATION + "vmstate_configuration",
+    "truncated",
+    "length",
+    effect=_name_allocation,
+    since={11: refuses("field", vmsd="configuration", field="name")},
+)
 def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The machine type's name is longer than any.
 
@@ -134,101 +158,13 @@ def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Foun
         )
 
 
-@over_image("G16", Severity.ERROR, _CONFIGURATION + "vmstate_capabilites")
-def too_many_capabilities(survey: Survey) -> Iterator[Found]:
-    """More capabilities are announced than there can be.
-
-    QEMU allocates what the count says, and takes what follows the list for more names.
-
-    Fix: save the guest again; the count is damaged.
-    """
-    if survey.capability_count is None:
-        return
-    (count, order), known = survey.capability_count, _CAPABILITIES | LAYOUTS
-    cut = survey.stopped is not None and announced_length(survey, survey.stopped) is not None
-    if count > _COUNT_CEILING and (cut or not known.issuperset(survey.capabilities)):
-        yield Found(
-            "no QEMU has so many capabilities",
-            survey.image.container.stream_offset,
-            "configuration/capabilities",
-            str(count),
-            f"at most {len(_CAPABILITIES)}",
-            order=order,
-        )
-
-
-@at_records("G05", Severity.ERROR, _CONFIGURATION + "get_capability()", Kind.CAPABILITY)
-def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
-    """A capability that QEMU does not know.
-
-    QEMU reads the list before anything else, and refuses the stream.
-
-    Fix: load it with the QEMU that wrote it, or take the name out of the list.
-    """
-    name = c_string(record.value.capability)
-    if name not in _CAPABILITIES | LAYOUTS and _is_list(survey):
-        yield Found(
-            "unknown capability",
-            record.offset + 1,
-            record.path,
-            shown(name),
-            "a capability of QEMU",
-            conditional=name in _UNTIL_10,
-            holes={"capability": c_text(name)},
-        )
-
-
-@at_records("G06", Severity.NOTE, _CONFIGURATION + "should_validate_capability()", Kind.CAPABILITY)
-def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
-    """A capability is named that QEMU does not name in a stream.
-
-    Only mapped-ram and x-ignore-shared are compared; any other known one is passed over.
-    """
-    name = c_string(record.value.capability)
-    if name in _CAPABILITIES - _VALIDATED:
-        yield Found(
-            "this capability is not compared",
-            record.offset + 1,
-            record.path,
-            shown(name),
-            "mapped-ram or x-ignore-shared",
-        )
-
-
-@at_records(
-    "G07", Severity.NOTE, _CONFIGURATION + "configuration_validate_capabilities()", Kind.CAPABILITY
+@at_stop(
+    "G09",
+    Severity.ERROR,
+    _CONFIGURATION + "vmstate_subsection_load()",
+    "subsection",
+    effect=refuses("subsection"),
 )
-def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
-    """A capability is named twice.
-
-    It makes no difference to QEMU, and QEMU does not write it.
-    """
-    name = c_string(record.value.capability)
-    if name in survey.capabilities and _is_list(survey):
-        yield Found("named before", record.offset, record.path, shown(name), "each name once")
-
-
-@at_records("G08", Severity.WARNING, "FORMAT 5", Kind.CAPABILITY)
-def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
-    """The image names the capability of a dialect that was never released.
-
-    `fixed-ram` is the name under which mapped-ram was reviewed. A released QEMU takes it for an
-    unknown capability.
-
-    Fix: load it with a QEMU of the review, or rename the capability and take out the FLUSH.
-    """
-    name = c_string(record.value.capability)
-    if name in LAYOUTS - _CAPABILITIES:
-        yield Found(
-            "no released QEMU has this capability",
-            record.offset + 1,
-            record.path,
-            shown(name),
-            "mapped-ram",
-        )
-
-
-@at_stop("G09", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", "subsection")
 def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """A subsection of the configuration that nobody knows, and whose end cannot be found.
 
@@ -239,7 +175,13 @@ def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterat
     yield Found.of(error)
 
 
-@at_records("G10", Severity.ERROR, _CONFIGURATION + "vmstate_subsection_load()", Kind.UNKNOWN)
+@at_records(
+    "G10",
+    Severity.ERROR,
+    _CONFIGURATION + "vmstate_subsection_load()",
+    Kind.UNKNOWN,
+    effect=refuses("subsection"),
+)
 def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
     """A subsection of the configuration that QEMU does not know.
 
@@ -254,11 +196,24 @@ def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
             header.offset + 2,
             header.path,
             shown(header.value.idstr),
-            "a subsection of QEMU 10 or 11",
+            f"a subsection of {known_qemus()}",
         )
 
 
-@at_records("G11", Severity.ERROR, _CONFIGURATION + "vmstate_load_state()", Kind.SUBSECTION)
+def _version_of_subsection(case: Case) -> Effect:
+    """QEMU keeps the low byte of the version; all subsections have version 1."""
+    version = first_number(case.finding.found) & 0xFF
+    says = "version-new" if version else "version-old"
+    return refuses(says, version=version, local_version=1)
+
+
+@at_records(
+    "G11",
+    Severity.ERROR,
+    _CONFIGURATION + "vmstate_load_state()",
+    Kind.SUBSECTION,
+    effect=_version_of_subsection,
+)
 def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A subsection of the configuration has another version than 1.
 
@@ -296,7 +251,11 @@ def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_records(
-    "G13", Severity.ERROR, _CONFIGURATION + "vmstate_target_page_bits", Kind.TARGET_PAGE_BITS
+    "G13",
+    Severity.ERROR,
+    _CONFIGURATION + "vmstate_target_page_bits",
+    Kind.TARGET_PAGE_BITS,
+    effect=page_bits,
 )
 def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The target's page size is one that no target has.
@@ -317,7 +276,7 @@ def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found
         )
 
 
-@over_image("G14", Severity.ERROR, _CONFIGURATION + "configuration_post_load()")
+@over_image("G14", Severity.ERROR, _CONFIGURATION + "configuration_post_load()", effect=page_bits)
 def page_bits_contradict(survey: Survey) -> Iterator[Found]:
     """The page size of the configuration is not that of the description.
 
@@ -333,27 +292,5 @@ def page_bits_contradict(survey: Survey) -> Iterator[Found]:
             "configuration",
             str(told),
             f"{vmdesc.page_size}, as the description says",
-            order=survey.configured,
             holes={"bits": told.bit_length() - 1},
-        )
-
-
-@over_image("G15", Severity.ERROR, _CONFIGURATION + "configuration_validate_capabilities()")
-def layout_without_capability(survey: Survey) -> Iterator[Found]:
-    """The blocks have a fixed layout, and no capability says so.
-
-    A reader has to know from the capabilities that headers follow the blocks' names; one that goes
-    by this list reads page data as records.
-
-    Fix: name mapped-ram in configuration/capabilities.
-    """
-    block = survey.hidden_layout
-    if block is not None:
-        yield Found(
-            "a MappedRamHeader follows, unannounced",
-            block.entry_offset,
-            block.path,
-            "no capability of a fixed layout",
-            "mapped-ram",
-            order=survey.configured,
         )

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION
+from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION, SaveFormat
+from fixedram_fmt.validation.effects import Phase, crashes
+from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
 from fixedram_fmt.validation.rule import Found, Severity, at_stop, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.loaders import Libvirt
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _FORMAT = "FORMAT 1; libvirt src/qemu/qemu_saveimage.c"
 
 
-@over_image("C01", Severity.ERROR, _FORMAT + " QEMU_SAVE_PARTIAL")
+@over_image(
+    "C01",
+    Severity.ERROR,
+    _FORMAT + " QEMU_SAVE_PARTIAL",
+    effect=restore_refuses("save image is incomplete"),
+    phase=Phase.LIBVIRT_HEADER,
+)
 def save_never_finished(survey: Survey) -> Iterator[Found]:
     """libvirt's header says that the save never finished.
 
@@ -32,16 +43,36 @@ def save_never_finished(survey: Survey) -> Iterator[Found]:
     libvirt = survey.image.container.libvirt
     if libvirt and libvirt.partial:
         yield Found(
-            "the save never finished",
-            0,
-            "libvirt.magic",
-            "LibvirtQemudPart",
-            "LibvirtQemudSave",
-            order=0,
+            "the save never finished", 0, "libvirt.magic", "LibvirtQemudPart", "LibvirtQemudSave"
         )
 
 
-@over_image("C02", Severity.ERROR, _FORMAT + " virQEMUSaveFormat")
+_RAW, _SPARSE = "raw", "sparse"
+_NO_STREAM = "Not a migration stream"
+_NOT_MAPPED = "Capability mapped-ram is on, but received capability is off"
+_MAPPED = "Capability mapped-ram is off, but received capability is on"
+_FD = "fd: migration to a file is not supported. Use file: instead."
+_NO_LENGTH = "invalid header data length: 0"
+
+
+@by_libvirt
+def _other_format(case: Case, _libvirt: Libvirt) -> Effect:
+    """What is named in the header decides who reads the stream."""
+    named, real = case.finding.found, case.finding.expected
+    if named == _RAW:
+        return libvirt_refuses(_MAPPED if real == _SPARSE else _NO_STREAM)
+    if named == _SPARSE:
+        return libvirt_refuses(_NOT_MAPPED if real == _RAW else _NO_STREAM)
+    return crashes(f"hangs: {named} -dc gives up, and virsh restore waits for ever")
+
+
+@over_image(
+    "C02",
+    Severity.ERROR,
+    _FORMAT + " virQEMUSaveFormat",
+    effect=_other_format,
+    phase=Phase.LIBVIRT_START,
+)
 def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
     """The format in libvirt's header is not that of the stream.
 
@@ -61,7 +92,7 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
         named = "raw"
     if named != real and not named.isdigit():
         message = "libvirt would restore this in the wrong way"
-        yield Found(message, 28, "libvirt.format", named, real, order=0)
+        yield Found(message, 28, "libvirt.format", named, real)
 
 
 def _real_format(survey: Survey) -> str:
@@ -72,7 +103,22 @@ def _real_format(survey: Survey) -> str:
     return "sparse" if survey.mapped else "raw"
 
 
-@over_image("C11", Severity.ERROR, _FORMAT + " virQEMUSaveFormat")
+@by_libvirt
+def _unknown_format(case: Case, libvirt: Libvirt) -> Effect | None:
+    known, found = {one.name.lower(): int(one) for one in SaveFormat}, case.finding.found
+    number = known.get(found, int(found) if found.isdigit() else 0)
+    if number <= libvirt.last_format:
+        return None
+    return libvirt_refuses(libvirt.unknown_format.format(found=number))
+
+
+@over_image(
+    "C11",
+    Severity.ERROR,
+    _FORMAT + " virQEMUSaveFormat",
+    effect=_unknown_format,
+    phase=Phase.LIBVIRT_FORMAT,
+)
 def format_unknown(survey: Survey) -> Iterator[Found]:
     """The format in libvirt's header is not known to every libvirt.
 
@@ -87,12 +133,27 @@ def format_unknown(survey: Survey) -> Iterator[Found]:
     known = not libvirt.format.isdigit()
     yield Found(
         f"not every libvirt knows format {libvirt.format}" if known else "no libvirt knows it",
-        28, "libvirt.format", libvirt.format, "a format of that libvirt", order=0,
+        28, "libvirt.format", libvirt.format, "a format of that libvirt",
         conditional=known,
     )  # fmt: skip
 
 
-@over_image("C17", Severity.NOTE, "libvirt 11.3 src/qemu/qemu_migration.c; QEMU migration/fd.c")
+@by_libvirt
+def _raw_through_fd(_case: Case, libvirt: Libvirt) -> Effect | None:
+    return libvirt_refuses(_FD) if libvirt.raw_through_fd else None
+
+
+#: Since when migration/fd.c refuses files.
+_NO_FILES_BY_FD = 11
+
+
+@over_image(
+    "C17",
+    Severity.NOTE,
+    "libvirt 11.3 src/qemu/qemu_migration.c; QEMU migration/fd.c",
+    effect=_raw_through_fd,
+    phase=Phase.LIBVIRT_START,
+)
 def raw_through_fd(survey: Survey) -> Iterator[Found]:
     """libvirt 11.3 with QEMU 11 restores no raw save.
 
@@ -105,14 +166,36 @@ def raw_through_fd(survey: Survey) -> Iterator[Found]:
     libvirt = survey.image.container.libvirt
     machine = survey.image.machine or ""
     version = machine.rpartition("-")[2].partition(".")[0]
-    if libvirt and libvirt.format == "raw" and version.isdigit() and int(version) >= 11:
+    if (
+        libvirt
+        and libvirt.format == "raw"
+        and version.isdigit()
+        and int(version) >= _NO_FILES_BY_FD
+    ):
         yield Found(
             "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
-            28, "libvirt.format", version, "at most QEMU 10", order=0,
+            28, "libvirt.format", version, f"at most QEMU {_NO_FILES_BY_FD - 1}",
         )  # fmt: skip
 
 
-@over_image("C03", Severity.ERROR, _FORMAT + " virQEMUSaveHeader")
+@by_libvirt
+def _cookie_outside(case: Case, _libvirt: Libvirt) -> Effect | None:
+    save = case.survey.image.container.libvirt if case.survey else None
+    if save is None or save.header.cookie_offset == save.header.data_len:
+        return None
+    if save.header_length + save.header.cookie_offset > save.source.size:
+        return libvirt_refuses("failed to read domain XML")
+    # cookie_len is data_len - cookieOffset as a size_t.
+    return crashes("GLib-ERROR: failed to allocate memory (the length of the cookie wraps)")
+
+
+@over_image(
+    "C03",
+    Severity.ERROR,
+    _FORMAT + " virQEMUSaveHeader",
+    effect=_cookie_outside,
+    phase=Phase.LIBVIRT_HEADER,
+)
 def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
     """The save cookie lies outside the area of the domain XML.
 
@@ -129,11 +212,17 @@ def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
             "libvirt.cookie_offset",
             str(libvirt.header.cookie_offset),
             f"below {libvirt.header.data_len}",
-            order=0,
         )
 
 
-@over_image("C04", Severity.ERROR, _FORMAT)
+@by_libvirt
+def _no_xml(case: Case, _libvirt: Libvirt) -> Effect:
+    save = case.survey.image.container.libvirt if case.survey else None
+    empty = save is not None and not save.header.data_len
+    return libvirt_refuses(_NO_LENGTH if empty else "(domain_definition): the XML cannot be parsed")
+
+
+@over_image("C04", Severity.ERROR, _FORMAT, effect=_no_xml, phase=Phase.LIBVIRT_XML)
 def no_domain_xml(survey: Survey) -> Iterator[Found]:
     """There is no domain XML behind libvirt's header.
 
@@ -152,7 +241,6 @@ def no_domain_xml(survey: Survey) -> Iterator[Found]:
             "libvirt.xml",
             repr(head[:16]),
             "<domain ...>",
-            order=0,
         )
 
 
@@ -165,9 +253,7 @@ def unused_fields_set(survey: Survey) -> Iterator[Found]:
     """
     libvirt = survey.image.container.libvirt
     if libvirt and any(libvirt.header.unused):
-        yield Found(
-            "unused fields are set", 36, "libvirt.unused", "bytes other than 0", "zeros", order=0
-        )
+        yield Found("unused fields are set", 36, "libvirt.unused", "bytes other than 0", "zeros")
 
 
 @over_image("C06", Severity.NOTE, "FORMAT 1; QEMU migration/file.c")
@@ -183,7 +269,16 @@ def compressed(survey: Survey) -> Iterator[Found]:
         yield Found(f"unpacked from {compression}", 0, "", compression, "bare", order=0)
 
 
-@over_image("C07", Severity.ERROR, "FORMAT 1")
+@by_libvirt
+def _unpacking_fails(case: Case, _libvirt: Libvirt) -> Effect | None:
+    container = case.survey.image.container if case.survey else None
+    if container is None or container.stream_compression is None:
+        return None
+    program = f"{container.stream_compression} -dc"
+    return libvirt_refuses(f"Child process ({program}) unexpected exit status 1")
+
+
+@over_image("C07", Severity.ERROR, "FORMAT 1", effect=_unpacking_fails, phase=Phase.RESTORED)
 def compressed_data_cut(survey: Survey) -> Iterator[Found]:
     """The compressed data ends early or is damaged.
 
@@ -195,7 +290,9 @@ def compressed_data_cut(survey: Survey) -> Iterator[Found]:
         yield Found(survey.image.container.cut_short, survey.image.source.size, "container")
 
 
-@over_image("C08", Severity.ERROR, _FORMAT)
+@over_image(
+    "C08", Severity.ERROR, _FORMAT, effect=restore_refuses(_MAPPED), phase=Phase.LIBVIRT_START
+)
 def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
     """A libvirt save of a compressed stream has a fixed layout.
 
@@ -211,11 +308,17 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
             "libvirt.format",
             compression,
             "sparse",
-            order=0,
         )
 
 
-@at_stop("C09", Severity.ERROR, _FORMAT, "libvirt-version")
+@at_stop(
+    "C09",
+    Severity.ERROR,
+    _FORMAT,
+    "libvirt-version",
+    effect=restore_refuses("image version is not supported ({found} > 2)"),
+    phase=Phase.LIBVIRT_HEADER,
+)
 def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """libvirt's header has a version nobody knows.
 
@@ -227,7 +330,17 @@ def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Itera
     yield Found.of(error)
 
 
-@at_stop("C10", Severity.ERROR, _FORMAT, "libvirt-xml")
+@by_libvirt
+def _past_end(case: Case, _libvirt: Libvirt) -> Effect:
+    if case.finding.found == "0":
+        return libvirt_refuses(_NO_LENGTH)
+    part = "cookie" if case.finding.path == "libvirt.cookie" else "domain XML"
+    return libvirt_refuses(f"failed to read {part}")
+
+
+@at_stop(
+    "C10", Severity.ERROR, _FORMAT, "libvirt-xml", effect=_past_end, phase=Phase.LIBVIRT_HEADER
+)
 def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The domain XML reaches past the end of the file, or has no length.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.stream.xbzrle import apply_delta
+from fixedram_fmt.validation.effects import refuses
 from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _DECODE = "FORMAT 3; migration/xbzrle.c xbzrle_decode_buffer()"
 _LOAD = "FORMAT 3; migration/ram.c load_xbzrle()"
 
 
-@at_records("R26", Severity.ERROR, _LOAD, Kind.XBZRLE)
+@at_records("R26", Severity.ERROR, _LOAD, Kind.XBZRLE, effect=refuses("xbzrle-length"))
 def delta_too_long(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A delta of a page is longer than the page.
 
@@ -36,7 +37,7 @@ def delta_too_long(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@at_records("R27", Severity.ERROR, _DECODE, Kind.XBZRLE)
+@at_records("R27", Severity.ERROR, _DECODE, Kind.XBZRLE, effect=refuses("xbzrle-decode"))
 def delta_undecodable(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A delta of a page cannot be applied.
 
@@ -55,7 +56,7 @@ def delta_undecodable(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         yield Found(error.message, error.offset, record.path, error.found, error.expected)
 
 
-@at_stop("R28", Severity.ERROR, _LOAD, "xbzrle-encoding")
+@at_stop("R28", Severity.ERROR, _LOAD, "xbzrle-encoding", effect=refuses("xbzrle-compression"))
 def delta_encoding(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """A delta of a page has another encoding than XBZRLE.
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema.base import c_string, text
-from fixedram_fmt.validation.lengths import fix_of_length, is_resizable
-from fixedram_fmt.validation.loaderlog import c_int, c_text
+from fixedram_fmt.validation.causes import machine, page_bits
+from fixedram_fmt.validation.ctext import c_int, c_text
+from fixedram_fmt.validation.effects import IN_CHANNELS, Effect, Phase, refuses, wrong
+from fixedram_fmt.validation.lengths import first_piece_past, fix_of_length, is_resizable
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.validation.message import Holes
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _POST_LOAD = "FORMAT 7; migration/savevm.c configuration_post_load()"
@@ -23,7 +28,7 @@ _SECTION = "FORMAT 7; migration/savevm.c qemu_loadvm_section_start_full()"
 _VALIDATED = ("mapped-ram", "x-ignore-shared")
 
 
-@over_image("T01", Severity.ERROR, _POST_LOAD)
+@over_image("T01", Severity.ERROR, _POST_LOAD, effect=machine)
 def other_machine(survey: Survey) -> Iterator[Found]:
     """The image is of another machine type than the destination.
 
@@ -40,7 +45,6 @@ def other_machine(survey: Survey) -> Iterator[Found]:
             "configuration",
             shown(c_string(record.value.name)),
             repr(machine),
-            order=survey.configured,
         )
 
 
@@ -50,7 +54,14 @@ def _fits(sent: bytes, local: bytes) -> bool:
     return local == name if len(name) < len(sent) else local.startswith(name)
 
 
-@over_image("T02", Severity.ERROR, _POST_LOAD.replace("post_load", "validate_capabilities"))
+def _states(case: Case) -> Effect:
+    """Both states of a capability that differs."""
+    return refuses("capability", state=case.finding.found, local_state=case.finding.expected)
+
+
+@over_image(
+    "T02", Severity.ERROR, _POST_LOAD.replace("post_load", "validate_capabilities"), effect=_states
+)
 def other_capabilities(survey: Survey) -> Iterator[Found]:
     """Capabilities of image and destination differ.
 
@@ -70,7 +81,6 @@ def other_capabilities(survey: Survey) -> Iterator[Found]:
                 "configuration",
                 _on(sent),
                 _on(wanted),
-                order=survey.configured,
                 holes={"capability": name},
             )
 
@@ -79,7 +89,7 @@ def _on(state: bool) -> str:
     return "on" if state else "off"
 
 
-@over_image("T03", Severity.ERROR, _POST_LOAD)
+@over_image("T03", Severity.ERROR, _POST_LOAD, effect=page_bits)
 def other_page_size(survey: Survey) -> Iterator[Found]:
     """The target's page size is not the destination's.
 
@@ -96,7 +106,6 @@ def other_page_size(survey: Survey) -> Iterator[Found]:
             "configuration",
             str(told),
             str(size),
-            order=survey.configured,
             holes={"bits": told.bit_length() - 1},
         )
 
@@ -106,12 +115,10 @@ def _blocks(survey: Survey) -> dict[str, int] | None:
 
 
 def _at(survey: Survey, block: RamBlock, message: str, found: str, expected: str) -> Found:
-    return Found(
-        message, block.entry_offset, block.path, found, expected, order=survey.order_of(block)
-    )
+    return Found(message, block.entry_offset, block.path, found, expected)
 
 
-@over_image("T04", Severity.ERROR, _LIST)
+@over_image("T04", Severity.ERROR, _LIST, effect=refuses("unknown-block"), phase=Phase.BLOCK_NAME)
 def unknown_block(survey: Survey) -> Iterator[Found]:
     """The image has a RAM block that the destination has not.
 
@@ -131,7 +138,13 @@ def unknown_block(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("T05", Severity.ERROR, _LIST)
+@over_image(
+    "T05",
+    Severity.ERROR,
+    _LIST,
+    effect=wrong("the block's memory is left as it is"),
+    phase=Phase.MEMORY,
+)
 def missing_block(survey: Survey) -> Iterator[Found]:
     """The destination has a RAM block that the image has not.
 
@@ -150,11 +163,39 @@ def missing_block(survey: Survey) -> Iterator[Found]:
                     "",
                     "no such block",
                     f"{lengths[name]} bytes",
-                    order=survey.order,
                 )
 
 
-@over_image("T06", Severity.ERROR, _LIST)
+def _longer(case: Case) -> Effect | None:
+    """Pages past the destination's end are refused, if any is present."""
+    survey, finding, block = case.survey, case.finding, case.block
+    if survey is not None and not survey.mapped:
+        return _other_length(case)
+    bitmap = survey.bitmaps[block.index] if survey and block else None
+    if survey is None or survey.destination is None or block is None or bitmap is None:
+        return None
+    length = int(finding.expected)
+    ceiling = survey.destination.block_ceilings.get(block.name, length)
+    piece = first_piece_past(bitmap, block.page_size, length, ceiling)
+    if piece is None or not piece.readable:
+        return refuses("outside-block") if piece else None
+    why = f"Partial read of size {piece.readable}, expected {piece.size}"
+    holes: Holes = {"page": piece.start, "offset": block.pages_offset + piece.start, "why": why}
+    return Effect(Outcome.REFUSES, "page-unread", holes, IN_CHANNELS, multifd=Outcome.CRASHES)
+
+
+def _other_length(case: Case) -> Effect:
+    """system/physmem.c qemu_ram_resize(), which ordinary streams call for another length."""
+    survey = case.survey
+    block = survey.listed_by_path.get(case.finding.path) if survey else None
+    length, expected = int(case.finding.found), int(case.finding.expected)
+    if block is not None and is_resizable(block.name) and survey and survey.destination:
+        ceiling = survey.destination.block_ceilings.get(block.name, expected)
+        return refuses("size-too-large", length=length, local_length=ceiling)
+    return refuses("size-mismatch", length=length, local_length=expected)
+
+
+@over_image("T06", Severity.ERROR, _LIST, effect=_longer, phase=Phase.PAGE_RANGE)
 def longer_block(survey: Survey) -> Iterator[Found]:
     """A block is longer than the destination's.
 
@@ -172,7 +213,13 @@ def longer_block(survey: Survey) -> Iterator[Found]:
             yield _length(survey, block, "longer", length, conditional=fits)
 
 
-@over_image("T07", Severity.ERROR, _LIST)
+def _shorter(case: Case) -> Effect:
+    if case.survey is not None and not case.survey.mapped:
+        return _other_length(case)
+    return wrong("the rest of the block is left as it is")
+
+
+@over_image("T07", Severity.ERROR, _LIST, effect=_shorter, phase=Phase.MEMORY)
 def shorter_block(survey: Survey) -> Iterator[Found]:
     """A block is shorter than the destination's.
 
@@ -205,13 +252,12 @@ def _length(
         block.path,
         str(block.used_length),
         str(length),
-        order=survey.order_of(block),
         conditional=conditional,
         fix=fix_of_length(block.name, block.used_length),
     )
 
 
-@over_image("T08", Severity.ERROR, _SECTION)
+@over_image("T08", Severity.ERROR, _SECTION, effect=refuses("unknown-section"))
 def unknown_section(survey: Survey) -> Iterator[Found]:
     """The image has a section that the destination has no device for.
 
@@ -229,12 +275,11 @@ def unknown_section(survey: Survey) -> Iterator[Found]:
                 "",
                 shown(section.idstr),
                 "a device of the destination",
-                order=survey.section_order(section),
                 holes={"name": c_text(section.idstr), "instance": section.instance_id},
             )
 
 
-@over_image("T09", Severity.ERROR, _SECTION)
+@over_image("T09", Severity.ERROR, _SECTION, effect=refuses("section-version"))
 def newer_section(survey: Survey) -> Iterator[Found]:
     """A section is of a newer version than the destination knows.
 
@@ -252,7 +297,6 @@ def newer_section(survey: Survey) -> Iterator[Found]:
                 "",
                 f"version {section.version_id}",
                 f"at most {version}",
-                order=survey.section_order(section),
                 holes={
                     "name": c_text(section.idstr),
                     "version": c_int(section.version_id),
@@ -261,7 +305,12 @@ def newer_section(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("T10", Severity.WARNING, "FORMAT 7; migration/vmstate.c vmstate_load_state()")
+@over_image(
+    "T10",
+    Severity.WARNING,
+    "FORMAT 7; migration/vmstate.c vmstate_load_state()",
+    effect=refuses("version-old"),
+)
 def older_section(survey: Survey) -> Iterator[Found]:
     """A section is of an older version than the destination's.
 
@@ -279,7 +328,6 @@ def older_section(survey: Survey) -> Iterator[Found]:
                 "",
                 f"version {section.version_id}",
                 str(version),
-                order=survey.section_order(section),
             )
 
 
@@ -302,5 +350,4 @@ def missing_section(survey: Survey) -> Iterator[Found]:
                     "",
                     "no such section",
                     f"version {sections[name]}",
-                    order=survey.order,
                 )

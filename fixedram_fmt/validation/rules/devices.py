@@ -11,7 +11,9 @@ from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.schema.stream import SUBSECTION, SectionType, Vmdescription
 from fixedram_fmt.stream.records import Cursor, Kind, Record
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
-from fixedram_fmt.validation.loaderlog import c_text
+from fixedram_fmt.validation.ctext import c_text
+from fixedram_fmt.validation.effects import refuses
+from fixedram_fmt.validation.order import section_order
 from fixedram_fmt.validation.rule import Found, Severity, at_records, over_image
 from fixedram_fmt.validation.rules.names import shown
 from fixedram_fmt.vmstate.description import Description
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.stream.vmdesc import VmDescription
-    from fixedram_fmt.validation.messages import Holes
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.message import Holes
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
     from fixedram_fmt.vmstate.structure import Structure
 
@@ -53,7 +57,6 @@ def no_description(survey: Survey) -> Iterator[Found]:
             "vmdescription",
             "nothing",
             "06 and a JSON object",
-            order=survey.order,
         )
 
 
@@ -90,7 +93,6 @@ def description_cut(survey: Survey) -> Iterator[Found]:
             error.path,
             error.found,
             error.expected,
-            order=survey.order,
         )
 
 
@@ -128,11 +130,10 @@ def page_sizes_contradict(survey: Survey) -> Iterator[Found]:
             "vmdescription.page_size",
             str(vmdesc.page_size),
             "2^8 to 2^16 bytes",
-            order=survey.order,
         )
 
 
-@over_image("D06", Severity.WARNING, _VMDESC)
+@over_image("D06", Severity.WARNING, _VMDESC, at_end=True)
 def device_not_described(survey: Survey) -> Iterator[Found]:
     """A device is in the stream, and not in the description.
 
@@ -153,7 +154,6 @@ def device_not_described(survey: Survey) -> Iterator[Found]:
                 "",
                 "no entry in `devices`",
                 "one",
-                order=survey.order,
             )
 
 
@@ -177,11 +177,15 @@ def described_device_missing(survey: Survey) -> Iterator[Found]:
                 "vmdescription",
                 "no section",
                 "one",
-                order=survey.order,
             )
 
 
-@over_image("D08", Severity.WARNING, _VMDESC)
+def _missing_footer(case: Case) -> Effect | None:
+    """Holes are filled where it is the section that is wrong, not the description."""
+    return refuses("footer") if case.finding.holes else None
+
+
+@over_image("D08", Severity.WARNING, _VMDESC, effect=_missing_footer)
 def device_of_other_size(survey: Survey) -> Iterator[Found]:
     """A device's bytes do not end where its description says.
 
@@ -205,7 +209,7 @@ def device_of_other_size(survey: Survey) -> Iterator[Found]:
             "",
             f"{section.body_length} bytes",
             f"{min(sizes)} as described",
-            order=survey.section_order(section) if wrong else survey.order,
+            order=section_order(survey, section) if wrong else survey.order,
             holes=_footer_of(section) if wrong else {},
         )
 
@@ -287,7 +291,7 @@ def _may_be_known(survey: Survey, vmdesc: VmDescription, section: Section, sizes
     return parent in own or parent not in {one.vmsd_name for one in vmdesc.devices}
 
 
-@over_image("D09", Severity.WARNING, _VMDESC)
+@over_image("D09", Severity.WARNING, _VMDESC, at_end=True)
 def device_of_other_version(survey: Survey) -> Iterator[Found]:
     """A section's version is not that of its description.
 
@@ -311,7 +315,6 @@ def device_of_other_version(survey: Survey) -> Iterator[Found]:
                 "",
                 str(section.version_id),
                 f"{min(expected)} as described",
-                order=survey.order,
             )
 
 
@@ -334,11 +337,10 @@ def no_devices(survey: Survey) -> Iterator[Found]:
             "",
             "sections of memory only",
             "CPUs and devices",
-            order=survey.order,
         )
 
 
-@over_image("D11", Severity.NOTE, _VMDESC)
+@over_image("D11", Severity.NOTE, _VMDESC, at_end=True)
 def device_end_uncertain(survey: Survey) -> Iterator[Found]:
     """Where a device's bytes end is a guess.
 
@@ -350,4 +352,4 @@ def device_end_uncertain(survey: Survey) -> Iterator[Found]:
     """
     for note in survey.image.notes:
         if note.code in ("device-end-ambiguous", "device-end-unverified"):
-            yield Found(note.message, note.offset, note.path, "", "one end", order=survey.order)
+            yield Found(note.message, note.offset, note.path, "", "one end")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.domain import Domain, DomainError, domain_of, main_memory, well_formed
+from fixedram_fmt.validation.effects import Phase
+from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.container.locate import LibvirtSave
+    from fixedram_fmt.loaders import Libvirt
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _PARSE = "libvirt src/qemu/qemu_saveimage.c qemuSaveImageGetMetadata(), src/conf/domain_conf.c"
@@ -40,7 +45,9 @@ def _main_block(survey: Survey) -> RamBlock | None:
     return next((block for block in blocks if block.used_length == length), None)
 
 
-@over_image("C12", Severity.ERROR, _PARSE)
+@over_image(
+    "C12", Severity.ERROR, _PARSE, effect=restore_refuses("{message}"), phase=Phase.LIBVIRT_XML
+)
 def no_domain(survey: Survey) -> Iterator[Found]:
     """The XML behind libvirt's header is no domain that libvirt takes.
 
@@ -59,11 +66,16 @@ def no_domain(survey: Survey) -> Iterator[Found]:
             save.header_length if save else None,
             "libvirt.xml",
             expected="<domain> with <os><type>",
-            order=0,
         )
 
 
-@over_image("C13", Severity.ERROR, _PARSE + " virSaveCookieParseString()")
+@over_image(
+    "C13",
+    Severity.ERROR,
+    _PARSE + " virSaveCookieParseString()",
+    effect=restore_refuses("(save cookie): {message}"),
+    phase=Phase.LIBVIRT_XML,
+)
 def cookie_damaged(survey: Survey) -> Iterator[Found]:
     """The save cookie is no XML.
 
@@ -83,10 +95,16 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
     except DomainError as error:
         message = error.message
     offset = save.header_length + save.header.cookie_offset
-    yield Found(message, offset, "libvirt.cookie", expected="<cookie>", order=0)
+    yield Found(message, offset, "libvirt.cookie", expected="<cookie>")
 
 
-@over_image("C14", Severity.ERROR, _START + "; migration/savevm.c configuration_post_load()")
+@over_image(
+    "C14",
+    Severity.ERROR,
+    _START + "; migration/savevm.c configuration_post_load()",
+    effect=restore_refuses("Machine type received is {found} and local is {expected}"),
+    phase=Phase.RESTORED,
+)
 def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
     """The domain XML names another machine type than the stream.
 
@@ -112,7 +130,28 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
         )
 
 
-@over_image("C15", Severity.WARNING, _START + "; migration/ram.c parse_ramblock()")
+@by_libvirt
+def _other_memory(case: Case, _libvirt: Libvirt) -> Effect | None:
+    survey, finding = case.survey, case.finding
+    has, given = int(finding.found), int(finding.expected)
+    block = survey.listed_by_path.get(finding.path) if survey else None
+    if survey is None or block is None:
+        return None
+    if not survey.mapped:
+        return libvirt_refuses(f"Size mismatch: {block.name}: {has:#x} != {given:#x}")
+    bitmap = survey.bitmaps.get(block.index)
+    if given < has and (bitmap is None or bitmap.count(given // block.page_size)):
+        return libvirt_refuses(f"page outside of ramblock {block.name} range")
+    return None
+
+
+@over_image(
+    "C15",
+    Severity.WARNING,
+    _START + "; migration/ram.c parse_ramblock()",
+    effect=_other_memory,
+    phase=Phase.RESTORED,
+)
 def other_memory_in_xml(survey: Survey) -> Iterator[Found]:
     """The domain XML gives the machine another amount of memory than the stream has.
 
@@ -132,11 +171,18 @@ def other_memory_in_xml(survey: Survey) -> Iterator[Found]:
             block.path,
             str(block.used_length),
             str(domain.memory),
-            order=survey.order_of(block),
         )
 
 
-@over_image("C16", Severity.WARNING, _START)
+@by_libvirt
+def _other_cpus(case: Case, _libvirt: Libvirt) -> Effect | None:
+    has, given = int(case.finding.found), int(case.finding.expected)
+    if has <= given:
+        return None
+    return libvirt_refuses(f"Unknown section or instance 'cpu_common' {given}")
+
+
+@over_image("C16", Severity.WARNING, _START, effect=_other_cpus, phase=Phase.RESTORED)
 def other_cpus_in_xml(survey: Survey) -> Iterator[Found]:
     """The domain XML has another number of vCPUs than the stream.
 
@@ -157,5 +203,4 @@ def other_cpus_in_xml(survey: Survey) -> Iterator[Found]:
         "",
         str(len(cpus)),
         str(domain.vcpus),
-        order=survey.section_order(section),
     )

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.dialect import X_IGNORE_SHARED
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.schema.ram import (
     MAPPED_RAM_FILE_OFFSET_ALIGNMENT,
     MAPPED_RAM_HDR_VERSION,
     MAPPED_RAM_HEADER,
 )
+from fixedram_fmt.validation.causes import after_pages, first_number, page_unread, unread_page
+from fixedram_fmt.validation.ctext import c_int
+from fixedram_fmt.validation.effects import Phase, crashes, refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _HEADER = "FORMAT 4; migration/ram.c mapped_ram_read_header()"
@@ -38,7 +45,6 @@ def at_header(
         f"{block.path}/header",
         found,
         expected,
-        order=survey.order_of(block),
         holes={
             "field": field,
             "page_size": block.header_page_size or 0,
@@ -47,7 +53,11 @@ def at_header(
     )
 
 
-@over_image("L01", Severity.ERROR, _HEADER)
+def _header_version(case: Case) -> Effect:
+    return refuses("header-version", version=c_int(first_number(case.finding.found)))
+
+
+@over_image("L01", Severity.ERROR, _HEADER, effect=_header_version, phase=Phase.BLOCK_HEADER)
 def header_version(survey: Survey) -> Iterator[Found]:
     """A MappedRamHeader has a version from the future.
 
@@ -88,7 +98,14 @@ def header_version_zero(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("L03", Severity.ERROR, _PARSE)
+@over_image(
+    "L03",
+    Severity.ERROR,
+    _PARSE,
+    effect=crashes("division by zero"),
+    since={11: refuses("header-page-size")},
+    phase=Phase.BLOCK_HEADER,
+)
 def page_size_zero(survey: Survey) -> Iterator[Found]:
     """A header's page_size is 0.
 
@@ -99,16 +116,32 @@ def page_size_zero(survey: Survey) -> Iterator[Found]:
     for block in survey.image.blocks:
         if block.header_page_size == 0:
             yield at_header(
-                survey,
-                block,
-                "page_size",
-                "pages of 0 bytes",
-                "0",
-                str(survey.target_page_size),
+                survey, block, "page_size", "pages of 0 bytes", "0", str(survey.target_page_size)
             )
 
 
-@over_image("L04", Severity.ERROR, _PARSE)
+def _shorter_bitmap(case: Case) -> Effect | None:
+    """A bitmap that is read too short: the pages whose bits come after its end are left out."""
+    survey, block = case.survey, case.block
+    if survey is not None and block is not None and block.header_page_size:
+        pages = block.used_length // survey.target_page_size
+        read = block.used_length // block.header_page_size
+        try:
+            if not PageBitmap(survey.image.source, block.bitmap_offset, pages).count(read):
+                return None
+        except FormatError:
+            pass
+    return wrong("a part of the memory is left out")
+
+
+@over_image(
+    "L04",
+    Severity.ERROR,
+    _PARSE,
+    effect=_shorter_bitmap,
+    since={11: refuses("header-page-size")},
+    phase=Phase.MEMORY,
+)
 def page_size_larger(survey: Survey) -> Iterator[Found]:
     """A header's page_size is larger than the target's pages.
 
@@ -122,7 +155,29 @@ def page_size_larger(survey: Survey) -> Iterator[Found]:
             yield _other_page_size(survey, block)
 
 
-@over_image("L05", Severity.ERROR, _PARSE)
+def _longer_bitmap(case: Case) -> Effect | None:
+    """A longer bitmap than there is: what follows it counts as pages past the block's end."""
+    survey, block = case.survey, case.block
+    if survey is None or block is None or not block.header_page_size:
+        return None
+    bits = block.used_length // block.header_page_size
+    try:
+        bitmap = PageBitmap(survey.image.source, block.bitmap_offset, bits)
+    except FormatError:
+        return refuses("bitmap-unread")
+    if bitmap.count(block.used_length // survey.target_page_size):
+        return refuses("outside-block")
+    return None
+
+
+@over_image(
+    "L05",
+    Severity.ERROR,
+    _PARSE,
+    effect=_longer_bitmap,
+    since={11: refuses("header-page-size")},
+    phase=Phase.PAGE_RANGE,
+)
 def page_size_smaller(survey: Survey) -> Iterator[Found]:
     """A header's page_size is smaller than the target's pages.
 
@@ -164,7 +219,13 @@ def pages_elsewhere(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("L15", Severity.ERROR, "FORMAT 4 and 5; migration/ram.c ram_save_setup()")
+@over_image(
+    "L15",
+    Severity.ERROR,
+    "FORMAT 4 and 5; migration/ram.c ram_save_setup()",
+    effect=page_unread,
+    phase=Phase.BITMAP,
+)
 def ignored_without_capability(survey: Survey) -> Iterator[Found]:
     """A block has no offsets, and x-ignore-shared is not on.
 
@@ -187,7 +248,14 @@ def ignored_without_capability(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("L16", Severity.NOTE, "FORMAT 5; migration/ram.c parse_ramblock()")
+@over_image(
+    "L16",
+    Severity.NOTE,
+    "FORMAT 5; migration/ram.c parse_ramblock()",
+    effect=refuses("header-version"),
+    since={11: None},
+    phase=Phase.BLOCK_ENTRY,
+)
 def ignore_shared(survey: Survey) -> Iterator[Found]:
     """The image was saved with x-ignore-shared.
 
@@ -204,11 +272,18 @@ def ignore_shared(survey: Survey) -> Iterator[Found]:
             block.path,
             "x-ignore-shared",
             "",
-            order=survey.order_of(block),
         )
 
 
-@over_image("L18", Severity.ERROR, _PARSE)
+def _wrapped(case: Case) -> Effect:
+    """Without a present page the stream is read on where the offset has wrapped to."""
+    if case.finding.holes.get("field") == "bitmap_offset":
+        return refuses("bitmap-unread")
+    unread = unread_page(case)
+    return unread if unread.holes else after_pages(case)
+
+
+@over_image("L18", Severity.ERROR, _PARSE, effect=_wrapped, phase=Phase.OFFSET_RANGE)
 def offset_wraps(survey: Survey) -> Iterator[Found]:
     """An offset is larger than a file can be.
 

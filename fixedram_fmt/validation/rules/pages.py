@@ -37,7 +37,6 @@ def stale_pages(survey: Survey) -> Iterator[Found]:
                 f"{block.path}/pages",
                 f"{scan.stale_pages} stale pages",
                 "zeros",
-                order=survey.order_of(block),
             )
 
 
@@ -59,5 +58,4 @@ def zero_pages_stored(survey: Survey) -> Iterator[Found]:
                 f"{block.path}/pages",
                 f"{scan.zero_pages} pages of zeros",
                 "pages with content",
-                order=survey.order_of(block),
             )

@@ -8,6 +8,9 @@ from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import RAM_IDSTR, RAM_VERSION, RamSaveFlag
 from fixedram_fmt.stream.records import Kind, Record
+from fixedram_fmt.validation.causes import first_number, ram_word
+from fixedram_fmt.validation.ctext import c_int
+from fixedram_fmt.validation.effects import refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validation.rules.names import shown
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _LOAD = "FORMAT 3; migration/ram.c ram_load_precopy()"
@@ -24,7 +29,7 @@ _MANY_PARTS = 4096
 _CARRIERS = (Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_PAGE, Kind.HOOK)
 
 
-@over_image("R01", Severity.ERROR, _LOAD)
+@over_image("R01", Severity.ERROR, _LOAD, effect=wrong("no memory is loaded"))
 def no_ram(survey: Survey) -> Iterator[Found]:
     """There is no ram section: the stream holds no memory.
 
@@ -39,11 +44,10 @@ def no_ram(survey: Survey) -> Iterator[Found]:
             "",
             "sections without memory",
             "a section `ram`",
-            order=survey.order,
         )
 
 
-@over_image("R02", Severity.ERROR, _LIST)
+@over_image("R02", Severity.ERROR, _LIST, effect=wrong("no memory is loaded"), at_end=True)
 def no_block_list(survey: Survey) -> Iterator[Found]:
     """The ram section has no list of blocks (MEM_SIZE).
 
@@ -60,11 +64,10 @@ def no_block_list(survey: Survey) -> Iterator[Found]:
                     header.path,
                     "other records",
                     "MEM_SIZE",
-                    order=survey.order,
                 )
 
 
-@at_records("R06", Severity.ERROR, _LOAD + " invalid_flags", *_CARRIERS)
+@at_records("R06", Severity.ERROR, _LOAD + " invalid_flags", *_CARRIERS, effect=ram_word)
 def flag_not_allowed(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A record that has no place in a stream with a fixed layout.
 
@@ -82,7 +85,7 @@ def flag_not_allowed(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@at_stop("R07", Severity.ERROR, _LOAD, "flags")
+@at_stop("R07", Severity.ERROR, _LOAD, "flags", effect=ram_word)
 def flags_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """A word that is no RAM record.
 
@@ -97,7 +100,7 @@ def flags_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
         yield Found.of(error)
 
 
-@at_stop("R08", Severity.ERROR, _LOAD, "flags")
+@at_stop("R08", Severity.ERROR, _LOAD, "flags", effect=ram_word)
 def eos_missing(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The records of a ram section do not end with EOS.
 
@@ -121,7 +124,7 @@ def _is_footer(survey: Survey, error: FormatError) -> bool:
     return survey.image.source.read_upto(error.offset, len(raw)) == raw
 
 
-@at_records("R09", Severity.ERROR, _LOAD, Kind.FULL, Kind.COMPRESS_PAGE)
+@at_records("R09", Severity.ERROR, _LOAD, Kind.FULL, Kind.COMPRESS_PAGE, effect=ram_word)
 def obsolete_flag(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A flag that QEMU no longer takes: FULL (never used since 2009) or COMPRESS_PAGE (until 9.0).
 
@@ -168,12 +171,21 @@ def address_without_page(survey: Survey, record: Record[Any]) -> Iterator[Found]
         )
 
 
+def _version(case: Case) -> Effect:
+    """What is older than known is refused without a word of its own; printed as a C int."""
+    version = first_number(case.finding.found)
+    if version > RAM_VERSION:
+        return refuses("section-version", version=c_int(version), local_version=RAM_VERSION)
+    return refuses("ram-state")
+
+
 @at_records(
     "R19",
     Severity.ERROR,
     "FORMAT 2; migration/ram.c ram_load()",
     Kind.SECTION_START,
     Kind.SECTION_FULL,
+    effect=_version,
 )
 def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The ram section has another version than 4.
@@ -199,6 +211,7 @@ def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     "FORMAT 2; migration/savevm.c find_se()",
     Kind.SECTION_START,
     Kind.SECTION_FULL,
+    effect=refuses("unknown-section"),
 )
 def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """The ram section is of another instance than 0.
@@ -268,6 +281,7 @@ def many_parts(survey: Survey) -> Iterator[Found]:
     Kind.PAGE,
     Kind.ZERO,
     Kind.XBZRLE,
+    effect=refuses("ram-offset"),
 )
 def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A page of an ordinary stream lies outside every block.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import non_zero_runs
+from fixedram_fmt.validation.causes import after_pages
+from fixedram_fmt.validation.effects import Phase, refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 from fixedram_fmt.validation.rules.headers import OFFSET_CEILING, at_header
 from fixedram_fmt.validation.rules.names import shown
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.validation.effects import Effect
     from fixedram_fmt.validation.ownership import Region
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _PARSE = "FORMAT 4; migration/ram.c parse_ramblock_mapped_ram()"
@@ -25,13 +29,13 @@ _PADDING_LOOKED_AT = 1 << 24
 #: Fine enough to tell where something lies.
 _WORD = 8
 #: What is said of shared bytes that no loader reads as two things.
-OTHER_DATA = ", but no bitmap of this block"
-UNREAD = ", nothing of it read"
+_OTHER_DATA = ", but no bitmap of this block"
+_UNREAD = ", nothing of it read"
 #: Bytes of pages looked at to see whether a bitmap leaves out memory.
 _LEFT_OUT_LOOKED_AT = 1 << 26
 
 
-@over_image("L06", Severity.ERROR, _PARSE)
+@over_image("L06", Severity.ERROR, _PARSE, effect=refuses("bitmap-unread"), phase=Phase.BITMAP)
 def bitmap_outside(survey: Survey) -> Iterator[Found]:
     """A bitmap lies outside the file, wholly or in part.
 
@@ -53,7 +57,13 @@ def bitmap_outside(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("L07", Severity.ERROR, _PARSE + ": region has bad alignment")
+@over_image(
+    "L07",
+    Severity.ERROR,
+    _PARSE + ": region has bad alignment",
+    effect=refuses("alignment"),
+    phase=Phase.ALIGNMENT,
+)
 def pages_unaligned(survey: Survey) -> Iterator[Found]:
     """pages_offset is no multiple of the page size.
 
@@ -75,7 +85,7 @@ def pages_unaligned(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("L08", Severity.ERROR, _PARSE)
+@over_image("L08", Severity.ERROR, _PARSE, effect=after_pages, phase=Phase.AFTER_PAGES)
 def pages_past_end(survey: Survey) -> Iterator[Found]:
     """The file ends inside the pages of a block, none of which is present from there on.
 
@@ -113,9 +123,8 @@ def _overlap(survey: Survey, first: Region, second: Region) -> Found:
         f"{_names(survey, first)} and {_names(survey, second)} share bytes",
         second.start,
         block.path,
-        f"{second.start:#x}..{stop:#x} twice" + ("" if _spoils(survey, first, second) else UNREAD),
+        f"{second.start:#x}..{stop:#x} twice" + ("" if _spoils(survey, first, second) else _UNREAD),
         "an owner for each byte",
-        order=survey.order_of(block),
     )
 
 
@@ -149,7 +158,13 @@ def _is_read(survey: Survey, region: Region, start: int, stop: int) -> bool:
     return bitmap is None or bool(bitmap.count(first, min(last, block.pages_total)))
 
 
-@over_image("L09", Severity.ERROR, "FORMAT 4 and 7")
+def _read_as_both(case: Case) -> Effect | None:
+    """Bytes that belong to another spoil the memory, unless nobody reads them as both."""
+    unread = case.finding.found.endswith(_UNREAD)
+    return None if unread else wrong("bytes of one region are loaded as another's")
+
+
+@over_image("L09", Severity.ERROR, "FORMAT 4 and 7", effect=_read_as_both, phase=Phase.MEMORY)
 def regions_overlap(survey: Survey) -> Iterator[Found]:
     """Bitmaps or pages lie over each other.
 
@@ -162,7 +177,7 @@ def regions_overlap(survey: Survey) -> Iterator[Found]:
             yield _overlap(survey, first, second)
 
 
-@over_image("L10", Severity.ERROR, "FORMAT 4 and 7")
+@over_image("L10", Severity.ERROR, "FORMAT 4 and 7", effect=_read_as_both, phase=Phase.MEMORY)
 def region_over_stream(survey: Survey) -> Iterator[Found]:
     """A bitmap or pages lie over the stream itself.
 
@@ -175,7 +190,7 @@ def region_over_stream(survey: Survey) -> Iterator[Found]:
             yield _overlap(survey, first, second)
 
 
-@over_image("L11", Severity.ERROR, "FORMAT 1")
+@over_image("L11", Severity.ERROR, "FORMAT 1", effect=refuses("alignment"), phase=Phase.ALIGNMENT)
 def offsets_shifted(survey: Survey) -> Iterator[Found]:
     """All offsets are wrong by the same amount.
 
@@ -196,7 +211,7 @@ def offsets_shifted(survey: Survey) -> Iterator[Found]:
         )
 
 
-@over_image("L12", Severity.ERROR, _PARSE)
+@over_image("L12", Severity.ERROR, _PARSE, effect=after_pages, phase=Phase.AFTER_PAGES)
 def pages_before_header(survey: Survey) -> Iterator[Found]:
     """pages_offset points back, before its own header.
 
@@ -216,7 +231,12 @@ def pages_before_header(survey: Survey) -> Iterator[Found]:
             )
 
 
-@over_image("L13", Severity.ERROR, _SAVE)
+def _other_pages(case: Case) -> Effect | None:
+    other_data = case.finding.expected.endswith(_OTHER_DATA)
+    return None if other_data else wrong("pages are loaded as another bitmap says")
+
+
+@over_image("L13", Severity.ERROR, _SAVE, effect=_other_pages, phase=Phase.MEMORY)
 def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
     """A bitmap is not where QEMU puts it, and something else lies there.
 
@@ -236,7 +256,7 @@ def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
                 "bitmap_offset",
                 "the bitmap seems to lie elsewhere",
                 f"{block.bitmap_offset:#x}",
-                f"{usual:#x}, where there is data" + ("" if left_out else OTHER_DATA),
+                f"{usual:#x}, where there is data" + ("" if left_out else _OTHER_DATA),
             )
 
 
@@ -310,6 +330,5 @@ def padding_used(survey: Survey) -> Iterator[Found]:
                 f"{block.path}/padding",
                 "bytes other than 0",
                 "zeros",
-                order=survey.order_of(block),
             )
         looked_at = max(looked_at, stop)

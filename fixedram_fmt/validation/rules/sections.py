@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.loaders import known_qemus
 from fixedram_fmt.schema.base import c_string, is_printable, text
 from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.stream.records import SECTION_HEADERS, Kind, Record
+from fixedram_fmt.validation.causes import first_number
+from fixedram_fmt.validation.ctext import c_int
+from fixedram_fmt.validation.effects import refuses
 from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop
 from fixedram_fmt.validation.rules.names import shown
 
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 #: idstr of what is gone since 9.1 (migration/block.c).
@@ -22,7 +28,13 @@ _SAVEVM = "FORMAT 2; migration/savevm.c "
 _BEHIND_SECTION = (*SECTION_HEADERS, Kind.COMMAND, Kind.EOF)
 
 
-@at_records("S09", Severity.ERROR, _SAVEVM + "check_section_footer()", *_BEHIND_SECTION)
+@at_records(
+    "S09",
+    Severity.ERROR,
+    _SAVEVM + "check_section_footer()",
+    *_BEHIND_SECTION,
+    effect=refuses("footer"),
+)
 def footer_missing(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """No footer stands behind a section.
 
@@ -35,7 +47,13 @@ def footer_missing(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         yield _missing_footer(survey.unfooted, record.offset)
 
 
-@at_stop("S10", Severity.ERROR, _SAVEVM + "check_section_footer()", "section-type")
+@at_stop(
+    "S10",
+    Severity.ERROR,
+    _SAVEVM + "check_section_footer()",
+    "section-type",
+    effect=refuses("footer"),
+)
 def footer_type(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """What stands behind a section is no footer, and no section either.
 
@@ -57,7 +75,17 @@ def _missing_footer(header: Record[Any], offset: int) -> Found:
     )
 
 
-@at_records("S11", Severity.ERROR, _SAVEVM + "check_section_footer()", Kind.SECTION_FOOTER)
+def _footer_id(case: Case) -> Effect:
+    return refuses("footer-id", footer_id=first_number(case.finding.found))
+
+
+@at_records(
+    "S11",
+    Severity.ERROR,
+    _SAVEVM + "check_section_footer()",
+    Kind.SECTION_FOOTER,
+    effect=_footer_id,
+)
 def footer_of_another_section(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A footer carries the id of another section.
 
@@ -76,7 +104,17 @@ def footer_of_another_section(survey: Survey, record: Record[Any]) -> Iterator[F
         )
 
 
-@at_stop("S12", Severity.ERROR, _SAVEVM + "qemu_loadvm_section_part_end()", "part-without-start")
+def _unknown_id(case: Case) -> Effect:
+    return refuses("unknown-section-id", section_id=c_int(first_number(case.finding.found)))
+
+
+@at_stop(
+    "S12",
+    Severity.ERROR,
+    _SAVEVM + "qemu_loadvm_section_part_end()",
+    "part-without-start",
+    effect=_unknown_id,
+)
 def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """A PART or END of a section that has not started.
 
@@ -93,6 +131,7 @@ def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[F
     _SAVEVM + "qemu_loadvm_section_part_end()",
     Kind.SECTION_PART,
     Kind.SECTION_END,
+    effect=refuses("version-old", vmsd="timer", version=0),
 )
 def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A PART or END of section id 0, which is not the first device's.
@@ -259,7 +298,14 @@ def is_background_snapshot(survey: Survey) -> bool:
     return bool(rams and survey.ram_parts) and not ended and not survey.switches_over
 
 
-@at_records("S17", Severity.ERROR, _SAVEVM + "find_se()", Kind.SECTION_START, Kind.SECTION_FULL)
+@at_records(
+    "S17",
+    Severity.ERROR,
+    _SAVEVM + "find_se()",
+    Kind.SECTION_START,
+    Kind.SECTION_FULL,
+    effect=refuses("unknown-section"),
+)
 def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A section's name is empty or not printable.
 
@@ -278,7 +324,14 @@ def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
         )
 
 
-@at_records("S24", Severity.ERROR, _SAVEVM + "find_se()", Kind.SECTION_START, Kind.SECTION_FULL)
+@at_records(
+    "S24",
+    Severity.ERROR,
+    _SAVEVM + "find_se()",
+    Kind.SECTION_START,
+    Kind.SECTION_FULL,
+    effect=refuses("unknown-section"),
+)
 def section_of_removed_feature(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """A section of a feature that QEMU no longer has.
 
@@ -294,6 +347,6 @@ def section_of_removed_feature(_survey: Survey, record: Record[Any]) -> Iterator
             record.offset + 5,
             record.path,
             shown(name),
-            "a device of QEMU 10 or 11",
+            f"a device of {known_qemus()}",
             holes={"name": text(name), "instance": record.value.instance_id},
         )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.stream.ending import sections_follow
 from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
 from fixedram_fmt.stream.records import Kind, Record
+from fixedram_fmt.validation.causes import first_number
+from fixedram_fmt.validation.effects import refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop
 from fixedram_fmt.validation.rules.configuration import announced_length
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _QCOW2 = b"QFI\xfb"
@@ -23,7 +27,14 @@ _LOOK = 1 << 20
 _SAVEVM = "FORMAT 2; migration/savevm.c "
 
 
-@at_stop("S01", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_header()", "magic", "offset")
+@at_stop(
+    "S01",
+    Severity.ERROR,
+    _SAVEVM + "qemu_loadvm_state_header()",
+    "magic",
+    "offset",
+    effect=refuses("magic"),
+)
 def no_stream(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The file does not begin with a migration stream.
 
@@ -34,7 +45,12 @@ def no_stream(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     yield Found.of(error)
 
 
-@at_stop("S02", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_header()", "version")
+def _version(case: Case) -> Effect:
+    """Version 2 has a message of its own."""
+    return refuses("stream-version-2" if case.finding.found == "2" else "stream-version")
+
+
+@at_stop("S02", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_header()", "version", effect=_version)
 def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The stream has a version that is not 3.
 
@@ -43,6 +59,41 @@ def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found
     Fix: load it with the QEMU that wrote it.
     """
     yield Found.of(error)
+
+
+def _truncated(case: Case) -> Effect:
+    """What a loader says of a stream that ends in a structure, by the structure."""
+    path, found = case.finding.path, case.finding.found
+    structure = path.rpartition("/")[2]
+    if path == "header":
+        return refuses("magic" if not found.isdigit() or int(found) < 4 else "stream-version")
+    if path.startswith("configuration/machine"):
+        return refuses("field", vmsd="configuration", field=path.rpartition(".")[2])
+    if path.startswith("command"):  # the length is checked before the arguments are read
+        return refuses("command-length" if "length" in case.finding.holes else "end-of-file")
+    if "/ram/block" in path:
+        return refuses("header-cut", length=int(found) if structure == "header" else 0)
+    if "/ram/record" in path:
+        return _cut_record(case)
+    return _CUT.get(structure, refuses("end-of-file"))
+
+
+#: What is missing of a footer is read as zeros.
+_CUT = {
+    "footer": refuses("footer-id", footer_id=0),
+    "header.idstr": refuses("idstr"),
+    "header.instance_id": refuses("instance-and-version"),
+    "header.version_id": refuses("instance-and-version"),
+    "header": refuses("section-id"),
+}
+
+
+def _cut_record(case: Case) -> Effect:
+    """A record that carries a page is refused by its flags, whether the page is there or not."""
+    survey, offset = case.survey, case.finding.offset
+    if survey is None or offset is None or not survey.mapped:
+        return refuses("ram-address")
+    return refuses("ram-address" if survey.image.source.size < offset + 8 else "ram-flags")
 
 
 @at_stop(
@@ -58,6 +109,7 @@ def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found
     "continue-first",
     "device-cut",
     "",
+    effect=_truncated,
 )
 def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The stream cannot be read on: the file ends in a structure, or a structure is damaged.
@@ -79,7 +131,13 @@ def _told_elsewhere(survey: Survey, error: FormatError) -> bool:
     )
 
 
-@at_stop("S04", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_main()", "no-eof")
+@at_stop(
+    "S04",
+    Severity.ERROR,
+    _SAVEVM + "qemu_loadvm_state_main()",
+    "no-eof",
+    effect=refuses("end-of-file"),
+)
 def no_eof(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The stream has no EOF byte: the save never finished, or its end is lost.
 
@@ -90,7 +148,17 @@ def no_eof(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     yield Found.of(error)
 
 
-@at_stop("S05", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_main()", "section-type")
+def _section_type(case: Case) -> Effect:
+    return refuses("section-type", type=first_number(case.finding.found))
+
+
+@at_stop(
+    "S05",
+    Severity.ERROR,
+    _SAVEVM + "qemu_loadvm_state_main()",
+    "section-type",
+    effect=_section_type,
+)
 def section_type_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """A byte that begins no section stands where one should begin.
 
@@ -143,7 +211,7 @@ def _owner_of_tail(survey: Survey, offset: int) -> str:
     return ""
 
 
-@at_stop("S19", Severity.ERROR, _SAVEVM + "vmstate_load()", "device-end")
+@at_stop("S19", Severity.ERROR, _SAVEVM + "vmstate_load()", "device-end", effect=refuses("footer"))
 def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """The end of a device's state cannot be found.
 
@@ -159,6 +227,7 @@ def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[F
     Severity.ERROR,
     "FORMAT 5; hw/core/machine.c qdev_machine_creation_done()",
     "end-unconfirmed",
+    effect=wrong("devices whose sections are missing are left as a reset leaves them"),
 )
 def end_unconfirmed(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
     """Where the stream seems to end, sections may be missing.

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.loaders import SyncPoint
 from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.validation.causes import ram_word
+from fixedram_fmt.validation.effects import Phase, crashes, refuses, wrong
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.validation.effects import Effect
+    from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _SYNC = "FORMAT 5 and 6; migration/multifd.c multifd_recv_sync_main()"
 _REVIEW = "fixed-ram-v4"
 
 
-@over_image("Y01", Severity.ERROR, "FORMAT 5; migration/ram.c ram_load_precopy() invalid_flags")
+def _unless_taken(case: Case) -> Effect | None:
+    return None if case.loader.takes_flush else ram_word(case)
+
+
+@over_image(
+    "Y01",
+    Severity.ERROR,
+    "FORMAT 5; migration/ram.c ram_load_precopy() invalid_flags",
+    effect=_unless_taken,
+)
 def flush_in_mapped_ram(survey: Survey) -> Iterator[Found]:
     """MULTIFD_FLUSH stands in a mapped-ram image.
 
@@ -32,11 +46,19 @@ def flush_in_mapped_ram(survey: Survey) -> Iterator[Found]:
                 flush.record.path,
                 "MULTIFD_FLUSH",
                 "none",
-                order=flush.order,
             )
 
 
-@over_image("Y02", Severity.NOTE, _SYNC)
+def _never_synced(case: Case) -> Effect | None:
+    syncs = case.loader.syncs_property_on if case.property_on else case.loader.syncs
+    if not case.multifd or syncs != {SyncPoint.FLUSH}:
+        return None
+    if case.survey and not any(case.survey.present.values()):
+        return None  # there is nothing to wait for
+    return wrong("cleanup can run before the channels have finished their I/O")
+
+
+@over_image("Y02", Severity.NOTE, _SYNC, effect=_never_synced)
 def no_flush(survey: Survey) -> Iterator[Found]:
     """No MULTIFD_FLUSH makes a receiver of the review wait for its channels.
 
@@ -48,19 +70,24 @@ def no_flush(survey: Survey) -> Iterator[Found]:
     Fix: load it without multifd, or with a receiver that syncs at the end of each section.
     """
     if survey.mapped and not survey.flushes and survey.last_eos:
-        eos, order = survey.last_eos
+        eos, _ = survey.last_eos
         yield Found(
             "nothing makes a receiver wait for its channels",
             eos.offset,
             eos.path,
             "EOS alone",
             "MULTIFD_FLUSH before the last EOS",
-            order=order,
             conditional=survey.image.dialect != _REVIEW,
         )
 
 
-@over_image("Y03", Severity.WARNING, _SYNC)
+def _second_sync(case: Case) -> Effect | None:
+    if not case.multifd or case.loader.syncs_again:
+        return None
+    return crashes("hangs: the channels have quit and never post sem_sync")
+
+
+@over_image("Y03", Severity.WARNING, _SYNC, effect=_second_sync)
 def flush_again(survey: Survey) -> Iterator[Found]:
     """A fixed-ram image has more than one MULTIFD_FLUSH.
 
@@ -75,7 +102,6 @@ def flush_again(survey: Survey) -> Iterator[Found]:
             flush.record.path,
             "MULTIFD_FLUSH again",
             "one before the last EOS",
-            order=flush.order,
             conditional=survey.image.dialect != _REVIEW,
         )
 
@@ -99,12 +125,19 @@ def flush_too_early(survey: Survey) -> Iterator[Found]:
                 flush.record.path,
                 flush.section.kind.value,
                 "section_end",
-                order=flush.order,
             )
 
 
+def _no_channels(case: Case) -> Effect | None:
+    return refuses("multi-channel") if case.multifd else None
+
+
 @over_image(
-    "Y05", Severity.NOTE, "FORMAT 5; migration/migration.c transport_supports_multi_channels()"
+    "Y05",
+    Severity.NOTE,
+    "FORMAT 5; migration/migration.c transport_supports_multi_channels()",
+    effect=_no_channels,
+    phase=Phase.CHANNELS,
 )
 def ordinary_stream(survey: Survey) -> Iterator[Found]:
     """The stream is an ordinary one: pages are in it, not at fixed offsets.
