@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from fixedram_cli.command import flattened
 from fixedram_cli.helptext import told
+from fixedram_cli.options import number
+from fixedram_cli.render.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +76,7 @@ def application(command: str | None = None) -> typer.Typer:
     known = [*COMMANDS, *_ALIASES]
     for name in [command] if command in known else known:
         place = COMMANDS[_ALIASES.get(name, name)]
-        made.command(name, cls=_Command, hidden=name in _ALIASES)(_function(place))
+        made.command(name, cls=_Command, hidden=name in _ALIASES)(flattened(_function(place)))
     return made
 
 
@@ -96,8 +100,6 @@ class _Application(TyperGroup):
 
 @contextmanager
 def _escaped() -> Iterator[None]:
-    from fixedram_cli.render.terminal import visible
-
     try:
         yield
     except typer.TyperException as error:
@@ -139,9 +141,6 @@ def _version(asked: bool) -> None:
 
 def _limit_unpacking(size: str) -> None:
     """For this process and those it starts."""
-    import os
-
-    from fixedram_cli.options import number
     from fixedram_fmt.io.unpacking import UNPACK_LIMIT
 
     os.environ[UNPACK_LIMIT] = str(number(size, "--unpack-limit"))

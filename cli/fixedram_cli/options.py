@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.units import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import Loader
     from fixedram_fmt.presence.hostlong import HostLong
 
@@ -37,14 +35,10 @@ __all__ = [
     "WrittenByteOrder",
     "host_long",
     "image_argument",
-    "keep",
     "loader_named",
     "loader_names",
     "number",
-    "only_for_programs",
-    "open_image",
     "option",
-    "wants_json",
 ]
 
 
@@ -141,11 +135,6 @@ FlushOption = Annotated[
 ]
 
 
-def wants_json(json_: bool, output: OutputFormat) -> bool:
-    """Whether --json or --output json was given."""
-    return json_ or output is OutputFormat.JSON
-
-
 def host_long(byte_order: ByteOrder | None) -> HostLong | None:
     """What --byte-order says; None where it is not given."""
     from fixedram_fmt.presence.hostlong import HostLong
@@ -153,17 +142,8 @@ def host_long(byte_order: ByteOrder | None) -> HostLong | None:
     return HostLong.from_label(byte_order.value) if byte_order else None
 
 
-def open_image(location: str, *, search: bool, byte_order: ByteOrder | None = None) -> Image:
-    """The image that the argument and the options of a command name."""
-    from fixedram_fmt.image import Image
-
-    return Image.open(location, search=search, host_long=host_long(byte_order))
-
-
 def number(text: str, hint: str) -> int:
     """A size, offset or address of up to 64 bits; hint names the option that it was given to."""
-    from fixedram_fmt.units import parse_size
-
     try:
         value = parse_size(text)
     except ValueError as error:
@@ -179,27 +159,3 @@ def loader_named(name: str) -> Loader:
         known = ", ".join(map(repr, LOADERS))
         raise typer.BadParameter(f"{name!r} is not one of {known}.", param_hint="'--loader'")
     return LOADERS[name]
-
-
-def only_for_programs(hint: str) -> None:
-    """A usage error where stdout is a terminal, which bytes of a guest are not for."""
-    import sys
-
-    if sys.stdout.isatty():
-        raise typer.BadParameter(
-            "these are bytes, not for a terminal: use a pipe, or -o FILE", param_hint=repr(hint)
-        )
-
-
-def keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
-    """Refuse to write a target over an image."""
-    from contextlib import suppress
-
-    from fixedram_fmt.container.locate import split_location
-    from fixedram_fmt.errors import FixedRamError
-
-    for image in images:
-        for target in filter(None, targets):
-            with suppress(OSError, ValueError, FixedRamError):
-                if target.samefile(split_location(image)[0]):
-                    raise typer.BadParameter(f"{str(target)!r} is an image, and is kept")

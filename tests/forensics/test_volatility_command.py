@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from conftest import SAMPLES
+from fixedram_cli.command import flattened
 from fixedram_cli.commands.volatility import volatility_path
 from fixedram_fmt import Image
 from fixedram_fmt.forensics import volatility_path as plugin_folder
@@ -112,7 +113,7 @@ def test_a_broken_image_is_told_of_and_left_to_volatility(tmp_path: Path) -> Non
 
 def test_the_folder_is_printed_alone_on_its_line() -> None:
     app = typer.Typer()
-    app.command()(volatility_path)
+    app.command()(flattened(volatility_path))
     done = CliRunner().invoke(app)
     assert done.exit_code == 0
     assert done.stdout == f"{plugin_folder()}\n"

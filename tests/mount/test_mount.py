@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import run_cli
+from fixedram_cli.command import Reading
 from fixedram_cli.commands.mount import mount as mount_command
 from fixedram_fmt import FixedRamError, Image, UnsupportedError
 from fixedram_fmt.mount.files import File, Folder, image_folder
@@ -90,7 +91,7 @@ def test_no_name_reaches_the_options_of_fuse(
     fuse = _Fuse()
     monkeypatch.setattr("fixedram_fmt.mount.fuse.require_fuse", lambda: fuse)
     monkeypatch.chdir(tmp_path)
-    mount_command(f"{name}.img", Path(name), foreground=True)
+    mount_command(f"{name}.img", Path(name), foreground=True, reading=Reading())
     ((target, options),) = fuse.told
     # libfuse reads argv: what begins with a dash, or stands in an option, is not a name.
     assert target == str(tmp_path / name)

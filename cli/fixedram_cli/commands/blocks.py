@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
+
+from fixedram_cli.render.terminal import some
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.io.filenames import safe_names
+from fixedram_fmt.io.folder import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,9 +26,6 @@ _INDEX = "blocks.json"
 
 def block_named(image: Image, name: str) -> RamBlock:
     """The first block of that name."""
-    from fixedram_cli.render.terminal import some
-    from fixedram_fmt.errors import FormatError
-
     for block in image.blocks:
         if block.name == name:
             return block
@@ -32,8 +35,6 @@ def block_named(image: Image, name: str) -> RamBlock:
 
 def file_names(blocks: Sequence[RamBlock]) -> list[str]:
     """A name for the file of each block; names of blocks may be anything."""
-    from fixedram_fmt.io.filenames import safe_names
-
     return safe_names([block.name for block in blocks], ".ram")
 
 
@@ -42,10 +43,6 @@ def block_files(
     path: Path, blocks: Sequence[RamBlock], *, force: bool, mode: int
 ) -> Iterator[tuple[Folder, list[str]]]:
     """The folder at path and the name of each block's file in it, beside blocks.json."""
-    import json
-
-    from fixedram_fmt.io.folder import prepared
-
     names = file_names(blocks)
     listed = [
         {"file": name, "block": block.name, "bytes": block.used_length}

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Force,
-    ImageArgument,
-    Json,
-    Output,
-    OutputFile,
-    OutputFormat,
-    PlanOption,
-    Search,
-    host_long,
-    option,
-    wants_json,
-)
+from fixedram_cli.command import Form, Searching, Writing
+from fixedram_cli.options import ByteOrderOption, ImageArgument, OutputFile, host_long, option
+from fixedram_cli.render.plan import finish, tell_made
+from fixedram_cli.render.terminal import warn
+from fixedram_cli.target import require_target
+from fixedram_fmt.io.output import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,23 +32,29 @@ class Kept(StrEnum):
     NONE = "none"
 
 
-def convert(
-    image: ImageArgument,
-    out: OutputFile = None,
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What it is converted to."""
+
     to: Annotated[
         To, option("--to", "A mapped-ram image, or the ordinary stream.", "mapped-ram|stream")
-    ] = To.MAPPED_RAM,
+    ] = To.MAPPED_RAM
     container: Annotated[
         Kept | None,
         option("--container", "Leave libvirt's header and XML out (default: keep them).", "none"),
-    ] = None,
-    byte_order: ByteOrderOption = None,
-    plan: PlanOption = False,
-    search: Search = False,
-    force: Force = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-) -> None:  # fmt: skip
+    ] = None
+    byte_order: ByteOrderOption = None
+
+
+def convert(
+    image: ImageArgument,
+    out: OutputFile = None,
+    *,
+    target: Target,
+    writing: Writing,
+    form: Form,
+    searching: Searching,
+) -> None:
     """Make a mapped-ram image of an ordinary stream, or back.
 
     Ordinary streams are what QEMU migrates to file: and what virsh save writes.
@@ -68,32 +67,25 @@ def convert(
 
     Example: zcat old.gz | fixedram convert - -o new.img
     """
-    from fixedram_cli.render.plan import finish, require_target
-    from fixedram_cli.render.terminal import warn
     from fixedram_fmt.conversion import Conversion, ConvertOptions, Located
 
-    as_json = wants_json(json_, output)
-    require_target(out, plan=plan)
+    require_target(out, plan=writing.plan)
     options = ConvertOptions(
-        to=to.value,
-        container=container.value if container else None,
-        host_long=host_long(byte_order),
+        to=target.to.value,
+        container=target.container.value if target.container else None,
+        host_long=host_long(target.byte_order),
     )
-    with Located.open(image, search=search) as stream:
+    with Located.open(image, search=searching.search) as stream:
         conversion = Conversion(stream, options)
-        if plan or out is None:
-            finish(conversion.pieces(), None, as_json=as_json)
+        if writing.plan or out is None:
+            finish(conversion.pieces(), None, as_json=form.is_json)
         else:
-            _write(conversion, out, as_json=as_json, force=force, mode=stream.file_mode)
+            size = _write(conversion, out, force=writing.force, mode=stream.file_mode)
+            tell_made(out, size, as_json=form.is_json)
         for note in conversion.notes:
             warn(note)
 
 
-def _write(conversion: Conversion, out: Path, *, as_json: bool, force: bool, mode: int) -> None:
-    """Make the file, and say what was made."""
-    from fixedram_cli.render.plan import tell_made
-    from fixedram_fmt.io.output import replacing
-
+def _write(conversion: Conversion, out: Path, *, force: bool, mode: int) -> int:
     with replacing(out, force=force, mode=mode) as target:
-        size = conversion.write(target)
-    tell_made(out, size, as_json=as_json)
+        return conversion.write(target)

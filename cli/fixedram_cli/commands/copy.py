@@ -2,84 +2,120 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from fixedram_cli.command import Form, Searching, Writing
 from fixedram_cli.options import (
-    ByteOrder,
     Compression,
     Container,
-    Force,
     ImageArgument,
-    Json,
-    Output,
     OutputFile,
-    OutputFormat,
-    PlanOption,
-    Search,
     WrittenByteOrder,
     host_long,
     number,
-    open_image,
     option,
-    wants_json,
 )
+from fixedram_cli.render.plan import finish
+from fixedram_cli.render.terminal import warn, warn_if_stopped
+from fixedram_cli.target import require_target
+from fixedram_fmt.errors import SourceError
+from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.write.rewrite import RewriteOptions
 
 
-def copy(
-    image: ImageArgument,
-    out: OutputFile = None,
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What becomes different."""
+
     rebase: Annotated[
         str | None,
-        option("--rebase",
-               "Move the stream to OFFSET, all offsets follow; auto sets wrong offsets right.",
-               "OFFSET|auto"),
-    ] = None,
+        option(
+            "--rebase",
+            "Move the stream to OFFSET, all offsets follow; auto sets wrong offsets right.",
+            "OFFSET|auto",
+        ),
+    ] = None
     container: Annotated[
         Container | None,
-        option("--container",
-               "Take the stream out of its container, or put it into a libvirt save image.",
-               "none|libvirt"),
-    ] = None,
+        option(
+            "--container",
+            "Take the stream out of its container, or put it into a libvirt save image.",
+            "none|libvirt",
+        ),
+    ] = None
     xml: Annotated[
         Path | None,
         option("--xml", "Domain XML for --container libvirt (default: the image's own).", "FILE"),
-    ] = None,
+    ] = None
     running: Annotated[
         bool | None,
-        option("--running/--paused", "What virsh restore is to do with the guest of a libvirt save"
-               " (default: as it was).", show_default=False),
-    ] = None,
+        option(
+            "--running/--paused",
+            "What virsh restore is to do with the guest of a libvirt save (default: as it was).",
+            show_default=False,
+        ),
+    ] = None
     mark_complete: Annotated[
         bool,
-        option("--mark-complete",
-               "Set the magic LibvirtQemudPart of a complete stream to LibvirtQemudSave."),
-    ] = False,
+        option(
+            "--mark-complete",
+            "Set the magic LibvirtQemudPart of a complete stream to LibvirtQemudSave.",
+        ),
+    ] = False
     compress: Annotated[
         Compression | None,
-        option("--compress", "Compress the stream of a libvirt save, as save_image_format in"
-               " qemu.conf does.", "gzip|bzip2|xz|zstd"),
-    ] = None,
+        option(
+            "--compress",
+            "Compress the stream of a libvirt save, as save_image_format in qemu.conf does.",
+            "gzip|bzip2|xz|zstd",
+        ),
+    ] = None
     align: Annotated[
         str | None, option("--align", "Align the pages of blocks to SIZE.", "SIZE")
-    ] = None,
+    ] = None
     drop_stale: Annotated[
         bool, option("--drop-stale", "Leave out stale pages: they hold old memory.")
-    ] = False,
+    ] = False
     drop_devices: Annotated[
         bool, option("--drop-devices", "Leave out everything that is not RAM.")
-    ] = False,
-    byte_order: WrittenByteOrder = None,
-    plan: PlanOption = False,
-    search: Search = False,
-    force: Force = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-) -> None:  # fmt: skip
+    ] = False
+    byte_order: WrittenByteOrder = None
+
+    def options(self, image: Image) -> RewriteOptions:
+        """What rewrite() takes."""
+        from fixedram_fmt.write.rewrite import RewriteOptions
+
+        start = None if self.rebase in (None, "auto") else number(str(self.rebase), "--rebase")
+        return RewriteOptions(
+            start=start,
+            container=self.container.value if self.container else None,
+            align=None if self.align is None else number(self.align, "--align"),
+            host_long=host_long(self.byte_order),
+            repair=self.rebase == "auto" and bool(image.offset_bias),
+            xml=_xml(self.xml) if self.xml else None,
+            drop_stale=self.drop_stale,
+            drop_devices=self.drop_devices,
+            running=self.running,
+            mark_complete=self.mark_complete,
+            compress=self.compress.value if self.compress else None,
+        )
+
+
+def copy(
+    image: ImageArgument,
+    out: OutputFile = None,
+    *,
+    changes: Changes,
+    writing: Writing,
+    form: Form,
+    searching: Searching,
+) -> None:
     """Write an image again, the same to the byte or changed.
 
     It is parsed and built anew; holes stay holes.
@@ -90,56 +126,24 @@ def copy(
 
     Example: fixedram copy cut-out.img -o repaired.img --rebase auto
     """
-    from dataclasses import replace
-    from functools import partial
-
-    from fixedram_cli.render.plan import finish, require_target
     from fixedram_fmt.write.packing import write_packed
     from fixedram_fmt.write.rewrite import rewrite
 
-    as_json = wants_json(json_, output)
-    require_target(out, plan=plan)
-    with open_image(image, search=search) as opened:
-        options = _options(opened, rebase, container, align, byte_order)
-        options = replace(
-            options,
-            xml=_xml(xml) if xml else None,
-            drop_stale=drop_stale,
-            drop_devices=drop_devices,
-            running=running,
-            mark_complete=mark_complete,
-            compress=compress.value if compress else None,
-        )
+    require_target(out, plan=writing.plan)
+    with searching.open(image) as opened:
+        options = changes.options(opened)
         _tell(opened, options)
         finish(
-            rewrite(opened, options), None if plan else out, as_json=as_json, force=force,
+            rewrite(opened, options),
+            None if writing.plan else out,
+            as_json=form.is_json,
+            force=writing.force,
             mode=opened.file_mode,
-            write=partial(write_packed, compression=compress.value) if compress else None,
-        )  # fmt: skip
-
-
-def _options(
-    image: Image,
-    rebase: str | None,
-    container: Container | None,
-    align: str | None,
-    byte_order: ByteOrder | None,
-) -> RewriteOptions:
-    from fixedram_fmt.write.rewrite import RewriteOptions
-
-    start = None if rebase in (None, "auto") else number(str(rebase), "--rebase")
-    alignment = None if align is None else number(align, "--align")
-    return RewriteOptions(
-        start=start,
-        container=container.value if container else None,
-        align=alignment,
-        host_long=host_long(byte_order),
-        repair=rebase == "auto" and bool(image.offset_bias),
-    )
+            write=partial(write_packed, compression=options.compress) if options.compress else None,
+        )
 
 
 def _xml(path: Path) -> bytes:
-    from fixedram_fmt.errors import SourceError
     from fixedram_fmt.io.documents import read_document
 
     try:
@@ -149,8 +153,6 @@ def _xml(path: Path) -> bytes:
 
 
 def _tell_container(image: Image, options: RewriteOptions) -> None:
-    from fixedram_cli.render.terminal import warn
-
     saved = image.container.libvirt
     if options.container == "libvirt" and saved is None and options.xml is None:
         warn(
@@ -168,8 +170,6 @@ def _tell_container(image: Image, options: RewriteOptions) -> None:
 
 def _tell(image: Image, options: RewriteOptions) -> None:
     """What a person should know before the work, on stderr."""
-    from fixedram_cli.render.terminal import warn, warn_if_stopped
-    from fixedram_fmt.units import human_size
     from fixedram_fmt.write.rewrite import possible_losses, stale_bytes
 
     if image.offset_bias and not options.moves:

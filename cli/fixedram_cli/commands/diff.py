@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Json,
-    Output,
-    OutputFormat,
-    Search,
-    image_argument,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.command import Form, Reading
+from fixedram_cli.options import image_argument, option
+from fixedram_cli.render.jsonout import print_json
+from fixedram_cli.render.terminal import warn, warn_if_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,39 +30,76 @@ _CLOCKS = (
 )  # fmt: skip
 
 
-def diff(
-    a: Annotated[str, image_argument("A")],
-    b: Annotated[str, image_argument("B")],
-    ram_only: Annotated[bool, option("--ram-only", "Compare the memory only.")] = False,
-    state_only: Annotated[bool, option("--state-only", "Compare the device state only.")] = False,
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What is compared."""
+
+    ram_only: Annotated[bool, option("--ram-only", "Compare the memory only.")] = False
+    state_only: Annotated[bool, option("--state-only", "Compare the device state only.")] = False
     block: Annotated[
         list[str] | None,
-        option("--block", "Compare the memory of this block only; may be given several times.",
-               "NAME"),
-    ] = None,
+        option(
+            "--block", "Compare the memory of this block only; may be given several times.", "NAME"
+        ),
+    ] = None
     ignore_state: Annotated[
         list[str] | None,
-        option("--ignore-state", "Device state that does not count; may be given several times.",
-               "GLOB"),
-    ] = None,
+        option(
+            "--ignore-state",
+            "Device state that does not count; may be given several times.",
+            "GLOB",
+        ),
+    ] = None
     ignore_clocks: Annotated[
         bool, option("--ignore-clocks", "Clocks and timers of the state do not count.")
-    ] = False,
+    ] = False
+
+    @property
+    def in_part(self) -> bool:
+        """Whether only a part of the image is asked about."""
+        return self.ram_only or self.state_only or bool(self.block)
+
+    def options(self, limit: int | None) -> Options:
+        """What the comparison takes."""
+        from fixedram_fmt.comparison import Options
+        from fixedram_fmt.vmstate.paths import Pattern
+
+        ignored = [*(self.ignore_state or ()), *(_CLOCKS if self.ignore_clocks else ())]
+        return Options(
+            ram=not self.state_only,
+            state=not self.ram_only and not self.block,
+            blocks=frozenset(self.block) if self.block else None,
+            ignore=tuple(map(Pattern, ignored)),
+            limit=limit,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is printed of it."""
+
     pages: Annotated[
         bool, option("--pages", "Show the rows of bytes that differ, side by side.")
-    ] = False,
+    ] = False
     limit: Annotated[
         int | None,
         option("--limit", "List at most N ranges, pages and values; 0: all.", "N", min=0),
-    ] = None,
-    quiet: Annotated[
-        bool, option("-q --quiet", "Print nothing; the exit code says it.")
-    ] = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+    ] = None
+    quiet: Annotated[bool, option("-q --quiet", "Print nothing; the exit code says it.")] = False
+
+    def limit_or(self, default: int) -> int | None:
+        """What --limit says; 0 is without one."""
+        return default if self.limit is None else self.limit or None
+
+
+def diff(
+    a: Annotated[str, image_argument("A")],
+    b: Annotated[str, image_argument("B")],
+    compared: Compared,
+    shown: Shown,
+    form: Form,
+    reading: Reading,
+) -> None:
     """Compare two images: memory, device state, structure.
 
     What counts is what a guest would find after a load: absent pages are zero, and how an image
@@ -83,32 +113,16 @@ def diff(
 
     Example: fixedram diff a.img b.img --state-only --ignore-state 'timer' --json
     """
-    from dataclasses import replace
-
-    from fixedram_cli.render.diffview import print_diff
-    from fixedram_cli.render.terminal import warn, warn_if_stopped
     from fixedram_fmt.comparison import diff as compare
 
-    _check(a, b, ram_only=ram_only, state_only=state_only, blocks=block)
-    as_json = wants_json(json_, output)
-    ignored = [*(ignore_state or ()), *(_CLOCKS if ignore_clocks else ())]
-    options = _options(
-        ram=not state_only,
-        state=not ram_only and not block,
-        blocks=block,
-        ignored=ignored,
-        limit=_limit(limit, _JSON_LIMIT if as_json else _TEXT_LIMIT),
-    )
-    open_one = partial(open_image, search=search, byte_order=byte_order)
-    with open_one(a) as first, open_one(b) as second:
+    _check(a, b, compared)
+    options = compared.options(shown.limit_or(_JSON_LIMIT if form.is_json else _TEXT_LIMIT))
+    with reading.open(a) as first, reading.open(b) as second:
         found = compare(first, second, options)
-        if ram_only or state_only or block:
-            # Only a part of the image was asked about.
+        if compared.in_part:
             found = replace(found, structure=())
-        rows = _rows(first, second, found, _limit(limit, _PAGES_LIMIT)) if pages else iter(())
-        if not quiet:
-            show = _print_json if as_json else print_diff
-            show((a, b), (first, second), found, rows)
+        if not shown.quiet:
+            _print((a, b), (first, second), found, shown, as_json=form.is_json)
         for name, image in (("A", first), ("B", second)):
             warn_if_stopped(image, f"{name}: the stream stops early")
     for text in found.trouble:
@@ -119,39 +133,26 @@ def diff(
         raise typer.Exit(1)
 
 
-def _check(a: str, b: str, *, ram_only: bool, state_only: bool, blocks: list[str] | None) -> None:
+def _check(a: str, b: str, compared: Compared) -> None:
     """Usage errors: options that make no sense together."""
-    if ram_only and state_only:
+    if compared.ram_only and compared.state_only:
         raise typer.BadParameter("--ram-only and --state-only leave nothing to compare")
-    if blocks and state_only:
+    if compared.block and compared.state_only:
         raise typer.BadParameter("--state-only compares no block", param_hint="'--block'")
     if a == b == "-":
         raise typer.BadParameter("standard input can be read once only", param_hint="'B'")
 
 
-def _limit(given: int | None, default: int) -> int | None:
-    """What --limit says; 0 is without one."""
-    return default if given is None else given or None
+def _print(
+    paths: tuple[str, str], images: tuple[Image, Image], found: Diff, shown: Shown, *, as_json: bool
+) -> None:
+    rows = _rows(*images, found, shown.limit_or(_PAGES_LIMIT)) if shown.pages else iter(())
+    if as_json:
+        _print_json(paths, images, found, rows)
+        return
+    from fixedram_cli.render.diffview import print_diff
 
-
-def _options(
-    *,
-    ram: bool,
-    state: bool,
-    blocks: list[str] | None,
-    ignored: list[str],
-    limit: int | None,
-) -> Options:
-    from fixedram_fmt.comparison import Options
-    from fixedram_fmt.vmstate.paths import Pattern
-
-    return Options(
-        ram=ram,
-        state=state,
-        blocks=frozenset(blocks) if blocks else None,
-        ignore=tuple(Pattern(glob) for glob in ignored),
-        limit=limit,
-    )
+    print_diff(paths, images, found, rows)
 
 
 def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterator[PageRows]:
@@ -171,8 +172,6 @@ def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterat
 def _print_json(
     paths: tuple[str, str], images: tuple[Image, Image], found: Diff, rows: Iterator[PageRows]
 ) -> None:
-    from fixedram_cli.render.jsonout import print_json
-
     sides = {
         letter: {
             "path": path,

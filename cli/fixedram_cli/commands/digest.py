@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Json,
-    Output,
-    OutputFormat,
-    Search,
-    host_long,
-    image_argument,
-    option,
-    wants_json,
-)
+from fixedram_cli.command import Form, Reading
+from fixedram_cli.options import image_argument, option
+from fixedram_cli.render.jsonout import print_json
+from fixedram_cli.render.terminal import visible, warn
+from fixedram_fmt.errors import FixedRamError, FormatError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,17 +47,19 @@ def digest(
     ] = None,
     part: Annotated[
         Part,
-        option("--part", "Digest of all, of the memory or of the device state alone.",
-               "image|memory|devices"),
+        option(
+            "--part",
+            "Digest of all, of the memory or of the device state alone.",
+            "image|memory|devices",
+        ),
     ] = Part.IMAGE,
     blocks: Annotated[
         bool, option("--blocks", "SHA-256 of each block's whole memory too (costs its size).")
     ] = False,
-    byte_order: ByteOrderOption = None,
-    search: Search = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-) -> None:  # fmt: skip
+    *,
+    form: Form,
+    reading: Reading,
+) -> None:
     """Print a digest of what images mean, not of their layout.
 
     Machine, memory and device state count.
@@ -75,24 +73,21 @@ def digest(
 
     Example: fixedram digest guest.img --blocks --json
     """
-    as_json = wants_json(json_, output)
     if check is None and not images:
         raise typer.BadParameter("give an image, or --check FILE", param_hint="'IMAGE'")
     if check is not None and (images or blocks):
         raise typer.BadParameter("a list is checked alone", param_hint="'--check'")
-    how = {"search": search, "host_long": host_long(byte_order), "whole_blocks": blocks}
+    how = {"search": reading.search, "host_long": reading.host_long, "whole_blocks": blocks}
     if check is not None:
-        code = _check(check, part, how, as_json=as_json)
+        code = _check(check, part, how, as_json=form.is_json)
     else:
-        code = _print(images or [], part, how, as_json=as_json)
+        code = _print(images or [], part, how, as_json=form.is_json)
     raise typer.Exit(code)
 
 
 def _digested(names: list[str], how: dict[str, Any]) -> Iterator[tuple[str, ImageDigest | None]]:
     """Each image with its digest; None, and a word on stderr, where that cannot be had."""
-    from fixedram_cli.render.terminal import warn
     from fixedram_fmt.digests import digest_file
-    from fixedram_fmt.errors import FixedRamError
 
     for name in names:
         try:
@@ -119,8 +114,6 @@ def _print(names: list[str], part: Part, how: dict[str, Any], *, as_json: bool) 
             _print_line(getattr(made, part.value), name)
             _print_blocks(made)
     if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
         print_json({"images": entries})
     return 2 if failed else 0
 
@@ -146,11 +139,6 @@ def _entry(name: str, made: ImageDigest) -> dict[str, Any]:
 
 def _print_line(value: str, name: str) -> None:
     """A line as sha256sum writes it; on a terminal without anything that acts on it."""
-    import os
-    import sys
-
-    from fixedram_cli.render.terminal import visible
-
     escaped = "".join(_ESCAPES.get(char, char) for char in name)
     line = f"{'' if escaped == name else chr(92)}{value}  "
     if sys.stdout.isatty():
@@ -163,8 +151,6 @@ def _print_line(value: str, name: str) -> None:
 
 
 def _print_blocks(made: ImageDigest) -> None:
-    from fixedram_cli.render.terminal import visible
-
     for block in made.blocks:
         if block.sha256 is not None:
             # A comment: sha256sum and --check pass over it.
@@ -178,8 +164,6 @@ _STATUS = {"ok": "OK", "failed": "FAILED", "unreadable": "FAILED open or read"}
 
 def _check(path: Path, part: Part, how: dict[str, Any], *, as_json: bool) -> int:
     """Compare with a list; 1 where one differs, 2 where one could not be had."""
-    from fixedram_cli.render.terminal import visible
-
     listed = list(_listed(path))
     counts = {"ok": 0, "failed": 0, "unreadable": 0}
     results = []
@@ -192,19 +176,12 @@ def _check(path: Path, part: Part, how: dict[str, Any], *, as_json: bool) -> int
         if not as_json:
             print(f"{visible(name)}: {_STATUS[status]}", flush=True)
     if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
         print_json({"checked": results, **counts})
     return 2 if counts["unreadable"] else 1 if counts["failed"] else 0
 
 
 def _listed(path: Path) -> Iterator[tuple[str, str]]:
     """Names and digests of a list; FormatError for a line that is none of it."""
-    import os
-    import sys
-
-    from fixedram_fmt.errors import FormatError, SourceError
-
     try:
         file = sys.stdin.buffer if str(path) == "-" else path.open("rb")
     except OSError as error:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Deep,
-    ImageArgument,
-    Json,
-    Output,
-    OutputFormat,
-    Search,
-    number,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.command import Form, Reading
+from fixedram_cli.options import Deep, ImageArgument, number, option
+from fixedram_cli.render.jsonout import print_json_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,25 +19,30 @@ if TYPE_CHECKING:
     from fixedram_fmt.stream.records import Record
 
 
-def dump(
-    image: ImageArgument,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-    deep: Deep = False,
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which records are shown."""
+
+    deep: Deep = False
     depth: Annotated[
         int | None,
         option("--depth", "Put everything below so many steps of the tree together.", "N", min=1),
-    ] = None,
+    ] = None
     kind: Annotated[
         list[str] | None,
         option("--kind", "Only records of this kind; may be given several times.", "KIND"),
-    ] = None,
+    ] = None
     offset: Annotated[
         str | None,
         option("--offset", "Only what owns these bytes of the file.", "OFFSET[+LENGTH]"),
-    ] = None,
+    ] = None
+
+
+def dump(
+    image: ImageArgument,
+    form: Form,
+    reading: Reading,
+    selection: Selection,
     bytes_: Annotated[
         bool, option("--bytes", "Show the bytes themselves beside the fields.")
     ] = False,
@@ -65,28 +62,28 @@ def dump(
 
     Example: fixedram dump guest.img --offset 0x100000+4K --json
     """
-    from itertools import chain
-
-    from fixedram_cli.render.terminal import warn_if_stopped
-    from fixedram_fmt.tiling import container_leaves, leaves, merged
-
-    wanted = _selection(kind, offset)
-    with open_image(image, search=search, byte_order=byte_order) as opened:
-        records: Iterator[Record[Any]] = filter(
-            wanted, chain(container_leaves(opened), leaves(opened, deep=deep))
-        )
-        if depth is not None:
-            records = merged(records, depth)
-        if wants_json(json_, output):
+    wanted = _filter(selection.kind, selection.offset)
+    with reading.shown(image) as opened:
+        records = _records(opened, selection, wanted)
+        if form.is_json:
             _print_json(opened, image, records, with_bytes=bytes_)
         else:
             from fixedram_cli.render.tree import TreePrinter
 
             TreePrinter(opened, with_bytes=bytes_, everything=all_).print(image, records)
-        warn_if_stopped(opened)
 
 
-def _selection(kinds: list[str] | None, offset: str | None) -> Callable[[Record[Any]], bool]:
+def _records(
+    image: Image, selection: Selection, wanted: Callable[[Record[Any]], bool]
+) -> Iterator[Record[Any]]:
+    from fixedram_fmt.tiling import container_leaves, leaves, merged
+
+    whole = chain(container_leaves(image), leaves(image, deep=selection.deep))
+    chosen = filter(wanted, whole)
+    return chosen if selection.depth is None else merged(chosen, selection.depth)
+
+
+def _filter(kinds: list[str] | None, offset: str | None) -> Callable[[Record[Any]], bool]:
     """What --kind and --offset leave over; usage errors where they make no sense."""
     from fixedram_fmt.stream.records import Kind
 
@@ -113,8 +110,6 @@ def _selection(kinds: list[str] | None, offset: str | None) -> Callable[[Record[
 def _print_json(
     image: Image, path: str, records: Iterator[Record[Any]], *, with_bytes: bool
 ) -> None:
-    from fixedram_cli.render.jsonout import print_json_list
-
     stopped = image.stopped
     head = {
         "path": path,

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fixedram_cli.command import Form, Reading
 from fixedram_cli.commands.blocks import block_files, block_named, file_names
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Force,
-    ImageArgument,
-    Json,
-    Output,
-    OutputFormat,
-    PlanOption,
-    Search,
-    keep,
-    number,
-    only_for_programs,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.options import Force, ImageArgument, PlanOption, number, option
+from fixedram_cli.render.extracted import file_entry, print_files, print_names, print_parts
+from fixedram_cli.render.terminal import warn, warn_if_stopped
+from fixedram_cli.target import keep, only_for_programs
+from fixedram_fmt import export
+from fixedram_fmt.io.output import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.export import Artifact
     from fixedram_fmt.image import Image
@@ -41,40 +36,59 @@ class ExtractFormat(StrEnum):
     LIME = "lime"
 
 
-def extract(
-    image: ImageArgument,
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is taken out, and where it goes."""
+
     block: Annotated[
         list[str] | None,
         option("--block", "This block; may be given several times (raw; default: all).", "NAME"),
-    ] = None,
+    ] = None
     out: Annotated[
         Path | None,
-        option("-o --out", "A file for one block or another format, a folder for several blocks, "
-               "- for standard output.", "FILE|DIR|-"),
-    ] = None,
+        option(
+            "-o --out",
+            "A file for one block or another format, a folder for several blocks, "
+            "- for standard output.",
+            "FILE|DIR|-",
+        ),
+    ] = None
     format_: Annotated[
         ExtractFormat,
-        option("--format", "raw: blocks; physical: guest-physical memory with holes; elf: a core "
-               "with registers, for gdb, drgn, crash; lime: for volatility.",
-               "raw|physical|elf|lime"),
-    ] = ExtractFormat.RAW,
+        option(
+            "--format",
+            "raw: blocks; physical: guest-physical memory with holes; elf: a core "
+            "with registers, for gdb, drgn, crash; lime: for volatility.",
+            "raw|physical|elf|lime",
+        ),
+    ] = ExtractFormat.RAW
     range_: Annotated[
         str | None,
-        option("--range", "Only these bytes of the block, or of physical memory (default: all; "
-               "--format physical: up to the end of RAM).", "START-STOP|START+LENGTH"),
-    ] = None,
+        option(
+            "--range",
+            "Only these bytes of the block, or of physical memory (default: all; "
+            "--format physical: up to the end of RAM).",
+            "START-STOP|START+LENGTH",
+        ),
+    ] = None
     with_devices: Annotated[
         bool,
-        option("--with-devices", "--format physical: up to the end of what devices map (video "
-               "memory, flash, firmware), not of RAM and DIMMs."),
-    ] = False,
-    force: Force = False,
-    plan: PlanOption = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+        option(
+            "--with-devices",
+            "--format physical: up to the end of what devices map (video "
+            "memory, flash, firmware), not of RAM and DIMMs.",
+        ),
+    ] = False
+    force: Force = False
+    plan: PlanOption = False
+
+    @property
+    def is_one(self) -> bool:
+        """Whether one file is made, and not one a block."""
+        return self.format_ is not ExtractFormat.RAW or len(self.block or ()) == 1
+
+
+def extract(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) -> None:
     """Take memory out of an image, into files for other tools.
 
     What is absent is a hole, and nothing is loaded.
@@ -87,70 +101,38 @@ def extract(
 
     Example: fixedram extract guest.img --format physical --range 1M+64K -o - | xxd
     """
-    import sys
-
-    from fixedram_cli.render.terminal import warn_if_stopped
-
-    as_json = wants_json(json_, output)
-    span = _span(range_)
-    _check(format_, block, out, span, plan=plan)
-    if with_devices and format_ is not ExtractFormat.PHYSICAL:
-        raise typer.BadParameter("this is for --format physical", param_hint="'--with-devices'")
-    with open_image(image, search=search, byte_order=byte_order) as opened:
+    span = _span(wanted.range_)
+    _check(wanted, span)
+    with reading.open(image) as opened:
         # Memory may be zero only because it was never saved.
         warn_if_stopped(opened, "the stream stops early, memory may be missing")
-        blocks = [block_named(opened, name) for name in block] if block else opened.blocks
-        if format_ is not ExtractFormat.RAW or (block and len(block) == 1):
-            name = blocks[0].name if format_ is ExtractFormat.RAW else None
-            artifact = _artifact(opened, format_, blocks, span, with_devices=with_devices)
-            if plan or out is None:
-                _print_plan(artifact, as_json=as_json)
-            elif str(out) == "-":
-                only_for_programs("-o")
-                artifact.stream(sys.stdout.buffer.write)
-            else:
-                keep([image], [out])
-                made = _one(artifact, out, name, force=force, mode=opened.file_mode)
-                _tell([made], as_json=as_json)
-            _exit_if_partial(opened, plan=plan or out is None)
-            return
-        saved = _saved(blocks)
-        if plan or out is None:
-            _print_files(saved, as_json=as_json)
-            return
-        keep([image], [out / file for file in file_names(saved)])
-        told = _several(opened, saved, out, force=force)
-    _tell(told, as_json=as_json)
-    _exit_if_partial(opened, plan=False)
+        blocks = [block_named(opened, name) for name in wanted.block or ()] or opened.blocks
+        if wanted.is_one:
+            _one(opened, image, wanted, _artifact(opened, wanted, blocks, span), form)
+        else:
+            _several(opened, image, wanted, blocks, form)
+        if opened.ends_early and not wanted.plan:
+            # A note on stderr is soon lost.
+            raise typer.Exit(1)
 
 
-def _exit_if_partial(image: Image, *, plan: bool) -> None:
-    """Memory that may be a part is told by exit code 1, as a note on stderr is soon lost."""
-    if image.ends_early and not plan:
-        raise typer.Exit(1)
-
-
-def _check(
-    format_: ExtractFormat,
-    names: list[str] | None,
-    out: Path | None,
-    span: tuple[int, int | None],
-    *,
-    plan: bool,
-) -> None:
+def _check(wanted: Wanted, span: tuple[int, int | None]) -> None:
     """Usage errors: what is to be written, and where."""
-    raw = format_ is ExtractFormat.RAW
+    names, out, plan = wanted.block, wanted.out, wanted.plan
+    raw = wanted.format_ is ExtractFormat.RAW
     if names and not raw:
         raise typer.BadParameter("blocks are for --format raw", param_hint="'--block'")
     if out is None and not plan:
         raise typer.BadParameter("where to?  a file, a folder, or - (or --plan)", param_hint="'-o'")
-    if raw and len(names or ()) != 1:
+    if not wanted.is_one:
         if span != (0, None):
             raise typer.BadParameter("of which block?  give one --block", param_hint="'--range'")
         if str(out) == "-" and not plan:
             raise typer.BadParameter(
                 "several blocks need a folder, or --block one", param_hint="'-o'"
             )
+    if wanted.with_devices and wanted.format_ is not ExtractFormat.PHYSICAL:
+        raise typer.BadParameter("this is for --format physical", param_hint="'--with-devices'")
 
 
 def _span(text: str | None) -> tuple[int, int | None]:
@@ -166,120 +148,58 @@ def _span(text: str | None) -> tuple[int, int | None]:
 
 
 def _artifact(
-    image: Image,
-    format_: ExtractFormat,
-    blocks: list[RamBlock],
-    span: tuple[int, int | None],
-    *,
-    with_devices: bool,
+    image: Image, wanted: Wanted, blocks: Sequence[RamBlock], span: tuple[int, int | None]
 ) -> Artifact:
-    from fixedram_fmt import export
-
-    if format_ is ExtractFormat.RAW:
-        return export.raw_block(image, blocks[0], *span)
-    if format_ is ExtractFormat.PHYSICAL:
-        return export.physical_image(image, *span, with_devices=with_devices)
-    makers = {
-        ExtractFormat.ELF: export.elf_core,
-        ExtractFormat.LIME: export.lime_image,
-    }
-    return makers[format_](image, *span)
+    match wanted.format_:
+        case ExtractFormat.RAW:
+            return export.raw_block(image, blocks[0], *span)
+        case ExtractFormat.PHYSICAL:
+            return export.physical_image(image, *span, with_devices=wanted.with_devices)
+        case ExtractFormat.ELF:
+            return export.elf_core(image, *span)
+        case ExtractFormat.LIME:
+            return export.lime_image(image, *span)
 
 
-def _one(
-    artifact: Artifact, out: Path, block: str | None, *, force: bool, mode: int
-) -> dict[str, Any]:
-    """Write one file."""
-    from fixedram_fmt.io.output import replacing
+def _one(image: Image, location: str, wanted: Wanted, artifact: Artifact, form: Form) -> None:
+    """One file, or its plan."""
+    if wanted.plan or wanted.out is None:
+        print_parts(artifact, as_json=form.is_json)
+        return
+    if str(wanted.out) == "-":
+        only_for_programs("-o")
+        artifact.stream(sys.stdout.buffer.write)
+        return
+    keep([location], [wanted.out])
+    with replacing(wanted.out, force=wanted.force, mode=image.file_mode) as file:
+        copied = artifact.write(file)
+    name = wanted.block[0] if wanted.block else None
+    print_files([file_entry(wanted.out, name, artifact, copied)], as_json=form.is_json)
 
-    with replacing(out, force=force, mode=mode) as target:
-        copied = artifact.write(target)
-    return _file(out, block, artifact, copied)
+
+def _several(
+    image: Image, location: str, wanted: Wanted, blocks: Sequence[RamBlock], form: Form
+) -> None:
+    """A file for each block and blocks.json that names them, or their plan."""
+    saved = _saved(blocks)
+    names = file_names(saved)
+    if wanted.plan or wanted.out is None:
+        print_names(names, saved, as_json=form.is_json)
+        return
+    keep([location], [wanted.out / name for name in names])
+    made = []
+    with block_files(wanted.out, saved, force=wanted.force, mode=image.file_mode) as (folder, _):
+        for name, block in zip(names, saved, strict=True):
+            artifact = export.raw_block(image, block)
+            with folder.replacing(name) as file:
+                copied = artifact.write(file)
+            made.append(file_entry(wanted.out / name, block.name, artifact, copied))
+    print_files(made, as_json=form.is_json)
 
 
-def _saved(blocks: list[RamBlock]) -> list[RamBlock]:
-    """Blocks whose memory is in the image; the others are told."""
-    from fixedram_cli.render.terminal import warn
-
+def _saved(blocks: Sequence[RamBlock]) -> list[RamBlock]:
+    """Blocks whose memory is in the image; a note on the others."""
     for block in blocks:
         if block.ignored:
             warn(f"{block.name} is not in the image (x-ignore-shared)")
     return [block for block in blocks if not block.ignored]
-
-
-def _several(
-    image: Image, saved: list[RamBlock], out: Path, *, force: bool
-) -> list[dict[str, Any]]:
-    """A file for each block, and blocks.json that names them."""
-    from fixedram_fmt.export import raw_block
-
-    told = []
-    with block_files(out, saved, force=force, mode=image.file_mode) as (folder, names):
-        for name, block in zip(names, saved, strict=True):
-            artifact = raw_block(image, block)
-            with folder.replacing(name) as target:
-                copied = artifact.write(target)
-            told.append(_file(out / name, block.name, artifact, copied))
-    return told
-
-
-def _print_files(saved: list[RamBlock], *, as_json: bool) -> None:
-    named = list(zip(file_names(saved), saved, strict=True))
-    if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
-        print_json({
-            "files": [
-                {"path": name, "block": block.name, "bytes": block.used_length}
-                for name, block in named
-            ]
-        })  # fmt: skip
-        return
-    for name, block in named:
-        print(f"{name}  {block.used_length:,} bytes")
-
-
-def _file(path: Path, block: str | None, artifact: Artifact, copied: int) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "block": block,
-        "bytes": artifact.size,
-        "holes": artifact.size - copied,
-    }
-
-
-def _print_plan(artifact: Artifact, *, as_json: bool) -> None:
-    from fixedram_fmt.export import Span
-
-    rows = [
-        {
-            "offset": part.offset,
-            "length": part.length,
-            "address": part.content.start if isinstance(part.content, Span) else None,
-        }
-        for part in artifact.parts
-    ]
-    if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
-        print_json({"size": artifact.size, "parts": rows})
-        return
-    for row in rows:
-        what = "headers" if row["address"] is None else f"memory from {row['address']:#x}"
-        print(f"{row['offset']:#14x}  {row['length']:>16,}  {what}")
-    print(f"{artifact.size:#14x}  {'':>16}  end")
-
-
-def _tell(told: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
-        print_json({"files": told})
-        return
-    from fixedram_cli.render.terminal import visible
-    from fixedram_fmt.units import human_size
-
-    for one in told:
-        present = human_size(one["bytes"] - one["holes"])
-        text = f"{one['path']}: {human_size(one['bytes'])}, {present} of it present"
-        print(visible(text + (f" ({one['block']})" if one["block"] else "")))

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fixedram_cli.command import Form, Reading, Receiver
 from fixedram_cli.commands.blocks import block_files
-from fixedram_cli.options import (
-    ByteOrderOption,
-    ChannelsOption,
-    FlushOption,
-    Force,
-    ImageArgument,
-    Json,
-    LoaderOption,
-    Output,
-    OutputFormat,
-    Search,
-    loader_named,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.options import Force, ImageArgument, loader_named, option
+from fixedram_cli.render.jsonout import print_json
+from fixedram_cli.render.loading import progress_bar
+from fixedram_cli.render.terminal import count, warn
+from fixedram_fmt.errors import FixedRamError, UnsupportedError
+from fixedram_fmt.io.output import Output
+from fixedram_fmt.loaders import DEFAULT_LOADER, Outcome
+from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
@@ -36,34 +29,30 @@ if TYPE_CHECKING:
     from fixedram_fmt.multifd.loader import Loaded
     from fixedram_fmt.validation import Verdict
 
-#: Progress is shown each time so many more bytes were handed out.
-_TELL_EVERY = 1 << 26
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where memory goes, and how."""
 
-def load(
-    image: ImageArgument,
-    channels: ChannelsOption = 2,
-    loader: LoaderOption = None,
-    flush: FlushOption = False,
     out: Annotated[
         Path | None,
         option("-o --out", "Load into files, one a block, and blocks.json that names them.", "DIR"),
-    ] = None,
-    force: Force = False,
+    ] = None
+    force: Force = False
     anyway: Annotated[
         bool, option("--ignore-verdict", "Load although this loader would not, or not all.")
-    ] = False,
+    ] = False
     direct_io: Annotated[
         bool, option("--direct-io", "Read past the page cache (O_DIRECT), where that works.")
-    ] = False,
+    ] = False
     digest: Annotated[
         bool, option("--digest/--no-digest", "SHA-256 of each block's memory in the JSON.")
-    ] = True,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+    ] = True
+
+
+def load(
+    image: ImageArgument, receiver: Receiver, wanted: Wanted, form: Form, reading: Reading
+) -> None:
     """Really load an image as a loader does, and say how fast.
 
     Every block goes into memory, or into files.
@@ -75,42 +64,27 @@ def load(
 
     Example: fixedram load guest.img -o blocks/ --json
     """
-    from dataclasses import replace
-
-    from fixedram_cli.render.jsonout import print_json
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.loaders import DEFAULT_LOADER, Outcome
-    from fixedram_fmt.multifd.loader import Loaded
-
-    as_json = wants_json(json_, output)
-    model = loader_named(loader or DEFAULT_LOADER)
+    model = loader_named(receiver.loader or DEFAULT_LOADER)
     with (
-        _answering(model, channels, as_json=as_json),
-        open_image(image, search=search, byte_order=byte_order) as opened,
+        _answering(model, receiver.channels, as_json=form.is_json),
+        reading.open(image) as opened,
     ):
-        verdict = _judge(opened, model, flush=flush)
+        verdict = _judge(opened, model, flush=receiver.flush)
         refused = verdict.outcome is not Outcome.LOADS
-        if refused and not anyway:
-            if as_json:
-                print_json(_document(opened.blocks, Loaded(channels), model, verdict))
+        if refused and not wanted.anyway:
+            if form.is_json:
+                print_json(_document(opened.blocks, _nothing(receiver.channels), model, verdict))
             raise typer.Exit(1)
         if refused:
-            # Told above; from here on nothing in the stream makes it give up.
+            # A note says so; from here on nothing in the stream makes it give up.
             model = replace(model, takes_flush=True, syncs_again=True)
-        how = {"channels": channels, "loader": model, "property_on": flush}
-        digests = as_json and digest
-        if out is None:
-            loaded, hashes = _into_memory(opened, how, direct=direct_io, digest=digests)
-            written: list[str] = []
-        else:
-            loaded, hashes, written = _into_files(
-                opened, how, out, direct=direct_io, force=force, digest=digests
-            )
+        how = {"channels": receiver.channels, "loader": model, "property_on": receiver.flush}
+        put = _into_memory if wanted.out is None else _into_files
+        loaded, hashes, files = put(opened, how, wanted, digest=form.is_json and wanted.digest)
         for note in loaded.notes:
             warn(note)
-        if as_json:
-            answer = _document(opened.blocks, loaded, model, verdict, hashes=hashes, files=written)
-            print_json(answer)
+        if form.is_json:
+            print_json(_document(opened.blocks, loaded, model, verdict, hashes=hashes, files=files))
         else:
             _print(loaded, model, len(opened.blocks))
     if refused:
@@ -120,23 +94,22 @@ def load(
 @contextmanager
 def _answering(loader: Loader, channels: int, *, as_json: bool) -> Iterator[None]:
     """With --json an answer on stdout also where there is nothing that could be loaded."""
-    from fixedram_cli.render.jsonout import print_json
-    from fixedram_fmt.errors import FixedRamError
-    from fixedram_fmt.multifd.loader import Loaded
-
     try:
         yield
     except FixedRamError as error:
         if as_json:
-            print_json(_document((), Loaded(channels), loader, error=str(error)))
+            print_json(_document((), _nothing(channels), loader) | {"error": str(error)})
         raise
 
 
+def _nothing(channels: int) -> Loaded:
+    from fixedram_fmt.multifd.loader import Loaded
+
+    return Loaded(channels)
+
+
 def _judge(image: Image, loader: Loader, *, flush: bool) -> Verdict:
-    """What this loader does with the image; told on stderr where it would not load it."""
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.errors import UnsupportedError
-    from fixedram_fmt.loaders import Outcome
+    """What this loader does with the image; a note on stderr where it would not load it."""
     from fixedram_fmt.validation import validate
 
     if image.blocks and image.dialect == "ordinary":
@@ -159,41 +132,37 @@ _WOULD = {
 }
 
 
-def _into_memory(
-    image: Image, how: dict[str, Any], *, direct: bool, digest: bool
-) -> tuple[Loaded, list[str]]:
-    from fixedram_fmt.multifd.loader import load as load_image
-    from fixedram_fmt.multifd.loader import sha256_of
-    from fixedram_fmt.multifd.targets import Memory
+#: What was loaded, the digests if they are wanted, and the names of the files.
+_Result = tuple["Loaded", list[str], list[str]]
 
-    with Memory(image, direct=direct) as memory:
-        with _progress(image) as progress:
-            loaded = load_image(image, memory, progress=progress, **how)
+
+def _into_memory(image: Image, how: dict[str, Any], wanted: Wanted, *, digest: bool) -> _Result:
+    from fixedram_fmt.multifd import loader, targets
+
+    with targets.Memory(image, direct=wanted.direct_io) as memory:
+        with progress_bar(image) as progress:
+            loaded = loader.load(image, memory, progress=progress, **how)
         if memory.note:
             loaded.notes.append(memory.note)
-        return loaded, sha256_of(image, memory.views) if digest else []
+        return loaded, loader.sha256_of(image, memory.views) if digest else [], []
 
 
-def _into_files(
-    image: Image, how: dict[str, Any], folder: Path, *, direct: bool, force: bool, digest: bool
-) -> tuple[Loaded, list[str], list[str]]:
-    """What was loaded, the digests if they are wanted, and the names of the files."""
-    from contextlib import ExitStack
-
-    from fixedram_fmt.io.output import Output
-    from fixedram_fmt.multifd.loader import load as load_image
+def _into_files(image: Image, how: dict[str, Any], wanted: Wanted, *, digest: bool) -> _Result:
+    from fixedram_fmt.multifd import loader
     from fixedram_fmt.multifd.targets import DirectSource, Files
 
     with ExitStack() as stack:
-        place, names = stack.enter_context(
-            block_files(folder, image.blocks, force=force, mode=image.file_mode)
+        folder, names = stack.enter_context(
+            block_files(
+                wanted.out or Path(), image.blocks, force=wanted.force, mode=image.file_mode
+            )
         )
-        source = DirectSource(image.source) if direct else image.source
+        source = DirectSource(image.source) if wanted.direct_io else image.source
         if isinstance(source, DirectSource):
             stack.callback(source.close)
-        outputs = [stack.enter_context(place.replacing(name)) for name in names]
-        progress = stack.enter_context(_progress(image))
-        loaded = load_image(image, Files(source, outputs), progress=progress, **how)
+        outputs = [stack.enter_context(folder.replacing(name)) for name in names]
+        progress = stack.enter_context(progress_bar(image))
+        loaded = loader.load(image, Files(source, outputs), progress=progress, **how)
         for output, block in zip(outputs, image.blocks, strict=True):
             output.finish(block.used_length)
         lengths = [block.used_length for block in image.blocks]
@@ -203,43 +172,7 @@ def _into_files(
     return loaded, hashes, names
 
 
-def _progress(image: Image) -> AbstractContextManager[Callable[[int], None] | None]:
-    """A bar on stderr where a person sees it, nothing elsewhere."""
-    import sys
-
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    from fixedram_cli.render.terminal import console
-
-    @contextmanager
-    def shown() -> Iterator[Callable[[int], None]]:
-        columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-        total = sum(
-            bitmap.count() * block.page_size
-            for block in image.blocks
-            if (bitmap := image.readable_bitmap(block)) is not None
-        )
-        with Progress(*columns, console=console(stderr=True), transient=True) as bars:
-            task = bars.add_task("", total=total)
-            told = 0
-
-            def tell(done: int) -> None:
-                nonlocal told
-                if done - told >= _TELL_EVERY:
-                    told = done
-                    bars.update(task, completed=done)
-
-            yield tell
-
-    return shown()
-
-
 def _print(loaded: Loaded, loader: Loader, blocks: int) -> None:
-    from fixedram_cli.render.terminal import count
-    from fixedram_fmt.units import human_size
-
     speed = human_size(int(loaded.bytes / loaded.seconds)) if loaded.seconds else "-"
     print(
         f"{human_size(loaded.bytes)} of {count(blocks, 'block')} loaded:"
@@ -257,7 +190,6 @@ def _document(
     *,
     hashes: Sequence[str] = (),
     files: Sequence[str] = (),
-    error: str = "",
 ) -> dict[str, Any]:
     """The answer; verdict is what was expected of the load, None where nothing could be judged."""
     return {
@@ -274,7 +206,7 @@ def _document(
         "verdict": verdict.outcome.value if verdict else None,
         "message": verdict.message if verdict else "",
         "rule": verdict.decided_by.rule.id if verdict and verdict.decided_by else None,
-        "error": error or None,
+        "error": None,
         "channels": loaded.channels,
         "jobs": loaded.jobs,
         "syncs": loaded.syncs,

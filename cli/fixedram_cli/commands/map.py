@@ -2,65 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fixedram_cli.command import Form, Reading
 from fixedram_cli.commands.blocks import block_named
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Deep,
-    Force,
-    ImageArgument,
-    Json,
-    Output,
-    OutputFormat,
-    Search,
-    keep,
-    open_image,
-    option,
-    wants_json,
-)
-from fixedram_fmt.pagemap.picture import Order
+from fixedram_cli.options import Deep, Force, ImageArgument, option
+from fixedram_cli.render.jsonout import print_json_list
+from fixedram_cli.target import keep
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.io.output import replacing
+from fixedram_fmt.pagemap.cells import page_cells
+from fixedram_fmt.pagemap.picture import Order, draw, png, square_cells, svg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.pagemap.cells import PageCells
 
 _JSON_CELLS, _PICTURE_CELLS = 512, 1 << 16
 _SUFFIXES = (".png", ".svg")
 
 
-def map_(
-    image: ImageArgument,
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is shown, and how finely."""
+
     block: Annotated[
         str | None,
         option("--block", "The block to show (default: the largest; in JSON all).", "NAME"),
-    ] = None,
+    ] = None
     out: Annotated[
         Path | None, option("-o --out", "Write a picture: FILE.png or FILE.svg.", "FILE")
-    ] = None,
+    ] = None
     cells: Annotated[
         int | None,
         option("--cells", "In how many parts to show the block.", "N", min=1, max=1 << 20),
-    ] = None,
-    width: Annotated[
-        int | None, option("--width", "Cells in a row.", "N", min=1, max=4096)
-    ] = None,
-    order: Annotated[
-        Order, option("--order", "How cells lie in a picture.", "rows|hilbert")
-    ] = Order.ROWS,
-    deep: Deep = False,
-    force: Force = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+    ] = None
+    width: Annotated[int | None, option("--width", "Cells in a row.", "N", min=1, max=4096)] = None
+    order: Annotated[Order, option("--order", "How cells lie in a picture.", "rows|hilbert")] = (
+        Order.ROWS
+    )
+    deep: Deep = False
+    force: Force = False
+
+
+def map_(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) -> None:
     """Show which pages are present, as a picture.
 
     On the terminal, or in a file.
@@ -73,30 +64,25 @@ def map_(
 
     Example: fixedram map guest.img -o guest.png --order hilbert
     """
-    from fixedram_cli.render.terminal import warn_if_stopped
-
-    as_json = wants_json(json_, output)
+    out = wanted.out
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise typer.BadParameter("give a file that ends in .png or .svg", param_hint="'-o'")
     keep([image], [out])
-    with open_image(image, search=search, byte_order=byte_order) as opened:
-        chosen = _chosen(opened, block)
+    with reading.shown(image) as opened:
+        chosen = _chosen(opened, wanted.block)
         if out is not None:
-            _write(out, opened, chosen, _shape(cells, width, order), deep=deep, force=force)
-        if as_json:
-            wanted = [chosen] if block is not None or out is not None else opened.blocks
-            _print_json(opened, image, wanted, cells or _JSON_CELLS, deep=deep)
+            _write(out, opened, chosen, wanted)
+        if form.is_json:
+            alone = wanted.block is not None or out is not None
+            _print_json(opened, image, [chosen] if alone else opened.blocks, wanted)
         elif out is None:
             from fixedram_cli.render.pagemap import print_map
 
-            print_map(opened, image, chosen, (cells, width), deep=deep)
-        warn_if_stopped(opened)
+            print_map(opened, image, chosen, (wanted.cells, wanted.width), deep=wanted.deep)
 
 
 def _chosen(image: Image, name: str | None) -> RamBlock:
     """The block of that name, or the largest."""
-    from fixedram_fmt.errors import FormatError
-
     if not image.blocks:
         raise FormatError("this image has no RAM blocks", hint="fixedram dump shows what it has")
     if name is None:
@@ -105,44 +91,28 @@ def _chosen(image: Image, name: str | None) -> RamBlock:
     return block_named(image, name)
 
 
-def _shape(cells: int | None, width: int | None, order: Order) -> tuple[int, int | None, Order]:
-    """How many cells, how many of them in a row, and in which order."""
-    from fixedram_fmt.pagemap.picture import square_cells
-
-    if order is Order.HILBERT:
-        number = square_cells(width * width if width and cells is None else cells or _PICTURE_CELLS)
-        return number, None, order
-    return cells or (width * width if width else _PICTURE_CELLS), width, order
+def _shape(wanted: Wanted) -> tuple[int, int | None]:
+    """How many cells, and how many of them in a row."""
+    cells, width = wanted.cells, wanted.width
+    if wanted.order is Order.HILBERT:
+        return square_cells(cells or (width * width if width else _PICTURE_CELLS)), None
+    return cells or (width * width if width else _PICTURE_CELLS), width
 
 
-def _write(
-    out: Path,
-    image: Image,
-    block: RamBlock,
-    shape: tuple[int, int | None, Order],
-    *,
-    deep: bool,
-    force: bool,
-) -> None:
-    from fixedram_fmt.io.output import replacing
-    from fixedram_fmt.pagemap.cells import page_cells
-    from fixedram_fmt.pagemap.picture import draw, png, square_cells, svg
-
-    number, width, order = shape
-    if order is Order.HILBERT:
+def _write(out: Path, image: Image, block: RamBlock, wanted: Wanted) -> None:
+    number, width = _shape(wanted)
+    if wanted.order is Order.HILBERT:
         number = square_cells(min(number, max(1, block.pages_total)))
-    with replacing(out, force=force) as output:
-        picture = draw(page_cells(image, block, number, deep=deep), width=width, order=order)
+    with replacing(out, force=wanted.force) as output:
+        cells = page_cells(image, block, number, deep=wanted.deep)
+        picture = draw(cells, width=width, order=wanted.order)
         output.write(0, png(picture) if out.suffix.lower() == ".png" else svg(picture).encode())
 
 
-def _print_json(image: Image, path: str, blocks: list[RamBlock], cells: int, *, deep: bool) -> None:
-    from fixedram_cli.render.jsonout import print_json_list
-    from fixedram_fmt.pagemap.cells import page_cells
-
+def _print_json(image: Image, path: str, blocks: Sequence[RamBlock], wanted: Wanted) -> None:
     def entries() -> Iterator[dict[str, Any]]:
         for block in blocks:
-            counted: PageCells = page_cells(image, block, cells, deep=deep)
-            yield counted.as_dict()
+            number = wanted.cells or _JSON_CELLS
+            yield page_cells(image, block, number, deep=wanted.deep).as_dict()
 
-    print_json_list({"path": path, "deep": deep}, "blocks", entries())
+    print_json_list({"path": path, "deep": wanted.deep}, "blocks", entries())

@@ -7,13 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    ImageArgument,
-    Search,
-    open_image,
-    option,
-)
+from fixedram_cli.command import Reading
+from fixedram_cli.options import ImageArgument, option
+from fixedram_fmt.errors import SourceError
 
 
 def mount(
@@ -22,8 +18,8 @@ def mount(
         Path, typer.Argument(metavar="DIR", help="An empty folder.", show_default=False)
     ],
     foreground: Annotated[bool, option("-f --foreground", "Stay until it is unmounted.")] = False,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
+    *,
+    reading: Reading,
 ) -> None:
     """Show an image as a folder of read-only files.
 
@@ -36,7 +32,6 @@ def mount(
 
     Example: gdb -ex 'x/4i $pc' /mnt/guest/core.elf
     """
-    from fixedram_fmt.errors import SourceError
     from fixedram_fmt.mount.files import image_folder
     from fixedram_fmt.mount.fuse import mount as mount_folder
     from fixedram_fmt.mount.fuse import require_fuse
@@ -46,6 +41,6 @@ def mount(
         raise SourceError(f"{str(folder)!r} is no folder", hint="mkdir it first")
     if any(folder.iterdir()):
         raise SourceError(f"{str(folder)!r} is not empty", hint="give an empty folder")
-    with open_image(image, search=search, byte_order=byte_order) as opened:
+    with reading.open(image) as opened:
         shown = image_folder(opened)
         mount_folder(shown, str(folder), foreground=foreground)

@@ -4,73 +4,73 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fixedram_cli.command import Form, Reading
 from fixedram_cli.commands.blocks import block_named
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Force,
-    ImageArgument,
-    Json,
-    Output,
-    OutputFile,
-    OutputFormat,
-    Search,
-    keep,
-    number,
-    only_for_programs,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.options import Force, ImageArgument, OutputFile, number, option
+from fixedram_cli.render.jsonout import print_json
+from fixedram_cli.render.memorymap import memory_map_lines
+from fixedram_cli.render.terminal import warn_if_stopped
+from fixedram_cli.target import keep, only_for_programs
+from fixedram_fmt import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from fixedram_cli.render.memory import Asked
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.memory.block import Readable
-    from fixedram_fmt.memory.paging import Translation
-    from fixedram_fmt.memory.pieces import Piece
 
-_LENGTH = 256
-_STEP = 1 << 20
-#: JSON carries its bytes in hex, all in one object.
-_JSON_CEILING = 16 << 20
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in memory."""
+
+    phys: Annotated[str | None, option("--phys", "Guest-physical address.", "ADDR")] = None
+    block: Annotated[
+        str | None, option("--block", "RAM block, and an offset in it.", "NAME[+OFFSET]")
+    ] = None
+    virt: Annotated[
+        str | None, option("--virt", "Virtual address, by a CPU's page tables.", "ADDR")
+    ] = None
+    cpu: Annotated[int, option("--cpu", "Whose page tables.", "N", min=0)] = 0
+
+    @property
+    def given(self) -> int:
+        """How many places are named."""
+        return sum(one is not None for one in (self.phys, self.block, self.virt))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is printed or written, and where."""
+
+    explain: Annotated[bool, option("--explain", "Tell how the address was found.")] = False
+    raw: Annotated[bool, option("--raw", "The bytes alone, to stdout.")] = False
+    out: OutputFile = None
+    fill: Annotated[
+        str | None,
+        option("--fill", "With --raw and -o: read holes as this byte instead of failing.", "BYTE"),
+    ] = None
+    list_: Annotated[bool, option("--list", "Print the memory map.")] = False
+    force: Force = False
 
 
 def read(
     image: ImageArgument,
     length: Annotated[
         str | None,
-        typer.Argument(metavar="LENGTH", help="Bytes to read; 256 if not given.",
-                       show_default=False),
+        typer.Argument(
+            metavar="LENGTH", help="Bytes to read; 256 if not given.", show_default=False
+        ),
     ] = None,
-    phys: Annotated[str | None, option("--phys", "Guest-physical address.", "ADDR")] = None,
-    block: Annotated[
-        str | None, option("--block", "RAM block, and an offset in it.", "NAME[+OFFSET]")
-    ] = None,
-    virt: Annotated[
-        str | None, option("--virt", "Virtual address, by a CPU's page tables.", "ADDR")
-    ] = None,
-    cpu: Annotated[int, option("--cpu", "Whose page tables.", "N", min=0)] = 0,
-    explain: Annotated[bool, option("--explain", "Tell how the address was found.")] = False,
-    raw: Annotated[bool, option("--raw", "The bytes alone, to stdout.")] = False,
-    out: OutputFile = None,
-    fill: Annotated[
-        str | None,
-        option("--fill", "With --raw and -o: read holes as this byte instead of failing.", "BYTE"),
-    ] = None,
-    list_: Annotated[bool, option("--list", "Print the memory map.")] = False,
-    force: Force = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+    *,
+    place: Place,
+    shown: Shown,
+    form: Form,
+    reading: Reading,
+) -> None:
     """Read guest memory, or print the map of it.
 
     Absent pages are zero.  Addresses and lengths take K/M/G/T suffixes and 0x.
@@ -81,46 +81,31 @@ def read(
 
     Example: fixedram read guest.img --block pc.ram+1M 64M -o ram.bin
     """
-    from fixedram_cli.render.terminal import warn_if_stopped
-
-    as_json = wants_json(json_, output)
-    _check_usage([phys, block, virt], listed=list_, raw=raw, as_json=as_json, out=out)
-    keep([image], [out])
-    with open_image(image, search=search, byte_order=byte_order) as opened:
+    _check_usage(place, shown, as_json=form.is_json)
+    keep([image], [shown.out])
+    with reading.open(image) as opened:
         warn_if_stopped(opened)
-        if phys is block is virt is None:
-            _list(opened, as_json=as_json)
+        if not place.given:
+            _list(opened, as_json=form.is_json)
             return
-        asked = _locate(opened, phys, block, virt, cpu=cpu, fill=_byte(fill))
+        asked = _located(opened, place, fill=_byte(shown.fill))
         asked = asked.with_length(number(length, "LENGTH") if length else None)
-        if explain and not as_json:
-            _explain(asked, to=sys.stderr if raw else sys.stdout)
-        if out is not None:
-            _write_file(opened, asked, out, force=force)
-        elif raw:
-            _write_raw(asked)
-        elif as_json:
-            _print_json(asked, explain=explain)
-        else:
-            _print_hex(asked)
+        _show(opened, asked, shown, as_json=form.is_json)
         if opened.ends_early:
             # What was read may be zero only because it was never saved.
             raise typer.Exit(1)
 
 
-def _check_usage(
-    places: list[str | None], *, listed: bool, raw: bool, as_json: bool, out: Path | None
-) -> None:
-    given = sum(place is not None for place in places)
-    if given > 1:
+def _check_usage(place: Place, shown: Shown, *, as_json: bool) -> None:
+    if place.given > 1:
         raise typer.BadParameter("give one of --phys, --block, --virt")
-    if given and listed:
+    if place.given and shown.list_:
         raise typer.BadParameter("--list goes without an address")
-    if sum((raw, as_json, out is not None)) > 1:
+    if sum((shown.raw, as_json, shown.out is not None)) > 1:
         raise typer.BadParameter("give one of --raw, --json, -o")
-    if not given and (raw or out is not None):
+    if not place.given and (shown.raw or shown.out is not None):
         raise typer.BadParameter("what is to be read? give --phys, --block or --virt")
-    if raw:
+    if shown.raw:
         only_for_programs("--raw")
 
 
@@ -133,62 +118,18 @@ def _byte(text: str | None) -> int | None:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """length bytes of memory at address; space is phys, block or virt."""
-
-    space: str
-    memory: Readable
-    address: int
-    length: int = 0
-    fill: int | None = None
-
-    def with_length(self, length: int | None) -> _Asked:
-        """So many bytes; where none is told 256, or fewer where the block ends."""
-        from dataclasses import replace
-
-        from fixedram_fmt.memory import AddressError
-
-        room = self.memory.size - self.address if self.space == "block" else 1 << 64
-        if self.space == "virt":
-            room = (1 << 64) - self.address
-        if room <= 0 or (length or 0) > room:
-            raise AddressError(
-                "this is outside the block" if self.space == "block" else "more than 64 bits",
-                expected=f"addresses below {self.memory.size:#x}",
-                found=f"{length or _LENGTH} bytes at {self.address:#x}",
-            )
-        return replace(self, length=min(_LENGTH, room) if length is None else length)
-
-    @property
-    def stop(self) -> int:
-        return self.address + self.length
-
-    def translation(self) -> Translation | None:
-        """How a virtual address was found; None for others."""
-        from fixedram_fmt.memory.paging import VirtualMemory
-
-        if not isinstance(self.memory, VirtualMemory):
-            return None
-        return self.memory.translate(self.address)
-
-
-def _locate(
-    image: Image, phys: str | None, block: str | None, virt: str | None, *, cpu: int,
-    fill: int | None,
-) -> _Asked:  # fmt: skip
-    from fixedram_fmt.memory import BlockMemory, PhysicalMemory
-
-    if block is not None:
-        found, offset = _block(image, block)
-        return _Asked("block", BlockMemory(image, found), offset, fill=fill)
-    physical = PhysicalMemory(image, fill=fill)
-    if phys is not None:
-        return _Asked("phys", physical, number(phys, "--phys"), fill=fill)
+def _located(image: Image, place: Place, *, fill: int | None) -> Asked:
+    from fixedram_cli.render.memory import Asked
     from fixedram_fmt.memory.paging import VirtualMemory, registers_of
 
-    memory = VirtualMemory(physical, registers_of(image.state, cpu))
-    return _Asked("virt", memory, number(virt or "", "--virt"), fill=fill)
+    if place.block is not None:
+        found, offset = _block(image, place.block)
+        return Asked("block", memory.BlockMemory(image, found), offset, fill=fill)
+    physical = memory.PhysicalMemory(image, fill=fill)
+    if place.phys is not None:
+        return Asked("phys", physical, number(place.phys, "--phys"), fill=fill)
+    virtual = VirtualMemory(physical, registers_of(image.state, place.cpu))
+    return Asked("virt", virtual, number(place.virt or "", "--virt"), fill=fill)
 
 
 def _block(image: Image, text: str) -> tuple[RamBlock, int]:
@@ -199,15 +140,8 @@ def _block(image: Image, text: str) -> tuple[RamBlock, int]:
     return block_named(image, text), 0
 
 
-# -- the map ---------------------------------------------------------------------------------------
-
-
 def _list(image: Image, *, as_json: bool) -> None:
-    from fixedram_cli.render.jsonout import print_json
-    from fixedram_cli.render.memorymap import memory_map_lines
-    from fixedram_fmt.memory import memory_map
-
-    found = memory_map(image)
+    found = memory.memory_map(image)
     if as_json:
         print_json({
             "memory_map": found.as_dicts(),
@@ -219,130 +153,16 @@ def _list(image: Image, *, as_json: bool) -> None:
         print(line)
 
 
-# -- bytes -----------------------------------------------------------------------------------------
+def _show(image: Image, asked: Asked, shown: Shown, *, as_json: bool) -> None:
+    from fixedram_cli.render import memory as views
 
-
-def _pieces(asked: _Asked) -> Iterator[Piece]:
-    from fixedram_fmt.memory.pieces import pieces_of
-
-    return pieces_of(asked.memory, asked.address, asked.stop)
-
-
-def _some_memory(asked: _Asked) -> None:
-    """Raise what read() raises where the first piece is no memory and there is no other."""
-    from fixedram_fmt.memory.pieces import ABSENT, PRESENT
-
-    pieces = iter(_pieces(asked))
-    first = next(pieces, None)
-    if first is None or first.state in (PRESENT, ABSENT):
-        return
-    if next(pieces, None) is None:
-        asked.memory.read(asked.address, 1)
-
-
-def _print_hex(asked: _Asked) -> None:
-    from fixedram_cli.render.hexview import hex_lines
-
-    _some_memory(asked)
-    write = sys.stdout.write
-    for line in hex_lines(asked.memory, _pieces(asked), asked.stop):
-        write(line + "\n")
-
-
-def _write_raw(asked: _Asked) -> None:
-    buffer = bytearray(min(_STEP, asked.length))
-    at = asked.address
-    while at < asked.stop:
-        view = memoryview(buffer)[: min(_STEP, asked.stop - at)]
-        asked.memory.readinto(at, view)
-        sys.stdout.buffer.write(view)
-        at += view.nbytes
-
-
-def _write_file(image: Image, asked: _Asked, path: Path, *, force: bool) -> None:
-    from fixedram_fmt.io.output import replacing
-    from fixedram_fmt.memory.pieces import ABSENT, HOLE, PRESENT
-
-    with replacing(path, force=force, mode=image.file_mode) as output:
-        for piece in _pieces(asked):
-            at = piece.start - asked.address
-            if piece.state == PRESENT and piece.file_offset is not None:
-                length = piece.stop - piece.start
-                output.copy(image.source, piece.file_offset, piece.file_offset + length, at)
-            elif piece.state == HOLE and asked.fill == 0:
-                continue
-            elif piece.state == PRESENT or piece.block is None:
-                for start in range(piece.start, piece.stop, _STEP):
-                    stop = min(start + _STEP, piece.stop)
-                    output.write(start - asked.address, asked.memory.read(start, stop - start))
-            elif piece.state != ABSENT:
-                asked.memory.read(piece.start, 1)
-        output.finish(asked.length)
-
-
-def _print_json(asked: _Asked, *, explain: bool) -> None:
-    from fixedram_cli.render.jsonout import print_json
-    from fixedram_fmt.errors import UnsupportedError
-    from fixedram_fmt.memory.pieces import ABSENT, PRESENT
-
-    if asked.length > _JSON_CEILING:
-        raise UnsupportedError(
-            "too much for JSON", expected=f"at most {_JSON_CEILING} bytes", hint="use --raw or -o"
-        )
-    _some_memory(asked)
-    pieces, data = [], bytearray()
-    for piece in _pieces(asked):
-        length = piece.stop - piece.start
-        known = piece.state in (PRESENT, ABSENT)
-        data += asked.memory.read(piece.start, length) if known else bytes(length)
-        pieces.append({
-            "address": piece.start, "length": length, "state": piece.state,
-            "block": piece.block, "offset": piece.offset, "file_offset": piece.file_offset,
-        })  # fmt: skip
-    first = pieces[0] if pieces else {"block": None, "offset": None, "file_offset": None}
-    print_json({
-        "address": asked.address, "length": asked.length, "space": asked.space,
-        "block": first["block"], "offset": first["offset"], "file_offset": first["file_offset"],
-        "present": all(piece["state"] == PRESENT for piece in pieces),
-        "data": data.hex(), "pieces": pieces,
-        **({"translation": _translation(asked)} if explain else {}),
-    })  # fmt: skip
-
-
-# -- how it was found ------------------------------------------------------------------------------
-
-
-def _translation(asked: _Asked) -> dict[str, Any] | None:
-    found = asked.translation()
-    if found is None:
-        return None
-    return {
-        "virtual": found.virtual, "physical": found.physical, "mode": found.mode,
-        "page_size": found.page_size, "fault": found.fault,
-        "steps": [step.as_dict() for step in found.steps],
-    }  # fmt: skip
-
-
-def _explain(asked: _Asked, *, to: Any) -> None:
-    from fixedram_cli.render.terminal import visible
-    from fixedram_fmt.memory import PhysicalMemory
-    from fixedram_fmt.memory.paging import VirtualMemory
-
-    physical: int | None = asked.address if asked.space == "phys" else None
-    lines = []
-    if (found := asked.translation()) is not None:
-        lines.append(f"virtual {found.virtual:#x}: {found.mode}")
-        lines += [
-            f"  {step.level}[{step.index}] at {step.address:#x}: {step.entry:#018x}, {step.meaning}"
-            for step in found.steps
-        ]
-        physical = found.physical
-        lines.append(f"  {found.fault}" if physical is None else f"physical {physical:#x}")
-    memory = asked.memory.memory if isinstance(asked.memory, VirtualMemory) else asked.memory
-    if physical is not None and isinstance(memory, PhysicalMemory):
-        piece = memory.map.find(physical)
-        if piece is not None:
-            where = f"{piece.block.name}+{piece.offset + physical - piece.start:#x}"
-            lines.append(f"block {where} ({piece.kind}): {piece.source}")
-    for line in lines:
-        print(visible(line), file=to)
+    if shown.explain and not as_json:
+        views.explain(asked, to=sys.stderr if shown.raw else sys.stdout)
+    if shown.out is not None:
+        views.write_file(image, asked, shown.out, force=shown.force)
+    elif shown.raw:
+        views.write_raw(asked)
+    elif as_json:
+        print_json(views.document(asked, explain=shown.explain))
+    else:
+        views.print_hex(asked)

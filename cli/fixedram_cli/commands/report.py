@@ -7,20 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    Deep,
-    Force,
-    ImageArgument,
-    Json,
-    Output,
-    OutputFormat,
-    Search,
-    keep,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.command import Form, Reading
+from fixedram_cli.options import Deep, Force, ImageArgument, option
+from fixedram_cli.render.jsonout import print_json
+from fixedram_cli.render.terminal import visible
+from fixedram_cli.target import keep, sink
+from fixedram_fmt.units import human_size
 
 
 def report(
@@ -28,10 +20,9 @@ def report(
     out: Annotated[Path, option("-o --out", "File to write; - for stdout.", "PAGE.html")],
     deep: Deep = False,
     force: Force = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
+    *,
+    form: Form,
+    reading: Reading,
 ) -> None:
     """Write a self-contained HTML page about an image.
 
@@ -43,31 +34,19 @@ def report(
 
     Example: fixedram report guest.img --deep -o guest.html
     """
-    import sys
-    from contextlib import nullcontext
-
     from fixedram_cli.render.htmlreport import html_report
-    from fixedram_cli.render.terminal import visible, warn_if_stopped
-    from fixedram_fmt.io.output import replacing
-    from fixedram_fmt.units import human_size
 
-    as_json = wants_json(json_, output)
-    to_stdout = str(out) == "-"
-    if to_stdout and as_json:
+    file = None if str(out) == "-" else out
+    if file is None and form.is_json:
         raise typer.BadParameter("the page goes to stdout, where JSON would go", param_hint="'-o'")
-    keep([image], [out])
-    with open_image(image, search=search, byte_order=byte_order) as opened:
-        target = nullcontext() if to_stdout else replacing(out, force=force, mode=opened.file_mode)
-        with target as file:
-            page = html_report(opened, image, deep=deep).encode("utf-8", "backslashreplace")
-            if file is None:
-                sys.stdout.buffer.write(page)
-            else:
-                file.write(0, page)
-        warn_if_stopped(opened)
-    if as_json:
-        from fixedram_cli.render.jsonout import print_json
-
+    keep([image], [file])
+    with (
+        reading.shown(image) as opened,
+        sink(file, force=force, mode=opened.file_mode) as write,
+    ):
+        page = html_report(opened, image, deep=deep).encode("utf-8", "backslashreplace")
+        write(page)
+    if form.is_json:
         print_json({"path": image, "out": str(out), "bytes": len(page)})
-    elif not to_stdout:
+    elif file is not None:
         print(f"{visible(str(out))}: {human_size(len(page))}")

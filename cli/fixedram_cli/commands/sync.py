@@ -6,21 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fixedram_cli.options import (
-    ByteOrderOption,
-    ChannelsOption,
-    FlushOption,
-    Json,
-    LoaderOption,
-    Output,
-    OutputFormat,
-    Search,
-    image_argument,
-    loader_named,
-    open_image,
-    option,
-    wants_json,
-)
+from fixedram_cli.command import Form, Reading, Receiver
+from fixedram_cli.options import image_argument, loader_named, option
+from fixedram_cli.render.jsonout import print_json
+from fixedram_fmt.loaders import DEFAULT_LOADER
 
 if TYPE_CHECKING:
     from fixedram_fmt.multifd.timeline import Timeline
@@ -31,18 +20,15 @@ _MODELS = ("fixed-ram-v4", "per-ram-load", "reentrant", "mapped-ram")
 
 def sync(
     image: Annotated[str | None, image_argument()] = None,
-    loader: LoaderOption = None,
-    channels: ChannelsOption = 2,
-    flush: FlushOption = False,
+    *,
+    receiver: Receiver,
     compare: Annotated[
         bool, option("--compare", "The four designs (and --loader) side by side; exit code 0.")
     ] = False,
     explain: Annotated[bool, option("--explain", "What the question is, and the answer.")] = False,
-    json_: Json = False,
-    output: Output = OutputFormat.TEXT,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+    form: Form,
+    reading: Reading,
+) -> None:
     """Show when a load waits for its receive channels.
 
     Only syncs are judged here; `fixedram validate` judges the rest.  Exit code 1 when the design
@@ -52,24 +38,28 @@ def sync(
 
     Example: fixedram sync guest.img --compare
     """
-    from fixedram_fmt.loaders import DEFAULT_LOADER
-    from fixedram_fmt.multifd.timeline import timelines
-
-    asked = [loader_named(loader or DEFAULT_LOADER)] if loader or not compare else []
     if image is None and not explain:
         raise typer.BadParameter("which image?  (--explain alone needs none)", param_hint="'IMAGE'")
-    designs = map(loader_named, _MODELS) if compare else ()
-    models = list(dict.fromkeys((*designs, *asked)))
-    lines = []
-    if image is not None:
-        with open_image(image, search=search, byte_order=byte_order) as opened:
-            lines = timelines(opened, models, channels=channels, property_on=flush)
-    if wants_json(json_, output):
+    lines = _timelines(image, receiver, reading, compare=compare) if image is not None else []
+    if form.is_json:
         _print_json(lines, compare=compare, explain=explain)
     else:
         _print_text(lines, image or "", compare=compare, explain=explain)
     if not compare and not all(line.is_safe for line in lines):
         raise typer.Exit(1)
+
+
+def _timelines(
+    image: str, receiver: Receiver, reading: Reading, *, compare: bool
+) -> list[Timeline]:
+    from fixedram_fmt.multifd.timeline import timelines
+
+    names = list(_MODELS) if compare else []
+    if receiver.loader or not compare:
+        names.append(receiver.loader or DEFAULT_LOADER)
+    models = list(dict.fromkeys(map(loader_named, names)))
+    with reading.open(image) as opened:
+        return timelines(opened, models, channels=receiver.channels, property_on=receiver.flush)
 
 
 def _print_text(lines: list[Timeline], path: str, *, compare: bool, explain: bool) -> None:
@@ -88,7 +78,6 @@ def _print_text(lines: list[Timeline], path: str, *, compare: bool, explain: boo
 
 def _print_json(lines: list[Timeline], *, compare: bool, explain: bool) -> None:
     from fixedram_cli.render.explanation import explanation
-    from fixedram_cli.render.jsonout import print_json
 
     document: dict[str, Any] = {"explanation": explanation()} if explain else {}
     if compare and lines:

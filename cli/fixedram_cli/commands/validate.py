@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fixedram_cli.command import Reading
 from fixedram_cli.options import (
-    ByteOrder,
-    ByteOrderOption,
     FlushOption,
     Force,
     Json,
     OutputFile,
-    Search,
-    host_long,
     image_argument,
-    keep,
     loader_named,
     loader_names,
     option,
 )
+from fixedram_cli.target import keep
+from fixedram_fmt.io.output import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.destination import Destination
     from fixedram_fmt.validation.report import ImageReport, Question
     from fixedram_fmt.validation.rule import Severity
-    from fixedram_fmt.validation.selection import Accepted, Baseline, Selection
+    from fixedram_fmt.validation.selection import Accepted, Selection
 
 
 class ReportFormat(StrEnum):
@@ -52,57 +53,88 @@ class FailOn(StrEnum):
     NEVER = "never"
 
 
-def validate(
-    images: Annotated[list[str], image_argument("IMAGE...", "Image files")],
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who would load the images, and where."""
+
     loader: Annotated[
         str | None,
-        option("--loader", f"Who would load it: {loader_names()} (default: the newest QEMU; of a"
-                " libvirt save the newest libvirt).", "LOADER"),
-    ] = None,
+        option(
+            "--loader",
+            f"Who would load it: {loader_names()} (default: the newest QEMU; of a"
+            " libvirt save the newest libvirt).",
+            "LOADER",
+        ),
+    ] = None
     multifd: Annotated[
         bool | None,
-        option("--multifd/--no-multifd",
-                "Whether it would load with channels (default: designs do, QEMU does not)."),
-    ] = None,
-    flush: FlushOption = False,
-    deep: Annotated[bool, option("--deep", "Read the pages too: stale and zero ones.")] = False,
+        option(
+            "--multifd/--no-multifd",
+            "Whether it would load with channels (default: designs do, QEMU does not).",
+        ),
+    ] = None
+    flush: FlushOption = False
+    deep: Annotated[bool, option("--deep", "Read the pages too: stale and zero ones.")] = False
     destination: Annotated[
         Path | None,
         option("--destination", "What the receiving VM has (JSON or TOML).", "FILE"),
-    ] = None,
+    ] = None
     like: Annotated[
         str | None, option("--like", "Take the destination from a good image.", "IMAGE")
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Which findings count."""
+
     select: Annotated[
         list[str] | None, option("--select", "Only these rules or areas, like L03,B.", "IDS")
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, option("--ignore", "Not these rules or areas.", "IDS")
-    ] = None,
+    ] = None
+    ignore: Annotated[list[str] | None, option("--ignore", "Not these rules or areas.", "IDS")] = (
+        None
+    )
     baseline: Annotated[
         Path | None, option("--baseline", "Accept the findings listed there.", "FILE")
-    ] = None,
+    ] = None
     write_baseline: Annotated[
         Path | None, option("--write-baseline", "Write all findings as accepted.", "FILE")
-    ] = None,
+    ] = None
     fail_on: Annotated[
         FailOn,
-        option("--fail-on", "From which severity on the exit code is 1.",
-               "error|warning|note|never"),
-    ] = FailOn.ERROR,
+        option(
+            "--fail-on", "From which severity on the exit code is 1.", "error|warning|note|never"
+        ),
+    ] = FailOn.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the findings are reported."""
+
     output: Annotated[
         ReportFormat,
         option("--output --format", "Form of the report.", "text|json|sarif|junit|github"),
-    ] = ReportFormat.TEXT,
-    force: Force = False,
-    json_: Json = False,
-    out: OutputFile = None,
-    jobs: Annotated[
-        int, option("-j --jobs", "Images at once; 0: a CPU each.", "N", min=0)
-    ] = 1,
-    search: Search = False,
-    byte_order: ByteOrderOption = None,
-) -> None:  # fmt: skip
+    ] = ReportFormat.TEXT
+    force: Force = False
+    json_: Json = False
+    out: OutputFile = None
+
+    @property
+    def form(self) -> ReportFormat:
+        """What --output says, or --json."""
+        return ReportFormat.JSON if self.json_ else self.output
+
+
+def validate(
+    images: Annotated[list[str], image_argument("IMAGE...", "Image files")],
+    asked: Asked,
+    judged: Judged,
+    report: Report,
+    jobs: Annotated[int, option("-j --jobs", "Images at once; 0: a CPU each.", "N", min=0)] = 1,
+    *,
+    reading: Reading,
+) -> None:
     """List what is wrong with images, and what loaders do.
 
     Reads headers and bitmaps; with --deep also pages. Exit code 1: findings; 2: unreadable.
@@ -111,48 +143,51 @@ def validate(
 
     Example: fixedram validate --like good.img --output sarif -o report.sarif *.img -j 0
     """
-    from dataclasses import replace
-
+    from fixedram_cli.render import reports as render
     from fixedram_fmt.validation.selection import Baseline
 
-    keep([*images, *filter(None, [like])], [out, write_baseline])
-    question = replace(
-        _question(loader, multifd, byte_order),
-        property_on=flush,
-        deep=deep,
-        search=search,
-        destination=_destination(destination, like),
-    )
-    selection = _selection(select, ignore, baseline)
-    reports = []
-    form = ReportFormat.JSON if json_ else output
-    shown = _shown_at_once(form, out, alone=len(images) == 1)
-    told: list[Accepted] = []
-    for report in _ask_all(images, question, jobs):
+    keep([*images, *filter(None, [asked.like])], [report.out, judged.write_baseline])
+    question = _question(asked, reading)
+    selection = _selection(judged)
+    threshold = _threshold(judged.fail_on)
+    at_once = report.form is ReportFormat.TEXT and report.out is None
+    reports: list[ImageReport] = []
+    accepted: list[Accepted] = []
+    for one in _ask_all(images, question, jobs):
         # What was accepted before stays accepted in a baseline that is written now.
-        replace(selection, baseline=None).narrow(report)
-        told += Baseline.of([report]).accepted
-        selection.narrow(report)
-        reports.append(report)
-        if shown:
-            shown(report)
-    threshold = _threshold(fail_on)
-    if shown is None:
-        _write(reports, form, out, threshold, force=force)
+        replace(selection, baseline=None).narrow(one)
+        accepted += Baseline.of([one]).accepted
+        selection.narrow(one)
+        reports.append(one)
+        if at_once:
+            render.print_now(one, alone=len(images) == 1)
+    if not at_once:
+        text = render.rendered(reports, report.form, threshold)
+        render.write(text, reports, report.out, force=report.force)
     elif len(images) > 1:
-        _tell_left_open(reports)
-    if write_baseline:
-        _write_baseline(Baseline.joined(told), write_baseline, force=force)
+        render.tell_left_open(reports)
+    if judged.write_baseline:
+        with replacing(judged.write_baseline, force=report.force) as file:
+            file.write(0, Baseline.joined(accepted).encoded())
     raise typer.Exit(_exit_code(reports, threshold))
 
 
-def _question(loader: str | None, multifd: bool | None, byte_order: ByteOrder | None) -> Question:
+def _question(asked: Asked, reading: Reading) -> Question:
     from fixedram_fmt.validation.report import Question
 
-    model = loader_named(loader) if loader else None
+    model = loader_named(asked.loader) if asked.loader else None
+    multifd = asked.multifd
     if multifd is None:
         multifd = model is not None and model.is_design
-    return Question(model.name if model else None, multifd=multifd, host_long=host_long(byte_order))
+    return Question(
+        model.name if model else None,
+        multifd=multifd,
+        host_long=reading.host_long,
+        property_on=asked.flush,
+        deep=asked.deep,
+        search=reading.search,
+        destination=_destination(asked.destination, asked.like),
+    )
 
 
 def _destination(file: Path | None, like: str | None) -> Destination | None:
@@ -172,23 +207,18 @@ def _destination(file: Path | None, like: str | None) -> Destination | None:
     return load_destination(file) if file else None
 
 
-def _selection(
-    select: list[str] | None, ignore: list[str] | None, baseline: Path | None
-) -> Selection:
+def _selection(judged: Judged) -> Selection:
     from fixedram_fmt.validation.selection import Selection, load_baseline, rule_ids
 
     return Selection(
-        rule_ids(select) if select else None,
-        rule_ids(ignore or ()),
-        load_baseline(baseline) if baseline else None,
+        rule_ids(judged.select) if judged.select else None,
+        rule_ids(judged.ignore or ()),
+        load_baseline(judged.baseline) if judged.baseline else None,
     )
 
 
 def _ask_all(images: Sequence[str], question: Question, jobs: int) -> Iterator[ImageReport]:
     """Reports in the order of images, each as soon as it is there."""
-    import os
-    from functools import partial
-
     from fixedram_fmt.validation.report import ask
 
     workers = min(jobs or os.cpu_count() or 1, len(images))
@@ -218,99 +248,3 @@ def _exit_code(reports: Sequence[ImageReport], threshold: Severity | None) -> in
         return 0
     found = (finding for report in reports for finding in report.findings)
     return int(any(finding.severity.rank <= threshold.rank for finding in found))
-
-
-# -- forms ----------------------------------------------------------------------------------------
-
-
-def _shown_at_once(form: ReportFormat, out: Path | None, *, alone: bool) -> Any:
-    """What prints a report as soon as it is there; None where all are needed first."""
-    from functools import partial
-
-    if form is not ReportFormat.TEXT or out:
-        return None
-    from fixedram_cli.render.findings import print_report, print_summary
-    from fixedram_cli.render.terminal import console
-
-    return partial(print_report if alone else print_summary, console())
-
-
-def _tell_left_open(reports: Sequence[ImageReport]) -> None:
-    """A note after one line an image: what the verdicts do not cover, each once."""
-    from fixedram_cli.render.findings import left_open
-    from fixedram_cli.render.terminal import warn
-
-    parts = dict.fromkeys(part for one in reports for part in one.scope.not_judged if not one.error)
-    if parts:
-        warn(left_open(parts))
-
-
-def _write(
-    reports: Sequence[ImageReport],
-    form: ReportFormat,
-    out: Path | None,
-    threshold: Severity | None,
-    *,
-    force: bool,
-) -> None:
-    """The whole report, on stdout or into a file that is complete or not there."""
-    import sys
-
-    text = _rendered(reports, form, threshold)
-    if out is None:
-        sys.stdout.write(text)
-        return
-    from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.io.output import replacing
-
-    with replacing(out, force=force) as file:
-        file.write(0, text.encode())
-    # Nobody need open the file to learn that something could not be read.
-    for report in reports:
-        if report.error:
-            warn(f"error: {report.path}: {report.error}")
-
-
-def _rendered(
-    reports: Sequence[ImageReport], form: ReportFormat, threshold: Severity | None
-) -> str:
-    from fixedram_cli.render.jsonout import dumps
-
-    if form is ReportFormat.JSON:
-        return dumps({"images": [report.as_dict() for report in reports]}, 2) + "\n"
-    if form is ReportFormat.SARIF:
-        from fixedram_cli.render.sarif import sarif
-        from fixedram_fmt import __version__
-        from fixedram_fmt.validation.rules import all_rules
-
-        return dumps(sarif(reports, all_rules(), __version__), 1) + "\n"
-    if form is ReportFormat.JUNIT:
-        from fixedram_cli.render.junit import junit
-
-        return junit(reports, threshold)
-    if form is ReportFormat.GITHUB:
-        from fixedram_cli.render.github import annotations
-
-        return "".join(f"{line}\n" for line in annotations(reports))
-    return _plain_text(reports)
-
-
-def _plain_text(reports: Sequence[ImageReport]) -> str:
-    import io
-
-    from rich.console import Console
-
-    from fixedram_cli.render.findings import print_report
-
-    held = io.StringIO()
-    out = Console(file=held, markup=False, emoji=False, highlight=False, width=100)
-    for report in reports:
-        print_report(out, report)
-    return held.getvalue()
-
-
-def _write_baseline(baseline: Baseline, path: Path, *, force: bool) -> None:
-    from fixedram_fmt.io.output import replacing
-
-    with replacing(path, force=force) as file:
-        file.write(0, baseline.encoded())

@@ -6,15 +6,12 @@ import os
 
 import typer
 
-from fixedram_cli.options import (
-    Json,
-    Output,
-    OutputFormat,
-    wants_json,
-)
+from fixedram_cli.command import Form
+from fixedram_cli.render.jsonout import print_json
+from fixedram_fmt import forensics
 
 
-def volatility_path(json_: Json = False, output: Output = OutputFormat.TEXT) -> None:
+def volatility_path(form: Form) -> None:
     """Print the folder of the layer for volatility3 (vol -p).
 
     volatility3 has to run in the same version of Python as fixedram.
@@ -23,12 +20,8 @@ def volatility_path(json_: Json = False, output: Output = OutputFormat.TEXT) -> 
 
     Example: fixedram volatility-path --json
     """
-    from fixedram_fmt.forensics import volatility_path as folder
-
-    path = folder()
-    if wants_json(json_, output):
-        from fixedram_cli.render.jsonout import print_json
-
+    path = forensics.volatility_path()
+    if form.is_json:
         print_json({"path": str(path)})
     else:
         typer.echo(os.fsencode(path))

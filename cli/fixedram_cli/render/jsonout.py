@@ -5,16 +5,23 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.vmstate.jsontext import dumps, pieces
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ["dumps", "print_json", "print_json_list"]
 
 
+def dumps(value: Any, indent: int | None = None) -> str:
+    """value as JSON, ASCII alone."""
+    from fixedram_fmt.vmstate import jsontext
+
+    return jsontext.dumps(value, indent)
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """The whole object, indented; its text is never in memory as a whole."""
+    from fixedram_fmt.vmstate.jsontext import pieces
+
     for piece in pieces(value, 2):
         sys.stdout.write(piece)
     sys.stdout.write("\n")

@@ -1,12 +1,14 @@
-"""What commands that write share: the plan on paper, the file when it is written."""
+"""What commands that write an image print: the plan, or the name and size of the file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
+from fixedram_cli.render.jsonout import print_json, print_json_list
 from fixedram_cli.render.terminal import visible
+from fixedram_fmt.io.output import replacing
+from fixedram_fmt.summary import summarize
+from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,17 +17,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.output import Output
     from fixedram_fmt.write.piece import Piece
 
-__all__ = ["finish", "require_target", "tell_made"]
-
-
-def require_target(out: Path | None, *, plan: bool) -> None:
-    """A usage error where there is neither a file to write nor a plan to print."""
-    if out is None and not plan:
-        raise typer.BadParameter("give the file to write, or --plan", param_hint="'-o'")
-    if str(out) == "-":
-        raise typer.BadParameter(
-            "an image has holes and is written at offsets: give a file, not -", param_hint="'-o'"
-        )
+__all__ = ["finish", "tell_made"]
 
 
 def finish(
@@ -41,7 +33,6 @@ def finish(
     if out is None:
         _print_plan(pieces, as_json=as_json)
         return
-    from fixedram_fmt.io.output import replacing
     from fixedram_fmt.write.placing import write_pieces
 
     with replacing(out, force=force, mode=mode) as output:
@@ -51,12 +42,8 @@ def finish(
 
 def tell_made(out: Path, size: int, *, as_json: bool) -> None:
     """The name and size of an image that was written; in JSON what `info` says of it."""
-    from fixedram_fmt.units import human_size
-
     if as_json:
-        from fixedram_cli.render.jsonout import print_json
         from fixedram_fmt.image import Image
-        from fixedram_fmt.summary import summarize
 
         with Image.open(str(out), search=True) as image:
             print_json(summarize(image, str(out)).as_dict())
@@ -66,12 +53,9 @@ def tell_made(out: Path, size: int, *, as_json: bool) -> None:
 
 def _print_plan(pieces: Iterable[Piece], *, as_json: bool) -> None:
     from fixedram_fmt.tiling import values
-    from fixedram_fmt.units import human_size
 
     rows = (piece for piece in pieces if piece.content.length)
     if as_json:
-        from fixedram_cli.render.jsonout import print_json_list
-
         print_json_list(
             {},
             "pieces",

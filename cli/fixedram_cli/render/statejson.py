@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from fixedram_cli.render.jsonout import dumps
-from fixedram_cli.render.statetree import nothing_found
+from fixedram_cli.render.stateview import nothing_found
+from fixedram_fmt.vmstate.handcoded import summarize
 from fixedram_fmt.vmstate.jsontext import located_pieces, value_pieces
 from fixedram_fmt.vmstate.paths import Pattern
 from fixedram_fmt.vmstate.structure import BODY_CEILING
@@ -14,26 +15,22 @@ from fixedram_fmt.vmstate.structure import BODY_CEILING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.state import MachineState
+    from fixedram_cli.render.stateview import StateView
     from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["print_state"]
 
 
-def print_state(
-    image: Image, path: str, machine: MachineState, pattern: str | None, *, offsets: bool
-) -> None:
+def print_state(view: StateView) -> None:
     """One object: `devices` by path, with `fields`, or with `values` for what pattern means.
 
     It is printed piece by piece, whatever its length; that nothing has the path is told before.
     """
-    from fixedram_fmt.vmstate.handcoded import summarize
-
+    image, machine, pattern, offsets = view.image, view.machine, view.pattern, view.offsets
     if pattern and next(machine.find(pattern), None) is None:
         raise nothing_found(machine, pattern)
     summaries = {one.section_id: one.as_dict() for one in summarize(image)}
-    head = {"path": path, "complete": image.complete, "machine": image.machine}
+    head = {"path": view.location, "complete": image.complete, "machine": image.machine}
     compiled = Pattern(pattern) if pattern is not None else None
     write = sys.stdout.write
     write(dumps(head)[:-1] + ', "devices": {')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from fixedram_cli.render.rows import folded, text_of
-from fixedram_cli.render.terminal import console, count, print_line, some, visible
-from fixedram_fmt.errors import FormatError
+from fixedram_cli.render.stateview import nothing_found
+from fixedram_cli.render.terminal import console, count, print_line, visible
 from fixedram_fmt.units import human_size
 from fixedram_fmt.vmstate.jsontext import hex_digits
 from fixedram_fmt.vmstate.values import children
@@ -19,11 +18,12 @@ from fixedram_fmt.vmstate.values import children
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fixedram_cli.render.stateview import StateView
     from fixedram_fmt.image import Image
     from fixedram_fmt.vmstate.state import MachineState
     from fixedram_fmt.vmstate.values import DeviceState, Value
 
-__all__ = ["StatePrinter", "nothing_found", "shown", "string_of"]
+__all__ = ["print_state", "shown", "string_of"]
 
 _HEX_ROW = 16
 #: Rows of a buffer, and of an array, that are shown before --all is needed.
@@ -34,15 +34,6 @@ _LONG = 1 << 16
 _COMPARED = 1 << 20
 #: More devices are a line each.
 _TABLE_ROWS = 1024
-
-
-def nothing_found(machine: MachineState, path: str) -> FormatError:
-    """The error for a path that means nothing, with what may have been meant."""
-    device = path.partition("/")[0]
-    names = {device.name for device in machine.devices} | {one.path for one in machine.devices}
-    close = get_close_matches(device, sorted(names), 3)
-    hint = f"did you mean {', '.join(close)}?" if close else f"devices are {some(sorted(names))}"
-    return FormatError(f"nothing has the path {path!r}", hint=hint)
 
 
 def shown(value: Any, size: int = 8) -> str:
@@ -71,7 +62,13 @@ def string_of(raw: bytes) -> str:
     return text.decode("ascii")
 
 
-class StatePrinter:
+def print_state(view: StateView) -> None:
+    """A list of devices, or what the path means as a tree or as lines."""
+    printer = _StatePrinter(offsets=view.offsets, everything=view.everything)
+    printer.print(view.image, view.machine, view.pattern, flat=view.flat)
+
+
+class _StatePrinter:
     """Prints state as text; offsets adds where each value lies, everything leaves nothing out."""
 
     def __init__(self, *, offsets: bool, everything: bool) -> None:
