@@ -27,7 +27,7 @@ from fixedram_fmt.comparison.result import (
     StructureDiff,
     ValueDiff,
 )
-from fixedram_fmt.comparison.structure import compare_structure
+from fixedram_fmt.comparison.structurediff import compare_structure
 
 __all__ = [
     "BlockDiff",

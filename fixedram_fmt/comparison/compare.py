@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.comparison.pages import PagesOfImage
 from fixedram_fmt.comparison.ram import compare_block
 from fixedram_fmt.comparison.result import BlockDiff, Diff, Options
-from fixedram_fmt.comparison.structure import compare_structure, numbered, storage_notes
+from fixedram_fmt.comparison.structurediff import compare_structure, numbered, storage_notes
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema.base import text
 

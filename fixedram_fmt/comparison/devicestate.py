@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.comparison.result import Change, StateDiff, ValueDiff
-from fixedram_fmt.comparison.structure import numbered
+from fixedram_fmt.comparison.structurediff import numbered
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.vmstate.structure import BODY_CEILING
 from fixedram_fmt.vmstate.values import Value, children, element

@@ -12,7 +12,7 @@ from fixedram_fmt.lazy import importer
 if TYPE_CHECKING:
     from fixedram_fmt.export.artifact import Artifact, Part, Span
     from fixedram_fmt.export.elf import elf_core
-    from fixedram_fmt.export.plain import lime_image, physical_image, raw_block
+    from fixedram_fmt.export.flat import lime_image, physical_image, raw_block
 
 __all__ = [
     "Artifact",
@@ -29,9 +29,9 @@ _HOME = {
     "Part": "artifact",
     "Span": "artifact",
     "elf_core": "elf",
-    "lime_image": "plain",
-    "physical_image": "plain",
-    "raw_block": "plain",
+    "lime_image": "flat",
+    "physical_image": "flat",
+    "raw_block": "flat",
 }
 
 __getattr__ = importer(__name__, _HOME)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.export.architecture import target_of
 from fixedram_fmt.export.artifact import Artifact, Part, Span
-from fixedram_fmt.export.plain import inside, map_stop, ranges_of
+from fixedram_fmt.export.flat import inside, map_stop, ranges_of
 from fixedram_fmt.export.prstatus import byte_order_of, prstatus
 from fixedram_fmt.export.qemunote import qemu_note
 from fixedram_fmt.export.vmcoreinfo import find_vmcoreinfo

@@ -1,4 +1,4 @@
-"""Memory as plain files: one block, physical memory with holes, LiME."""
+"""Memory as flat files: one block, physical memory with holes, LiME."""
 
 from __future__ import annotations
 
