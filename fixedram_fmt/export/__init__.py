@@ -29,9 +29,9 @@ _HOME = {
     "Part": "artifact",
     "Span": "artifact",
     "elf_core": "elf",
-    "lime_image": "plain",
-    "physical_image": "plain",
-    "raw_block": "plain",
+    "lime_image": "flat",
+    "physical_image": "flat",
+    "raw_block": "flat",
 }
 
 __getattr__ = importer(__name__, _HOME)

@@ -204,25 +204,37 @@ def sections_nobody_describes() -> bytes:
     return stream([("timer", number, b"abcdefgh" * 40) for number in range(SECTIONS)], [])
 
 
-@pytest.fixture(scope="module", params=[sections_of_one_name, sections_nobody_describes])
-def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("crowd") / "image"
-    path.write_bytes(request.param())
-    return path
+#: What looks into no device, and another form of the same, is run on one of the two.
+CROWDS = {
+    sections_of_one_name: (
+        "info", "validate", "dump --depth 1", "diff {image}", "report -o page", "map",
+        "state", "state --summary", "state --json",
+    ),
+    sections_nobody_describes: (
+        "info --json", "validate", "dump --depth 1", "diff {image}", "report -o page", "digest",
+        "sync", "state --json",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crowds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("crowds")
+    for maker in CROWDS:
+        (folder / maker.__name__).write_bytes(maker())
+    return {path.name: path for path in folder.iterdir()}
 
 
 @pytest.mark.slow
 @pytest.mark.untraced
 @pytest.mark.parametrize(
-    "command",
-    [
-        "info", "info --json", "validate", "dump --depth 1", "sync", "diff {image}", "map",
-        "report -o page", "state", "state --summary", "state --json", "digest",
-    ],
-)  # fmt: skip
+    ("kind", "command"),
+    [(maker.__name__, command) for maker, commands in CROWDS.items() for command in commands],
+)
 def test_sections_without_number_cost_what_is_promised(
-    command: str, crowd: Path, tmp_path: Path, bare: int
+    kind: str, command: str, crowds: dict[str, Path], tmp_path: Path, bare: int
 ) -> None:
+    crowd = crowds[kind]
     name, *options = command.replace("{image}", str(crowd)).replace("page", f"{tmp_path}/p").split()
     told = measured("-m", "fixedram_cli", name, crowd, *options)
     assert told["code"] in (0, 1, 2), told["err"]

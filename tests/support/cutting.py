@@ -6,17 +6,17 @@ import os
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fixedram_fmt import Image
 from fixedram_fmt.container.locate import split_location
-from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.validation.validator import validate
+from support.sparse import copy_with_holes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from fixedram_fmt.blocks import Section
 
@@ -51,17 +51,7 @@ def devices_of(location: str) -> Devices:
         start = min(one.offset for one in sections)
         data = image.source.read_exact(start, image.source.size - start)
         begin = image.container.stream_offset if offset is not None else 0
-        return Devices(path, begin, sections, start, eof, data)
-
-
-def copy_with_holes(source: Path, target: Path) -> Path:
-    with Source.open(source) as whole, target.open("wb") as file:
-        for extent in whole.extents(0, whole.size):
-            if extent.data:
-                file.seek(extent.start)
-                file.writelines(whole.pieces(extent.start, extent.stop))
-        file.truncate(whole.size)
-    return target
+        return Devices(Path(path), begin, sections, start, eof, data)
 
 
 #: What can follow a cut, by the bytes before it, after it, and a source of randomness.
