@@ -16,7 +16,6 @@ FOLDERS = sorted({path.parent.relative_to(ROOT).as_posix() for path in FILES})
 
 #: Longer files, and why.
 LONG_FILES = {
-    "fixedram_fmt/validation/messages.py": "to be split",
     "tests/stream/test_ramstream.py": "to be split",
     "tests/validation/test_rules.py": "to be split",
 }
