@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema.libvirt import SaveFormat
 
@@ -62,17 +63,17 @@ def _other_format(case: Case, _libvirt: Libvirt) -> Told:
 
 
 def _cookie_outside(case: Case, _libvirt: Libvirt) -> Told:
-    save = case.survey.image.container.libvirt if case.survey else None
+    save = case.survey.image.container.find(LibvirtSave) if case.survey else None
     if save is None or save.header.cookie_offset == save.header.data_len:
         return None
-    if save.header_length + save.header.cookie_offset > save.source.size:
+    if save.xml_offset + save.header.cookie_offset > save.source.size:
         return Outcome.REFUSES, "failed to read domain XML"
     # cookie_len is data_len - cookieOffset as a size_t.
     return Outcome.CRASHES, "GLib-ERROR: failed to allocate memory (the length of the cookie wraps)"
 
 
 def _no_xml(case: Case, _libvirt: Libvirt) -> Told:
-    save = case.survey.image.container.libvirt if case.survey else None
+    save = case.survey.image.container.find(LibvirtSave) if case.survey else None
     if save is not None and not save.header.data_len:
         return Outcome.REFUSES, "invalid header data length: 0"
     return Outcome.REFUSES, "(domain_definition): the XML cannot be parsed"

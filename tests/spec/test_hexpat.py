@@ -60,7 +60,7 @@ def sample(name: str, folder: Path) -> Path:
 
 def settings(image: Image) -> dict[str, int]:
     container = image.container
-    return {"stream_offset": 0 if container.libvirt else container.stream_offset}
+    return {"stream_offset": 0 if container.kind == "libvirt" else container.stream_offset}
 
 
 # -- against this library -------------------------------------------------------------------------

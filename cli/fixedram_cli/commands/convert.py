@@ -70,7 +70,8 @@ def convert(
     """
     from fixedram_cli.render.plan import finish, require_target
     from fixedram_cli.render.terminal import warn
-    from fixedram_fmt.conversion import Conversion, ConvertOptions, Located
+    from fixedram_fmt.container.opening import OpenedStream
+    from fixedram_fmt.conversion import Conversion, ConvertOptions
 
     as_json = wants_json(json_, output)
     require_target(out, plan=plan)
@@ -79,7 +80,7 @@ def convert(
         container=container.value if container else None,
         host_long=host_long(byte_order),
     )
-    with Located.open(image, search=search) as stream:
+    with OpenedStream.open(image, search=search) as stream:
         conversion = Conversion(stream, options)
         if plan or out is None:
             finish(conversion.pieces(), None, as_json=as_json)

@@ -64,12 +64,13 @@ def info(
 def _print_xml(image: Image, *, as_json: bool) -> None:
     """As text with everything escaped that could act on a terminal; line ends are kept."""
     from fixedram_cli.render.terminal import visible
+    from fixedram_fmt.container.libvirt import LibvirtSave
     from fixedram_fmt.errors import UnsupportedError
     from fixedram_fmt.schema.base import text
 
     if as_json:
         raise typer.BadParameter("give --xml or --json, not both", param_hint="'--xml'")
-    saved = image.container.libvirt
+    saved = image.container.find(LibvirtSave)
     if saved is None:
         raise UnsupportedError("there is no domain XML: this is no libvirt save")
     for line in text(saved.xml).splitlines():

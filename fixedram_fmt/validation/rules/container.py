@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION
 from fixedram_fmt.validation.rule import Found, Severity, at_stop, over_image
 
@@ -29,11 +30,11 @@ def save_never_finished(survey: Survey) -> Iterator[Found]:
     info), fixedram copy --mark-complete IMAGE -o SAVE sets the magic right, and virsh restore SAVE
     takes it. Otherwise save the guest again.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.partial:
         yield Found(
             "the save never finished",
-            0,
+            libvirt.offset_of("magic"),
             "libvirt.magic",
             "LibvirtQemudPart",
             "LibvirtQemudSave",
@@ -52,16 +53,16 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
 
     Fix: write the header again (fixedram copy --container libvirt).
     """
-    container = survey.image.container
-    if container.libvirt is None:
+    libvirt = survey.image.container.find(LibvirtSave)
+    if libvirt is None:
         return
-    named, real = container.libvirt.format, _real_format(survey)
+    named, real = libvirt.format, _real_format(survey)
     # Before version 2 there was no compression, and the field is not looked at.
-    if container.libvirt.header.version < QEMU_SAVE_VERSION and named != "sparse":
+    if libvirt.header.version < QEMU_SAVE_VERSION and named != "sparse":
         named = "raw"
     if named != real and not named.isdigit():
         message = "libvirt would restore this in the wrong way"
-        yield Found(message, 28, "libvirt.format", named, real, order=0)
+        yield Found(message, libvirt.offset_of("format"), "libvirt.format", named, real, order=0)
 
 
 def _real_format(survey: Survey) -> str:
@@ -81,14 +82,14 @@ def format_unknown(survey: Survey) -> Iterator[Found]:
 
     Fix: restore it with a newer libvirt, or write it as raw (fixedram convert).
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt is None or libvirt.format in ("raw", "gzip", "bzip2", "xz", "lzop"):
         return
     known = not libvirt.format.isdigit()
     yield Found(
         f"not every libvirt knows format {libvirt.format}" if known else "no libvirt knows it",
-        28, "libvirt.format", libvirt.format, "a format of that libvirt", order=0,
-        conditional=known,
+        libvirt.offset_of("format"), "libvirt.format", libvirt.format, "a format of that libvirt",
+        order=0, conditional=known,
     )  # fmt: skip
 
 
@@ -102,13 +103,13 @@ def raw_through_fd(survey: Survey) -> Iterator[Found]:
 
     Fix: write it as a sparse save (fixedram convert, copy --container libvirt), or use libvirt 12.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     machine = survey.image.machine or ""
     version = machine.rpartition("-")[2].partition(".")[0]
     if libvirt and libvirt.format == "raw" and version.isdigit() and int(version) >= 11:
         yield Found(
             "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
-            28, "libvirt.format", version, "at most QEMU 10", order=0,
+            libvirt.offset_of("format"), "libvirt.format", version, "at most QEMU 10", order=0,
         )  # fmt: skip
 
 
@@ -121,11 +122,11 @@ def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
 
     Fix: set cookieOffset to 0 or to a place inside the XML area.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.header.cookie_offset >= max(1, libvirt.header.data_len):
         yield Found(
             "the cookie is not inside the XML area",
-            32,
+            libvirt.offset_of("cookie_offset"),
             "libvirt.cookie_offset",
             str(libvirt.header.cookie_offset),
             f"below {libvirt.header.data_len}",
@@ -141,14 +142,14 @@ def no_domain_xml(survey: Survey) -> Iterator[Found]:
 
     Fix: fixedram copy --container libvirt --xml DOMAIN.xml IMAGE -o SAVE.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt is None:
         return
-    head = libvirt.source.read_upto(libvirt.header_length, min(libvirt.header.data_len, 64))
+    head = libvirt.source.read_upto(libvirt.xml_offset, min(libvirt.header.data_len, 64))
     if not head.lstrip().startswith(b"<"):
         yield Found(
             "no XML begins here",
-            libvirt.header_length,
+            libvirt.xml_offset,
             "libvirt.xml",
             repr(head[:16]),
             "<domain ...>",
@@ -163,10 +164,15 @@ def unused_fields_set(survey: Survey) -> Iterator[Found]:
     A newer libvirt may have written them for something that this reader, and an older libvirt,
     passes over.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and any(libvirt.header.unused):
         yield Found(
-            "unused fields are set", 36, "libvirt.unused", "bytes other than 0", "zeros", order=0
+            "unused fields are set",
+            libvirt.offset_of("unused"),
+            "libvirt.unused",
+            "bytes other than 0",
+            "zeros",
+            order=0,
         )
 
 
@@ -203,11 +209,12 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
 
     Fix: unpack it and write it as a sparse save (fixedram copy --container libvirt).
     """
-    compression = survey.image.container.stream_compression
-    if compression and survey.mapped:
+    container = survey.image.container
+    libvirt, compression = container.find(LibvirtSave), container.stream_compression
+    if libvirt and compression and survey.mapped:
         yield Found(
             "a fixed layout cannot be restored through a pipe",
-            28,
+            libvirt.offset_of("format"),
             "libvirt.format",
             compression,
             "sparse",

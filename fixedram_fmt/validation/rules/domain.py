@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.domain import Domain, DomainError, domain_of, main_memory, well_formed
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.validation.rule import Found, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.container.locate import LibvirtSave
     from fixedram_fmt.validation.survey import Survey
 
 _PARSE = "libvirt src/qemu/qemu_saveimage.c qemuSaveImageGetMetadata(), src/conf/domain_conf.c"
@@ -21,7 +21,7 @@ _START = "libvirt src/qemu/qemu_process.c qemuProcessStartWithMemoryState()"
 
 def _save(survey: Survey) -> LibvirtSave | None:
     """The save, if there is XML in it to look at (C04 tells of the others)."""
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     return libvirt if libvirt and libvirt.xml.lstrip().startswith(b"<") else None
 
 
@@ -56,7 +56,7 @@ def no_domain(survey: Survey) -> Iterator[Found]:
     except DomainError as error:
         yield Found(
             error.message,
-            save.header_length if save else None,
+            save.xml_offset if save else None,
             "libvirt.xml",
             expected="<domain> with <os><type>",
             order=0,
@@ -72,7 +72,7 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
 
     Fix: get the file again, or give another XML (fixedram copy --container libvirt --xml).
     """
-    save = survey.image.container.libvirt
+    save = survey.image.container.find(LibvirtSave)
     if save is None or not save.header.cookie_offset or save.cookie is None:
         return
     try:
@@ -82,7 +82,7 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
         message = f"root element is {root.tag[:60]!r}"
     except DomainError as error:
         message = error.message
-    offset = save.header_length + save.header.cookie_offset
+    offset = save.xml_offset + save.header.cookie_offset
     yield Found(message, offset, "libvirt.cookie", expected="<cookie>", order=0)
 
 
@@ -101,10 +101,10 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
     if domain is None or name is None or not domain.machine or "-" not in domain.machine:
         return
     if not domain.machine.startswith(name):
-        save = survey.image.container.libvirt
+        save = survey.image.container.find(LibvirtSave)
         yield Found(
             "the XML has another machine type than the stream",
-            save.header_length if save else None,
+            save.xml_offset if save else None,
             "libvirt.xml",
             shown(name.encode()),
             repr(domain.machine),
