@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.conversion import Located
+    from fixedram_fmt.container.opening import OpenedStream
     from fixedram_fmt.image import Image
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
@@ -98,21 +98,22 @@ def digest_file(
     The memory of an ordinary stream is put in order in a temporary file (TMPDIR).  Raises
     FixedRamError for what cannot be read to its end.
     """
-    from fixedram_fmt.container.locate import Container
-    from fixedram_fmt.conversion import Located
+    from fixedram_fmt.container.opening import OpenedStream
+    from fixedram_fmt.container.wrapper import Container
+    from fixedram_fmt.conversion import dialect_of
     from fixedram_fmt.dialect import ORDINARY
     from fixedram_fmt.image import Image
 
-    with Located.open(location, search=search) as stream:
-        if stream.dialect != ORDINARY:
+    with OpenedStream.open(location, search=search) as stream:
+        if dialect_of(stream) != ORDINARY:
             image = Image(stream.source, stream.container, host_long=host_long)
             return digest_image(image, whole_blocks=whole_blocks)
         with _ordered(stream) as source:
-            image = Image(source, Container("bare", 0))
+            image = Image(source, Container())
             return digest_image(image, whole_blocks=whole_blocks)
 
 
-def _ordered(stream: Located) -> Source:
+def _ordered(stream: OpenedStream) -> Source:
     """An ordinary stream with its memory in a fixed layout, in a file without a name."""
     from fixedram_fmt.conversion import Conversion, ConvertOptions
     from fixedram_fmt.io.output import Output

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.container.locate import Container, locate_stream, split_location
+from fixedram_fmt.container.opening import PRIVATE, OpenedStream
 from fixedram_fmt.dialect import ORDINARY
-from fixedram_fmt.errors import FixedRamError, FormatError
+from fixedram_fmt.errors import FormatError
 from fixedram_fmt.io.closing import Closing
-from fixedram_fmt.io.source import Source
-from fixedram_fmt.io.spool import spool_pipe
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
 from fixedram_fmt.schema.base import c_string, text
@@ -23,35 +20,16 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fixedram_fmt.blocks import Note, RamBlock, Section
+    from fixedram_fmt.container.wrapper import Container
+    from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.stream.records import Record
     from fixedram_fmt.stream.vmdesc import VmDescription
 
-__all__ = ["PRIVATE", "ImageFacts", "open_source"]
+__all__ = ["ImageFacts"]
 
-#: Mode of what holds a guest's memory and comes from no file: from a pipe, a device, a network.
-PRIVATE = 0o600
 #: More names of blocks than this are in no error message.
 _NAMES_SHOWN = 16
-
-
-def open_source(
-    location: str | os.PathLike[str] | bytes | bytearray | memoryview,
-    stdin: IO[bytes] | None = None,
-) -> Source:
-    """The Source at a path, or of bytes; `-` is standard input, pipes go to a temporary file.
-
-    A pipe's content is kept as long as the Source is open, on disk, with zeros as holes.
-    """
-    if isinstance(location, (bytes, bytearray, memoryview)):
-        return Source.from_buffer(location)
-    if location == "-":
-        stream = stdin or sys.stdin.buffer
-        try:
-            return Source.from_fd(stream.fileno(), "standard input")
-        except (FixedRamError, OSError, ValueError):
-            return spool_pipe(stream, "standard input")
-    return Source.open(location)
 
 
 class ImageFacts(Closing):
@@ -76,8 +54,8 @@ class ImageFacts(Closing):
         #: Bytes of the file itself: not those of source where it was unpacked.
         self.file_size = source.size
         self._host_long = HostLongGuess(host_long, "given") if host_long else None
-        #: Sources that close() gives back: none of the caller's.
-        self._own: list[Source] = []
+        #: What close() gives back: nothing of the caller's.
+        self._opened: OpenedStream | None = None
         #: Mode for files that get memory or device state of this image.
         self.file_mode = PRIVATE if source.file_mode is None else source.file_mode
         self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
@@ -104,24 +82,14 @@ class ImageFacts(Closing):
         offset is where the stream starts when it is known; search looks for it further in.
         Raises SourceError, or FormatError when there is no stream at all.
         """
-        if isinstance(location, str):
-            location, told = split_location(location)
-            offset = told if offset is None else offset
-        outer = location if isinstance(location, Source) else open_source(location)
-        inner = outer
+        opened = OpenedStream.open(location, offset=offset, search=search)
         try:
-            inner, container = locate_stream(outer, offset=offset, search=search)
-            image = cls(inner, container, host_long=host_long)
+            image = cls(opened.source, opened.container, host_long=host_long)
         except BaseException:
-            if outer is not location:
-                outer.close()
-            if inner is not outer:
-                inner.close()
+            opened.close()
             raise
-        opened = [inner, container.libvirt.source if container.libvirt else outer, outer]
-        image._own = [source for source in opened if source is not location]
-        image.file_size = outer.size
-        image.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
+        image._opened = opened
+        image.file_size, image.file_mode = opened.file_size, opened.file_mode
         return image
 
     def close(self) -> None:
@@ -129,8 +97,8 @@ class ImageFacts(Closing):
 
         What reads on raises SourceError then.
         """
-        for source in self._own:
-            source.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def records(self) -> Iterator[Record[Any]]:
         """Walk the stream again, record by record; ends with the FormatError of stopped, if any."""

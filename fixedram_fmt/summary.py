@@ -111,7 +111,7 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
         size=image.source.size,
         disk_size=image.source.disk_size,
         file_size=image.file_size,
-        container=_container(image),
+        container=image.container.describe(),
         dialect=image.dialect,
         machine=image.machine,
         capabilities=image.capabilities,
@@ -166,16 +166,6 @@ def _sections(image: Image) -> list[SectionSummary]:
         )
         for section in image.sections
     ]
-
-
-def _container(image: Image) -> dict[str, Any]:
-    container = image.container
-    shown: dict[str, Any] = {"kind": container.kind, "stream_offset": container.stream_offset}
-    if container.compression:
-        shown["compression"] = container.compression
-    if container.libvirt:
-        shown["libvirt"] = container.libvirt.describe()
-    return shown
 
 
 def _byte_order(image: Image) -> dict[str, str] | None:

@@ -97,28 +97,14 @@ def leaves(image: Image, *, deep: bool = False, runs: bool = True) -> Iterator[R
 def container_leaves(image: Image) -> Iterator[Record[Any]]:
     """The leaves before the stream: together with leaves() they tile the file from its start.
 
-    Those of libvirt's header, its XML, the cookie and the zeros after each; otherwise one prefix.
+    They are those of the wrappers in the Source that holds the stream.
     """
-    container, start = image.container, image.container.stream_offset
-    if not start:
-        return
-    saved = container.libvirt
-    if saved is None:
-        yield Record(Kind.PREFIX, "prefix", 0, start, Region("before the stream"))
-        return
-    head = saved.header_length
-    yield Record(Kind.LIBVIRT_HEADER, "libvirt/header", 0, head, saved.header)
-    parts = [(Kind.LIBVIRT_XML, "xml", head, saved.xml, head + saved.xml_length)]
-    if saved.cookie is not None:
-        parts.append((Kind.LIBVIRT_COOKIE, "cookie", parts[0][4], saved.cookie, start))
-    for kind, name, offset, text_, stop in parts:
-        length = min(len(text_) + 1, stop - offset)
-        if length:
-            yield Record(kind, f"libvirt/{name}", offset, length, Region())
-        if offset + length < stop:
-            rest = stop - offset - length
-            path, note = f"libvirt/padding[{name}]", Region("room for edits")
-            yield Record(Kind.LIBVIRT_PADDING, path, offset + length, rest, note)
+    for wrapper in image.container.wrappers:
+        if wrapper.inner.source is not image.source or wrapper.outer.source is not image.source:
+            continue
+        for part in wrapper.parts():
+            value = Region(part.note) if part.value is None else part.value
+            yield Record(Kind(part.kind), part.path, part.offset, part.length, value)
 
 
 def _region_claims(image: Image) -> list[Record[Any]]:

@@ -5,7 +5,7 @@ from fixedram_fmt.conversion.conversion import (
     STREAM,
     Conversion,
     ConvertOptions,
-    Located,
+    dialect_of,
 )
 
-__all__ = ["MAPPED_RAM", "STREAM", "Conversion", "ConvertOptions", "Located"]
+__all__ = ["MAPPED_RAM", "STREAM", "Conversion", "ConvertOptions", "dialect_of"]

@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.container.locate import locate_stream, split_location
 from fixedram_fmt.conversion.mapped import as_mapped, as_stream, require_whole
 from fixedram_fmt.conversion.ordinary import OrdinaryStream
 from fixedram_fmt.dialect import DIALECTS, ORDINARY, X_IGNORE_SHARED
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.facts import PRIVATE, open_source
 from fixedram_fmt.image import Image
-from fixedram_fmt.io.closing import Closing
 from fixedram_fmt.presence.hostlong import HostLong
-from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.stream.walker import StreamWalker
-from fixedram_fmt.write.elements import Copied
 from fixedram_fmt.write.placing import lay_out, write_pieces
-from fixedram_fmt.write.wrapping import libvirt_pieces
+from fixedram_fmt.write.wrapping import same_container
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
-    from typing import Self
 
-    from fixedram_fmt.container.locate import Container
+    from fixedram_fmt.container.opening import OpenedStream
     from fixedram_fmt.io.output import Output
-    from fixedram_fmt.io.source import Source
     from fixedram_fmt.write.elements import Element
     from fixedram_fmt.write.piece import Piece
 
-__all__ = ["MAPPED_RAM", "STREAM", "Conversion", "ConvertOptions", "Located"]
+__all__ = ["MAPPED_RAM", "STREAM", "Conversion", "ConvertOptions", "dialect_of"]
 
 #: What a file can be converted to.
 MAPPED_RAM, STREAM = "mapped-ram", "stream"
@@ -57,44 +49,6 @@ class ConvertOptions:
     host_long: HostLong | None = None
 
 
-class Located(Closing):
-    """A stream that was found, with the files that were opened for it.
-
-    dialect is ORDINARY for a stream without fixed layout; it and capabilities come from the
-    configuration, nothing behind that is read.
-    """
-
-    def __init__(self, source: Source, container: Container, *opened: Source) -> None:
-        self.source = source
-        self.container = container
-        self._opened = [source, *opened]
-        outer = self._opened[-1]
-        #: Mode for files that get memory or device state of this stream.
-        self.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
-        self.dialect, self.capabilities = _dialect(source, container.stream_offset)
-
-    @classmethod
-    def open(cls, location: str | os.PathLike[str], *, search: bool = False) -> Self:
-        """What is at `PATH`, `PATH@OFFSET` or `-`, found as Image.open() finds it."""
-        offset = None
-        if isinstance(location, str):
-            location, offset = split_location(location)
-        outer = open_source(location)
-        inner = outer
-        try:
-            inner, container = locate_stream(outer, offset=offset, search=search)
-            return cls(inner, container, outer)
-        except BaseException:
-            inner.close()
-            outer.close()
-            raise
-
-    def close(self) -> None:
-        """Give back the files."""
-        for source in self._opened:
-            source.close()
-
-
 class Conversion:
     """What is to be made of one stream.
 
@@ -102,14 +56,13 @@ class Conversion:
     Raises UnsupportedError when the stream is of the wanted kind already.
     """
 
-    def __init__(self, stream: Located, options: ConvertOptions = ConvertOptions()) -> None:
+    def __init__(self, stream: OpenedStream, options: ConvertOptions = ConvertOptions()) -> None:
         self.source = stream.source
         self.container = stream.container
-        self.dialect = stream.dialect
+        self.dialect, self._capabilities = _configured(stream)
         self.options = options
         #: What a person should know; complete once the new file is written.
         self.notes: list[str] = []
-        self._capabilities = stream.capabilities
         _require_other_kind(self.dialect, options.to)
 
     # -- what is made -------------------------------------------------------------------------
@@ -151,13 +104,10 @@ class Conversion:
         yield from lay_out(elements, start=head[-1].stop if head else 0)
 
     def _head(self) -> list[Piece]:
-        """libvirt's header and XML as they were, but for the format."""
-        saved = self.container.libvirt
-        if saved is None or self.options.container == "none":
+        """What precedes the stream as it was, but for what it says of the kind of stream."""
+        if self.options.container == "none":
             return []
-        form = SaveFormat.SPARSE if self.options.to == MAPPED_RAM else SaveFormat.RAW
-        xml = Copied(saved.source, saved.header_length, saved.header.data_len)
-        return libvirt_pieces(replace(saved.header, format=form), xml, saved.byte_order)
+        return list(same_container(self.container, mapped=self.options.to == MAPPED_RAM))
 
     def _ordinary(self) -> OrdinaryStream:
         start, order = self.container.stream_offset, self._host_long
@@ -181,14 +131,18 @@ class Conversion:
     def _host_long(self) -> HostLong:
         if self.options.host_long is not None:
             return self.options.host_long
-        saved = self.container.libvirt
-        order = saved.byte_order if saved else sys.byteorder
+        order = self.container.byte_order or sys.byteorder
         return HostLong.BIG_64 if order == "big" else HostLong.LITTLE_64
 
 
-def _dialect(source: Source, start: int) -> tuple[str, list[bytes]]:
+def dialect_of(stream: OpenedStream) -> str:
+    """ORDINARY for a stream without fixed layout; nothing after the configuration is read."""
+    return _configured(stream)[0]
+
+
+def _configured(stream: OpenedStream) -> tuple[str, list[bytes]]:
     """Dialect and capabilities, read from the configuration alone."""
-    walker = StreamWalker(source, start)
+    walker = StreamWalker(stream.source, stream.container.stream_offset)
     for record in walker.records():
         if record.kind in _SECTIONS:
             break

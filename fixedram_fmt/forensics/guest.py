@@ -5,6 +5,7 @@ Unlike PhysicalMemory it makes do with a damaged image: what was cut off is a ho
 
 from __future__ import annotations
 
+import weakref
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +46,7 @@ class GuestMemory:
 
     def __init__(self, image: Image) -> None:
         self.image = image
+        weakref.finalize(self, image.close)
         self.notes: list[str] = []
         self._memory = image.physical_memory
         self._map = self._memory.map
@@ -59,10 +61,7 @@ class GuestMemory:
         self._cut = any(
             block.has_pages and block.pages_stop > self._size for block in blocks.values()
         )
-        self._in_base = image.container.stream_compression is None
-
-    def __del__(self) -> None:
-        self.image.close()
+        self._in_base = _lies_in_base(image)
 
     def _is_lost(self, block: RamBlock) -> bool:
         """Whether nothing of a block can be read: shared memory, a bitmap behind the file's end."""
@@ -144,3 +143,10 @@ class GuestMemory:
     def base_offset(self, tile: Tile) -> int | None:
         """Where it lies in the file as the tool reads it; None where it does not."""
         return tile.file_offset if self._in_base else None
+
+
+def _lies_in_base(image: Image) -> bool:
+    """Whether the stream lies as it is in the file, or in what a tool unpacks the whole file to."""
+    container = image.container
+    inside = container.wrappers[1:] if container.file_compression else container.wrappers
+    return all(one.inner.source is one.outer.source for one in inside)

@@ -148,7 +148,7 @@ def _listed(names: list[str]) -> str:
 
 def _devices(survey: Survey, *, by_xml: bool) -> Extent:
     destination = survey.destination
-    if by_xml and survey.image.container.libvirt:
+    if by_xml and survey.image.container.kind == "libvirt":
         return Extent.PARTLY
     if destination is None or (destination.machine is None and destination.sections is None):
         return Extent.NONE
@@ -159,7 +159,7 @@ def _receiver(survey: Survey, *, by_xml: bool) -> Iterator[str]:
     """What of the receiver nobody told."""
     destination = survey.destination
     known = destination.as_dict() if destination else {}
-    if by_xml and survey.image.container.libvirt and not known:
+    if by_xml and survey.image.container.kind == "libvirt" and not known:
         yield "whether the devices, disks and CPU of the domain XML match, and the host has them"
         return
     if not known:

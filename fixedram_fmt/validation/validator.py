@@ -118,7 +118,7 @@ def validate(image: Image, destination: Destination | None = None, *, deep: bool
     deep reads the pages too.  Costs what the bitmaps cost otherwise.
     """
     survey = Survey(image, destination, deep=deep)
-    report = Report(survey, deep=deep, of_libvirt=image.container.libvirt is not None)
+    report = Report(survey, deep=deep, of_libvirt=image.container.kind == "libvirt")
     rules = all_rules().values()
     _at_records(survey, report, rules)
     places = Places(survey)

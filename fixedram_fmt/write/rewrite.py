@@ -9,32 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.container.domain import domain_of, main_memory
+from fixedram_fmt.container.domain import domain_of
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.lost import image_losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.scan import stale_runs
-from fixedram_fmt.schema.libvirt import SaveFormat
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, RAM_IDSTR
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind, Record
 from fixedram_fmt.tiling import leaves
 from fixedram_fmt.write.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.write.piece import Piece
 from fixedram_fmt.write.placing import keeps_pages_aligned, lay_out
-from fixedram_fmt.write.wrapping import (
-    libvirt_head,
-    libvirt_pieces,
-    set_right,
-    stub_domain,
-    with_xml,
-)  # fmt: skip
+from fixedram_fmt.write.wrapping import container_pieces, is_mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.container.locate import LibvirtSave
     from fixedram_fmt.image import Image
     from fixedram_fmt.io.output import Output
     from fixedram_fmt.write.elements import Content
@@ -93,10 +85,10 @@ def rewrite(image: Image, options: RewriteOptions) -> Iterator[Piece]:
     Raises FormatError or UnsupportedError where what was asked for makes no sense.
     """
     _check(image, options)
-    head = list(_container(image, options))
-    if not options.moves and not (head and _unpacked(image) and _is_mapped(image)):
+    head = list(container_pieces(image, options))
+    if not options.moves and not (head and image.container.stream_compression and is_mapped(image)):
         # What libvirt's header said is not in the bytes of an unpacked stream.
-        start = head[-1].stop if head and _unpacked(image) else 0
+        start = head[-1].stop if head and image.container.stream_compression else 0
         yield from head
         for piece in _in_place(image, options, bare=bool(head)):
             yield replace(piece, offset=piece.offset + start)
@@ -183,14 +175,13 @@ def _check(image: Image, options: RewriteOptions) -> None:
 
 
 def _check_compression(image: Image, options: RewriteOptions) -> None:
-    if _is_mapped(image):
+    if is_mapped(image):
         raise UnsupportedError(
             "pages at fixed offsets cannot be compressed: virsh refuses such a save",
             path="compress",
             hint="fixedram convert makes an ordinary stream of it first",
         )
-    wrapped = options.container or ("libvirt" if image.container.libvirt else "none")
-    if wrapped != "libvirt":
+    if (options.container or image.container.kind) != "libvirt":
         raise UnsupportedError(
             "only the header of a libvirt save says how its stream is compressed",
             path="compress",
@@ -226,49 +217,6 @@ def _rebuilt(image: Image, leaf: Record[Any]) -> tuple[Content, Any]:
 
 
 # -- laid out again -------------------------------------------------------------------------------
-
-
-def _container(image: Image, options: RewriteOptions) -> Iterator[Piece]:
-    """Header and XML of a libvirt save image, when the new file is to be one."""
-    saved = image.container.libvirt
-    if options.container == "none" or (options.container is None and saved is None):
-        return
-    if options.start is not None:
-        return
-    fmt = SaveFormat.SPARSE if _is_mapped(image) else SaveFormat.RAW
-    if options.compress is not None:
-        fmt = SaveFormat[options.compress.upper()]
-    if saved is None:
-        xml = options.xml or _domain(image)
-        yield from libvirt_head(xml, fmt, was_running=bool(options.running))
-        return
-    header, area = saved.header, _same_xml(saved)
-    if options.xml is not None:
-        header, data = with_xml(saved, options.xml)
-        area = Literal(data)
-    header = set_right(header, running=options.running, complete=options.mark_complete)
-    if options.moves or options.compress or _unpacked(image):
-        header = replace(header, format=fmt)
-    yield from libvirt_pieces(header, area, saved.byte_order)
-
-
-def _same_xml(saved: LibvirtSave) -> Content:
-    return Copied(saved.source, saved.header_length, saved.header.data_len)
-
-
-def _is_mapped(image: Image) -> bool:
-    return any(block.mapped for block in image.blocks)
-
-
-def _unpacked(image: Image) -> bool:
-    """Whether libvirt's header came before a compressed stream: they are in different Sources."""
-    return image.container.stream_compression is not None
-
-
-def _domain(image: Image) -> bytes:
-    memory = main_memory({block.name: block.used_length for block in image.blocks})
-    cpus = sum(section.name == "cpu_common" for section in image.sections)
-    return stub_domain(image.machine, memory, max(1, cpus))
 
 
 def _elements(image: Image, options: RewriteOptions) -> Iterator[Element]:

@@ -1,4 +1,8 @@
-"""What stands before the stream in a libvirt save image."""
+"""What stands before the stream in a new file: the container of the image, or another.
+
+A container that `copy` keeps or makes has a row in _HEADS; of any other the stream is taken out as
+soon as something moves.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
+from fixedram_fmt.container.domain import main_memory
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.schema.libvirt import (
     LIBVIRT_HEADER,
     QEMU_SAVE_MAGIC,
@@ -15,14 +21,28 @@ from fixedram_fmt.schema.libvirt import (
     SaveFormat,
 )
 from fixedram_fmt.stream.records import Kind
-from fixedram_fmt.write.elements import Literal
+from fixedram_fmt.write.elements import Copied, Literal
 from fixedram_fmt.write.piece import Piece
 
 if TYPE_CHECKING:
-    from fixedram_fmt.container.locate import LibvirtSave
-    from fixedram_fmt.write.elements import Content
+    from collections.abc import Callable, Iterator
 
-__all__ = ["XML_ROOM", "libvirt_head", "libvirt_pieces", "set_right", "stub_domain", "with_xml"]
+    from fixedram_fmt.container.wrapper import Container
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.write.elements import Content
+    from fixedram_fmt.write.rewrite import RewriteOptions
+
+__all__ = [
+    "XML_ROOM",
+    "container_pieces",
+    "is_mapped",
+    "libvirt_head",
+    "libvirt_pieces",
+    "same_container",
+    "set_right",
+    "stub_domain",
+    "with_xml",
+]
 
 _DOMAIN_XML = """\
 <domain type='qemu'>
@@ -38,6 +58,67 @@ _DOMAIN_XML = """\
 #: Zeros that libvirt leaves after XML and cookie, so that the XML can be edited in the file.
 XML_ROOM = 64 << 10
 _UNUSED = bytes(14 * 4)
+
+
+def container_pieces(image: Image, options: RewriteOptions) -> Iterator[Piece]:
+    """The pieces before the stream of a new file by options; none where it has no container.
+
+    None either for one that begins inside another: it goes with what precedes the stream.
+    """
+    head = _HEADS.get(options.container or image.container.kind)
+    nested = any(one.outer.offset for one in image.container.wrappers if not one.packs)
+    if head is not None and options.start is None and (options.container or not nested):
+        yield from head(image, options)
+
+
+def same_container(container: Container, *, mapped: bool) -> Iterator[Piece]:
+    """The container as it was, around another kind of stream: mapped has a fixed layout."""
+    saved = container.find(LibvirtSave)
+    if saved is not None:
+        save_format = SaveFormat.SPARSE if mapped else SaveFormat.RAW
+        header = replace(saved.header, format=save_format)
+        yield from libvirt_pieces(header, _same_xml(saved), str(saved.byte_order))
+
+
+def is_mapped(image: Image) -> bool:
+    """Whether image has a fixed layout."""
+    return any(block.mapped for block in image.blocks)
+
+
+def _libvirt(image: Image, options: RewriteOptions) -> Iterator[Piece]:
+    """Header and XML of a libvirt save image."""
+    save_format = SaveFormat.SPARSE if is_mapped(image) else SaveFormat.RAW
+    if options.compress is not None:
+        save_format = SaveFormat[options.compress.upper()]
+    saved = image.container.find(LibvirtSave)
+    if saved is None:
+        xml = options.xml or _domain(image)
+        yield from libvirt_head(xml, save_format, was_running=bool(options.running))
+        return
+    header, area = saved.header, _same_xml(saved)
+    if options.xml is not None:
+        header, data = with_xml(saved, options.xml)
+        area = Literal(data)
+    header = set_right(header, running=options.running, complete=options.mark_complete)
+    if options.moves or options.compress or image.container.stream_compression:
+        header = replace(header, format=save_format)
+    yield from libvirt_pieces(header, area, str(saved.byte_order))
+
+
+#: By kind of container: the pieces of a new one, which follows the image's own where it has one.
+_HEADS: dict[str, Callable[[Image, RewriteOptions], Iterator[Piece]]] = {
+    LibvirtSave.kind: _libvirt,
+}
+
+
+def _same_xml(saved: LibvirtSave) -> Content:
+    return Copied(saved.source, saved.xml_offset, saved.header.data_len)
+
+
+def _domain(image: Image) -> bytes:
+    memory = main_memory({block.name: block.used_length for block in image.blocks})
+    cpus = sum(section.name == "cpu_common" for section in image.sections)
+    return stub_domain(image.machine, memory, max(1, cpus))
 
 
 def stub_domain(machine: str | None, memory: int, vcpus: int = 1) -> bytes:

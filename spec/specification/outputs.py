@@ -9,7 +9,7 @@ from typing import Any
 
 from fixedram_fmt.blocks import Note
 from fixedram_fmt.comparison.result import Change
-from fixedram_fmt.container.locate import Container
+from fixedram_fmt.container.wrapper import Container
 from fixedram_fmt.dialect import DIALECTS, ORDINARY
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.multifd.timeline import Event

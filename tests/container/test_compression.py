@@ -20,7 +20,7 @@ from fixedram_fmt import (
     UnsupportedError,
 )
 from fixedram_fmt.container.locate import locate_stream
-from fixedram_fmt.facts import open_source
+from fixedram_fmt.container.opening import open_source
 from fixedram_fmt.io.spool import compression_of, spool_pipe
 from support.builders import open_bytes
 from support.saves import PACKERS, STREAM, XML, libvirt
@@ -58,8 +58,7 @@ def test_compressed_stream_in_a_libvirt_save_is_read(packer: str) -> None:
         assert image.complete
         assert image.container.kind == "libvirt"
         assert image.container.compression == packer
-        assert image.container.libvirt is not None
-        assert image.container.libvirt.format == packer
+        assert image.container.describe()["libvirt"]["format"] == packer
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from fixedram_fmt import (
     SourceError,
     TruncatedError,
 )
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.container.locate import split_location
 from support.builders import open_bytes, tiny_image
 from support.saves import STREAM, XML, libvirt
@@ -161,8 +162,7 @@ def test_libvirt_header_of_either_byte_order(order: str, version: int, kind: int
     assert image.complete
     container = image.container
     assert (container.kind, container.stream_offset) == ("libvirt", len(head))
-    assert container.libvirt is not None
-    assert container.libvirt.describe() == {
+    assert container.describe()["libvirt"] == {
         "version": version,
         "byte_order": "little" if order == "<" else "big",
         "format": {0: "raw", 6: "sparse", 77: "77"}[kind],
@@ -177,9 +177,10 @@ def test_libvirt_header_of_either_byte_order(order: str, version: int, kind: int
 def test_save_that_never_finished_is_partial() -> None:
     head = libvirt(magic=b"LibvirtQemudPart", xml=b"")
     image = open_bytes(head + tiny_image(base=92).file()[92:])
-    assert image.container.libvirt is not None
-    assert image.container.libvirt.partial
-    assert image.container.libvirt.domain is None
+    save = image.container.find(LibvirtSave)
+    assert save is not None
+    assert save.partial
+    assert save.domain is None
     assert image.container.stream_offset == 92
 
 
@@ -187,8 +188,9 @@ def test_padding_behind_the_xml_is_stepped_over() -> None:
     head = libvirt(xml=XML + bytes(4096 - len(XML)))
     image = open_bytes(head + tiny_image(base=len(head)).file()[len(head) :])
     assert image.complete
-    assert image.container.libvirt is not None
-    assert image.container.libvirt.domain == "a & b"
+    save = image.container.find(LibvirtSave)
+    assert save is not None
+    assert save.domain == "a & b"
 
 
 @pytest.mark.parametrize("length", [len(STREAM) + len(XML) + 1, 1 << 31, (1 << 32) - 1])

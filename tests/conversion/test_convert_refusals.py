@@ -17,7 +17,8 @@ from conftest import (
 )
 from fixedram_fmt import Source
 from fixedram_fmt.container.locate import locate_stream
-from fixedram_fmt.conversion import STREAM, Conversion, Located
+from fixedram_fmt.container.opening import OpenedStream
+from fixedram_fmt.conversion import STREAM, Conversion
 from fixedram_fmt.errors import FixedRamError, FormatError, UnsupportedError
 from fixedram_fmt.io.output import Output
 from fixedram_fmt.schema import ram, stream
@@ -104,7 +105,7 @@ def test_no_byte_of_a_stream_leads_to_more_than_an_error() -> None:
             broken[at : at + 8] = b"\xff" * 8
         with tempfile.TemporaryFile() as file, suppress(FixedRamError):
             source, container = locate_stream(Source.from_buffer(broken))
-            Conversion(Located(source, container)).write(Output(file.fileno(), "broken"))
+            Conversion(OpenedStream(source, container)).write(Output(file.fileno(), "broken"))
 
 
 @pytest.mark.parametrize(("raw", "way", "hint"), [

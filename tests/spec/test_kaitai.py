@@ -106,7 +106,7 @@ def test_the_kaitai_reader_finds_the_same_fields(
     path = unpack(packed, unpacked_dir / packed.stem)
     with Image.open(path, search=True) as image, path.open("rb") as file:
         container = image.container
-        file.seek(0 if container.libvirt else container.stream_offset)
+        file.seek(0 if container.kind == "libvirt" else container.stream_offset)
         read = module.Fixedram(module.KaitaiStream(file))
         assert read.stream_offset == container.stream_offset
         assert head_facts(read) == facts(image, HEAD, placed=False)

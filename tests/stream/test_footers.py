@@ -58,7 +58,7 @@ def described_image(name: str, folder: Path) -> Iterator[tuple[str, Image, int]]
     with Image.open(location) as whole:
         if whole.vmdesc is None:
             pytest.skip("the image has no description to compare with")
-        if whole.container.libvirt and whole.container.libvirt.source is not whole.source:
+        if whole.container.stream_compression:
             pytest.skip("the stream lies in pieces: the file cannot be cut off in it")
         yield location, whole, whole.vmdesc.offset
 

@@ -15,7 +15,8 @@ from conftest import (
 )
 from fixedram_fmt import Image, Source
 from fixedram_fmt.container.locate import locate_stream
-from fixedram_fmt.conversion import MAPPED_RAM, Conversion, ConvertOptions, Located
+from fixedram_fmt.container.opening import OpenedStream
+from fixedram_fmt.conversion import MAPPED_RAM, Conversion, ConvertOptions
 from fixedram_fmt.io.output import BufferOutput, replacing
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
@@ -44,7 +45,7 @@ def sample(name: str, folder: Path) -> tuple[Path, str]:
 def converted(raw: bytes, to: str = MAPPED_RAM, **options: Any) -> bytes:
     """What becomes of a file, in memory."""
     source, container = locate_stream(Source.from_buffer(raw))
-    with Located(source, container) as located:
+    with OpenedStream(source, container) as located:
         output = BufferOutput()
         size = Conversion(located, ConvertOptions(to=to, **options)).write(output)
     assert size == len(output.data)
@@ -53,7 +54,7 @@ def converted(raw: bytes, to: str = MAPPED_RAM, **options: Any) -> bytes:
 
 def convert_file(before: str | Path, after: Path, to: str) -> None:
     """Write a file anew, as convert does."""
-    with Located.open(before) as located, replacing(after) as output:
+    with OpenedStream.open(before) as located, replacing(after) as output:
         Conversion(located, ConvertOptions(to=to)).write(output)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt import Image, Source
-from fixedram_fmt.container.locate import Container
+from fixedram_fmt.container.bare import at_offset
 from fixedram_fmt.io.output import BufferOutput
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
@@ -41,7 +41,8 @@ def made(*, faults: Sequence[Fault] = (), **spec: Any) -> bytes:
 
 def image_of(raw: bytes, offset: int = 0) -> Image:
     """An Image on bytes in memory."""
-    return Image(Source.from_buffer(raw), Container("bare", offset))
+    source = Source.from_buffer(raw)
+    return Image(source, at_offset(source, offset))
 
 
 def ram_word(address: int, *flags: RamSaveFlag) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import run_cli
 from fixedram_fmt import Image
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.io.output import OutputError, replacing
 from fixedram_fmt.loaders import Outcome
@@ -83,7 +84,7 @@ def test_other_xml_keeps_run_state_cookie_and_room(packed: Path) -> None:
     xml.write_bytes(DOMAIN % (b"n" * 40))
     (packed.with_name("a.save")).write_bytes(copied(packed, "--xml", xml))
     with Image.open(packed.with_name("a.save")) as image:
-        save = image.container.libvirt
+        save = image.container.find(LibvirtSave)
         assert save is not None
         assert (save.xml, save.cookie) == (DOMAIN % (b"n" * 40), COOKIE)
         assert save.header.was_running == 1

@@ -67,7 +67,8 @@ def convert(
 
     Example: zcat old.gz | fixedram convert - -o new.img
     """
-    from fixedram_fmt.conversion import Conversion, ConvertOptions, Located
+    from fixedram_fmt.container.opening import OpenedStream
+    from fixedram_fmt.conversion import Conversion, ConvertOptions
 
     require_target(out, plan=writing.plan)
     options = ConvertOptions(
@@ -75,7 +76,7 @@ def convert(
         container=target.container.value if target.container else None,
         host_long=host_long(target.byte_order),
     )
-    with Located.open(image, search=searching.search) as stream:
+    with OpenedStream.open(image, search=searching.search) as stream:
         conversion = Conversion(stream, options)
         if writing.plan or out is None:
             finish(conversion.pieces(), None, as_json=form.is_json)

@@ -153,7 +153,9 @@ def _xml(path: Path) -> bytes:
 
 
 def _tell_container(image: Image, options: RewriteOptions) -> None:
-    saved = image.container.libvirt
+    from fixedram_fmt.container.libvirt import LibvirtSave
+
+    saved = image.container.find(LibvirtSave)
     if options.container == "libvirt" and saved is None and options.xml is None:
         warn(
             "no --xml: the XML that is written has the machine and its memory alone; virsh needs"
@@ -180,7 +182,7 @@ def _tell(image: Image, options: RewriteOptions) -> None:
         warn("the offsets are right, nothing to repair")
     _tell_container(image, options)
     if image.container.compression and not options.compress:
-        again = "; --compress packs it again" if image.container.libvirt else ""
+        again = "; --compress packs it again" if image.container.kind == "libvirt" else ""
         warn(f"the copy is not compressed ({image.container.compression} was undone){again}")
     if options.drop_stale:
         possible = possible_losses(image)

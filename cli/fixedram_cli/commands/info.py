@@ -50,9 +50,10 @@ def info(
 
 def _print_xml(image: Image) -> None:
     """As text with everything escaped that could act on a terminal; line ends are kept."""
+    from fixedram_fmt.container.libvirt import LibvirtSave
     from fixedram_fmt.schema.base import text
 
-    saved = image.container.libvirt
+    saved = image.container.find(LibvirtSave)
     if saved is None:
         raise UnsupportedError("there is no domain XML: this is no libvirt save")
     for line in text(saved.xml).splitlines():

@@ -119,7 +119,7 @@ def _container(container: dict[str, Any]) -> str:
             parts.append("THE SAVE NEVER FINISHED")
         text = ", ".join([*parts, text])
     else:
-        text = f"bare, {text}" if container["kind"] == "bare" else text
+        text = text if container["kind"] == "offset" else f"{container['kind']}, {text}"
     if container.get("compression"):
         text += f", unpacked from {container['compression']}"
     return text

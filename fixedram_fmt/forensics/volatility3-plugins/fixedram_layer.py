@@ -36,7 +36,9 @@ except ImportError:
     # volatility3 may have an environment of its own; the package is where this file is.
     sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from fixedram_fmt.container.locate import locate_stream
+from fixedram_fmt.container.bare import stream_offsets
+from fixedram_fmt.container.locate import begins_save
+from fixedram_fmt.container.registry import HEAD
 from fixedram_fmt.errors import FixedRamError, SourceError
 from fixedram_fmt.forensics.guest import GuestMemory, State
 from fixedram_fmt.image import Image
@@ -50,9 +52,8 @@ if TYPE_CHECKING:
 
 vollog = logging.getLogger(__name__)
 
-_MAGICS = (b"QEVM", b"LibvirtQemudSave", b"LibvirtQemudPart")
-_STREAM_HEAD = b"QEVM\0\0\0\3"
-_SEARCH_STEP, _SEARCH_STOP = 1 << 20, 1 << 26
+#: Streams that begin further in are not looked for.
+_SEARCH_STOP = 1 << 26
 #: More places that look like a stream's start are not tried.
 _TRIES = 4
 
@@ -98,8 +99,7 @@ def _open_layer(
         status = path.stat()
         stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         return _open_path(path, offset, stamp)
-    source, container = locate_stream(CachedSource(LayerSource(layer)), offset=offset)
-    return GuestMemory(Image(source, container))
+    return GuestMemory(Image.open(CachedSource(LayerSource(layer)), offset=offset))
 
 
 def _shown(error: object) -> str:
@@ -293,7 +293,7 @@ class FixedRamStacker(interfaces.automagic.StackerLayerInterface):
         size = base.maximum_address + 1 if isinstance(base, physical.FileLayer) else 0
         if not size:
             return None
-        if not base.read(0, min(16, size)).startswith(_MAGICS):
+        if not begins_save(base.read(0, min(HEAD, size))):
             offset = cls._find_stream(base)
             return None if offset is None else cls._layer(context, layer_name, offset)
         try:
@@ -324,21 +324,11 @@ class FixedRamStacker(interfaces.automagic.StackerLayerInterface):
     @classmethod
     def _find_stream(cls, layer: interfaces.layers.DataLayerInterface) -> int | None:
         """Where a whole stream begins further in; a copy of such bytes in a dump is none."""
-        for offset in itertools.islice(cls._heads(layer), _TRIES):
+        offsets = stream_offsets(LayerSource(layer), stop=_SEARCH_STOP)
+        for offset in itertools.islice(offsets, _TRIES):
             try:
                 if _open_layer(layer, offset).image.complete:
                     return offset
             except FixedRamError as error:
                 vollog.debug(_shown(error))
         return None
-
-    @staticmethod
-    def _heads(layer: interfaces.layers.DataLayerInterface) -> Iterator[int]:
-        size = min(layer.maximum_address + 1, _SEARCH_STOP)
-        for start in range(0, size, _SEARCH_STEP):
-            length = min(size - start, _SEARCH_STEP + len(_STREAM_HEAD) - 1)
-            data = layer.read(start, length)
-            at = data.find(_STREAM_HEAD)
-            while at >= 0:
-                yield start + at
-                at = data.find(_STREAM_HEAD, at + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION, SaveFormat
 from fixedram_fmt.validation.effects import Phase, crashes
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
@@ -40,10 +41,14 @@ def save_never_finished(survey: Survey) -> Iterator[Found]:
     info), fixedram copy --mark-complete IMAGE -o SAVE sets the magic right, and virsh restore SAVE
     takes it. Otherwise save the guest again.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.partial:
         yield Found(
-            "the save never finished", 0, "libvirt.magic", "LibvirtQemudPart", "LibvirtQemudSave"
+            "the save never finished",
+            libvirt.offset_of("magic"),
+            "libvirt.magic",
+            "LibvirtQemudPart",
+            "LibvirtQemudSave",
         )
 
 
@@ -83,16 +88,16 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
 
     Fix: write the header again (fixedram copy --container libvirt).
     """
-    container = survey.image.container
-    if container.libvirt is None:
+    libvirt = survey.image.container.find(LibvirtSave)
+    if libvirt is None:
         return
-    named, real = container.libvirt.format, _real_format(survey)
+    named, real = libvirt.format, _real_format(survey)
     # Before version 2 there was no compression, and the field is not looked at.
-    if container.libvirt.header.version < QEMU_SAVE_VERSION and named != "sparse":
+    if libvirt.header.version < QEMU_SAVE_VERSION and named != "sparse":
         named = "raw"
     if named != real and not named.isdigit():
         message = "libvirt would restore this in the wrong way"
-        yield Found(message, 28, "libvirt.format", named, real)
+        yield Found(message, libvirt.offset_of("format"), "libvirt.format", named, real)
 
 
 def _real_format(survey: Survey) -> str:
@@ -127,13 +132,13 @@ def format_unknown(survey: Survey) -> Iterator[Found]:
 
     Fix: restore it with a newer libvirt, or write it as raw (fixedram convert).
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt is None or libvirt.format in ("raw", "gzip", "bzip2", "xz", "lzop"):
         return
     known = not libvirt.format.isdigit()
     yield Found(
         f"not every libvirt knows format {libvirt.format}" if known else "no libvirt knows it",
-        28, "libvirt.format", libvirt.format, "a format of that libvirt",
+        libvirt.offset_of("format"), "libvirt.format", libvirt.format, "a format of that libvirt",
         conditional=known,
     )  # fmt: skip
 
@@ -163,7 +168,7 @@ def raw_through_fd(survey: Survey) -> Iterator[Found]:
 
     Fix: write it as a sparse save (fixedram convert, copy --container libvirt), or use libvirt 12.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     machine = survey.image.machine or ""
     version = machine.rpartition("-")[2].partition(".")[0]
     if (
@@ -174,16 +179,17 @@ def raw_through_fd(survey: Survey) -> Iterator[Found]:
     ):
         yield Found(
             "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
-            28, "libvirt.format", version, f"at most QEMU {_NO_FILES_BY_FD - 1}",
+            libvirt.offset_of("format"), "libvirt.format", version,
+            f"at most QEMU {_NO_FILES_BY_FD - 1}",
         )  # fmt: skip
 
 
 @by_libvirt
 def _cookie_outside(case: Case, _libvirt: Libvirt) -> Effect | None:
-    save = case.survey.image.container.libvirt if case.survey else None
+    save = case.survey.image.container.find(LibvirtSave) if case.survey else None
     if save is None or save.header.cookie_offset == save.header.data_len:
         return None
-    if save.header_length + save.header.cookie_offset > save.source.size:
+    if save.xml_offset + save.header.cookie_offset > save.source.size:
         return libvirt_refuses("failed to read domain XML")
     # cookie_len is data_len - cookieOffset as a size_t.
     return crashes("GLib-ERROR: failed to allocate memory (the length of the cookie wraps)")
@@ -204,11 +210,11 @@ def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
 
     Fix: set cookieOffset to 0 or to a place inside the XML area.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.header.cookie_offset >= max(1, libvirt.header.data_len):
         yield Found(
             "the cookie is not inside the XML area",
-            32,
+            libvirt.offset_of("cookie_offset"),
             "libvirt.cookie_offset",
             str(libvirt.header.cookie_offset),
             f"below {libvirt.header.data_len}",
@@ -217,7 +223,7 @@ def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
 
 @by_libvirt
 def _no_xml(case: Case, _libvirt: Libvirt) -> Effect:
-    save = case.survey.image.container.libvirt if case.survey else None
+    save = case.survey.image.container.find(LibvirtSave) if case.survey else None
     empty = save is not None and not save.header.data_len
     return libvirt_refuses(_NO_LENGTH if empty else "(domain_definition): the XML cannot be parsed")
 
@@ -230,14 +236,14 @@ def no_domain_xml(survey: Survey) -> Iterator[Found]:
 
     Fix: fixedram copy --container libvirt --xml DOMAIN.xml IMAGE -o SAVE.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt is None:
         return
-    head = libvirt.source.read_upto(libvirt.header_length, min(libvirt.header.data_len, 64))
+    head = libvirt.source.read_upto(libvirt.xml_offset, min(libvirt.header.data_len, 64))
     if not head.lstrip().startswith(b"<"):
         yield Found(
             "no XML begins here",
-            libvirt.header_length,
+            libvirt.xml_offset,
             "libvirt.xml",
             repr(head[:16]),
             "<domain ...>",
@@ -251,9 +257,15 @@ def unused_fields_set(survey: Survey) -> Iterator[Found]:
     A newer libvirt may have written them for something that this reader, and an older libvirt,
     passes over.
     """
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and any(libvirt.header.unused):
-        yield Found("unused fields are set", 36, "libvirt.unused", "bytes other than 0", "zeros")
+        yield Found(
+            "unused fields are set",
+            libvirt.offset_of("unused"),
+            "libvirt.unused",
+            "bytes other than 0",
+            "zeros",
+        )
 
 
 @over_image("C06", Severity.NOTE, "FORMAT 1; QEMU migration/file.c")
@@ -300,11 +312,12 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
 
     Fix: unpack it and write it as a sparse save (fixedram copy --container libvirt).
     """
-    compression = survey.image.container.stream_compression
-    if compression and survey.mapped:
+    container = survey.image.container
+    libvirt, compression = container.find(LibvirtSave), container.stream_compression
+    if libvirt and compression and survey.mapped:
         yield Found(
             "a fixed layout cannot be restored through a pipe",
-            28,
+            libvirt.offset_of("format"),
             "libvirt.format",
             compression,
             "sparse",

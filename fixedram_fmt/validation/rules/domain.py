@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.domain import Domain, DomainError, domain_of, main_memory, well_formed
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.validation.effects import Phase
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
 from fixedram_fmt.validation.rule import Found, Severity, over_image
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.container.locate import LibvirtSave
     from fixedram_fmt.loaders import Libvirt
     from fixedram_fmt.validation.effects import Effect
     from fixedram_fmt.validation.rule import Case
@@ -26,7 +26,7 @@ _START = "libvirt src/qemu/qemu_process.c qemuProcessStartWithMemoryState()"
 
 def _save(survey: Survey) -> LibvirtSave | None:
     """The save, if there is XML in it to look at (C04 tells of the others)."""
-    libvirt = survey.image.container.libvirt
+    libvirt = survey.image.container.find(LibvirtSave)
     return libvirt if libvirt and libvirt.xml.lstrip().startswith(b"<") else None
 
 
@@ -63,7 +63,7 @@ def no_domain(survey: Survey) -> Iterator[Found]:
     except DomainError as error:
         yield Found(
             error.message,
-            save.header_length if save else None,
+            save.xml_offset if save else None,
             "libvirt.xml",
             expected="<domain> with <os><type>",
         )
@@ -84,7 +84,7 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
 
     Fix: get the file again, or give another XML (fixedram copy --container libvirt --xml).
     """
-    save = survey.image.container.libvirt
+    save = survey.image.container.find(LibvirtSave)
     if save is None or not save.header.cookie_offset or save.cookie is None:
         return
     try:
@@ -94,7 +94,7 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
         message = f"root element is {root.tag[:60]!r}"
     except DomainError as error:
         message = error.message
-    offset = save.header_length + save.header.cookie_offset
+    offset = save.xml_offset + save.header.cookie_offset
     yield Found(message, offset, "libvirt.cookie", expected="<cookie>")
 
 
@@ -119,10 +119,10 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
     if domain is None or name is None or not domain.machine or "-" not in domain.machine:
         return
     if not domain.machine.startswith(name):
-        save = survey.image.container.libvirt
+        save = survey.image.container.find(LibvirtSave)
         yield Found(
             "the XML has another machine type than the stream",
-            save.header_length if save else None,
+            save.xml_offset if save else None,
             "libvirt.xml",
             shown(name.encode()),
             repr(domain.machine),

@@ -200,7 +200,7 @@ def _owner_of_tail(survey: Survey, offset: int) -> str:
         return "this is a disk"
     if source.read_upto(0, 4) == _QCOW2 or _QCOW2 in source.read_upto(offset, _LOOK):
         return "a qcow2 disk image is around the stream"
-    if image.container.stream_offset and not image.container.libvirt:
+    if image.container.kind == "offset":
         return "the stream lies inside a file that is somebody else's"
     if sections_follow(source, offset):
         return "they hold sections of another save, or of this one"
