@@ -222,6 +222,7 @@ def test_no_more_wrappers_are_opened_than_a_few() -> None:
         gzip.compress(gzip.compress(libvirt() + STREAM)),
         MAGIC + gzip.compress(gzip.compress(STREAM)),
     ],
+    ids=["streams", "saves", "in-toy"],
 )
 def test_what_is_compressed_twice_at_once_is_refused_by_name(raw: bytes) -> None:
     with pytest.raises(UnsupportedError, match="more than once"):
@@ -236,13 +237,18 @@ def test_what_is_compressed_twice_at_once_is_refused_by_name(raw: bytes) -> None
         libvirt(kind=1) + gzip.compress(libvirt() + STREAM),
         libvirt() + MAGIC + STREAM,
     ],
+    ids=["packed-twice", "save", "packed-save", "toy"],
 )
 def test_a_save_holds_a_stream_and_nothing_else(raw: bytes) -> None:
     with pytest.raises(FormatError, match=r"magic|header"):
         open_bytes(raw)
 
 
-@pytest.mark.parametrize("head", [MAGIC, SWAPPED, libvirt(), gzip.compress(MAGIC)])
+@pytest.mark.parametrize(
+    "head",
+    [MAGIC, SWAPPED, libvirt(), gzip.compress(MAGIC)],
+    ids=["toy", "swapped", "libvirt", "gzip"],
+)
 def test_a_container_that_is_cut_off_is_an_error_of_ours(head: bytes) -> None:
     before = open_files()
     for stop in range(1, len(head) + 1):
