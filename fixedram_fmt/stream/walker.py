@@ -15,12 +15,13 @@ from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.stream.devicebodies import DeviceBodies, section_can_start
+from fixedram_fmt.stream.devicebodies import DeviceBodies
 from fixedram_fmt.stream.ending import check_end
 from fixedram_fmt.stream.handlers import Handler, Handlers
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
 from fixedram_fmt.stream.records import Cursor, Kind, Record, Region
+from fixedram_fmt.stream.successors import can_follow
 from fixedram_fmt.stream.vmdesc import VMDESC_CEILING, VmDescription, find_vmdesc
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class StreamWalker:
             return described.configuration[text(idstr)]
         subsection = bytes([SectionType.SUBSECTION])
         for length in range(min(self.cursor.remaining, 4096)):
-            ends = section_can_start(self.cursor, length, ())
+            ends = can_follow(self.cursor, length, ())
             if (ends and self.cursor.peek(1, length) != b"\0") or (
                 self.cursor.peek(1, length) == subsection
                 and self.cursor.peek(14, length + 2).startswith(b"configuration/")
