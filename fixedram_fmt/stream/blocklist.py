@@ -12,10 +12,11 @@ from fixedram_fmt.blocks import RamBlock
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.presence.pageset import PageSet
 from fixedram_fmt.schema import ram
-from fixedram_fmt.schema.base import c_string, is_printable
+from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import is_page_size
-from fixedram_fmt.stream.ramstate import ADDRESS_CEILING, RamState, can_follow_list
+from fixedram_fmt.stream.ramstate import ADDRESS_CEILING, RamState
 from fixedram_fmt.stream.records import Cursor, Kind, Record
+from fixedram_fmt.stream.successors import block_list_can_go_on
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -163,23 +164,9 @@ def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_lengt
     if header.value.pages_offset - bias < 0:
         return 0
     behind = header.value.pages_offset + used_length - cursor.offset
-    if _list_goes_on(cursor, behind) or not _list_goes_on(cursor, behind - bias):
+    if block_list_can_go_on(cursor, behind) or not block_list_can_go_on(cursor, behind - bias):
         return 0
     return bias
-
-
-def _list_goes_on(cursor: Cursor, ahead: int) -> bool:
-    """Whether what can follow a block's entry or its pages lies ahead bytes from here."""
-    if cursor.offset + ahead < 0 or ahead > cursor.remaining:
-        return False
-    try:
-        word = cursor.look(ram.RAM_RECORD, Kind.EOS, "", ahead).value.word
-        if can_follow_list(word, ram.TARGET_PAGE_SIZE_MIN):
-            return True
-        name = cursor.look(ram.BLOCK_ENTRY, Kind.BLOCK, "", ahead).value.idstr
-    except FormatError:
-        return False
-    return bool(name) and is_printable(name)
 
 
 def looks_like_header(cursor: Cursor, ahead: int) -> ram.MappedRamHeader | None:
@@ -213,7 +200,7 @@ def _postcopy_page_size_follows(cursor: Cursor, state: RamState) -> bool:
     if value <= ram.TARGET_PAGE_SIZE_MAX or value & (value - 1) or value >= ADDRESS_CEILING:
         return False
     # An address can be a power of two as well: what follows decides.
-    return not (state.ignore_shared and _list_goes_on(cursor, address))
+    return not (state.ignore_shared and block_list_can_go_on(cursor, address))
 
 
 def page_size_of_first_header(cursor: Cursor, state: RamState) -> int | None:

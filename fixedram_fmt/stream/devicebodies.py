@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.stream.footers import BodyEnd, FooterChain, is_name
+from fixedram_fmt.stream.footers import BodyEnd, FooterChain
 from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.records import Cursor, DeviceBody, Kind, Record
+from fixedram_fmt.stream.successors import can_follow, can_follow_without_footer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[int, str, str, str], None]
 
-__all__ = ["DeviceBodies", "section_can_start"]
+__all__ = ["DeviceBodies"]
 
 
 class DeviceBodies:
@@ -83,7 +84,7 @@ class DeviceBodies:
         size = candidates[-1].size
         if (
             _footer_at(cursor, size, section.section_id)
-            or (not footers and _next_starts_at(cursor, size, known))
+            or (not footers and can_follow_without_footer(cursor, size, known))
             or _another_footer_at(cursor, size, known)
         ):
             return candidates.pop().size
@@ -161,7 +162,7 @@ class DeviceBodies:
             while at >= 0 and self._tries_left:
                 self._tries_left -= 1
                 behind = Cursor(cursor.source, low + at + len(footer))
-                if section_can_start(behind, 0, known):
+                if can_follow(behind, 0, known):
                     return BodyEnd(low + at, verified=False, others=0)
                 at = window.find(footer, at + 1)
             low, step = low + step, min(step * 2, _STEP)
@@ -246,42 +247,9 @@ def _another_footer_at(cursor: Cursor, ahead: int, known_ids: Container[int]) ->
     """Whether a footer with a wrong id lies ahead bytes from here, and a section behind it."""
     mark = bytes([SectionType.SECTION_FOOTER])
     behind = ahead + stream.SECTION_FOOTER.size
-    return cursor.peek(1, ahead) == mark and section_can_start(cursor, behind, known_ids)
+    return cursor.peek(1, ahead) == mark and can_follow(cursor, behind, known_ids)
 
 
 def _footer(section_id: int) -> bytes:
     footer = stream.SectionFooter(SectionType.SECTION_FOOTER, section_id)
     return stream.SECTION_FOOTER.build(footer)
-
-
-def _next_starts_at(cursor: Cursor, ahead: int, known_ids: Container[int]) -> bool:
-    """Whether a stream without footers goes on ahead bytes from here."""
-    if cursor.peek(1, ahead) == b"\0":
-        return _ends_after(cursor, ahead + 1)
-    return section_can_start(cursor, ahead, known_ids)
-
-
-def section_can_start(cursor: Cursor, ahead: int, known_ids: Container[int]) -> bool:
-    """Whether what lies ahead bytes from here can begin a section, a command or the end."""
-    head = cursor.peek(1, ahead)
-    if not head:
-        return False
-    kind = head[0]
-    try:
-        if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
-            name = cursor.look(stream.SECTION, Kind.SECTION_FULL, "", ahead).value.idstr
-            return is_name(name)
-        if kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
-            part = cursor.look(stream.SECTION_PART, Kind.SECTION_PART, "", ahead).value
-            return part.section_id in known_ids
-        if kind == SectionType.COMMAND:
-            command = cursor.look(stream.COMMAND, Kind.COMMAND, "", ahead).value.command
-            return 0 < command <= max(stream.MigCmd)
-    except FormatError:
-        return False
-    return kind == SectionType.EOF
-
-
-def _ends_after(cursor: Cursor, ahead: int) -> bool:
-    head = cursor.peek(6, ahead)
-    return not head or (head[0] == SectionType.VMDESCRIPTION and head[5:6] in (b"", b"{"))

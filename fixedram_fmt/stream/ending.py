@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.errors import TruncatedError
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.stream.footerplaces import collect_places, section_after
+from fixedram_fmt.stream.footerplaces import collect_places
 from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
+from fixedram_fmt.stream.successors import section_after_footer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,5 +71,6 @@ def sections_follow(source: Source, start: int) -> bool:
     """Whether a section comes after a footer in the first bytes from start on."""
     good, _ = collect_places(source, start, min(source.size, start + _CEILING), set())
     return any(
-        section_after(source, place, section_id) for place, section_id in good.places()[:_PLACES]
+        section_after_footer(source, place, section_id)
+        for place, section_id in good.places()[:_PLACES]
     )

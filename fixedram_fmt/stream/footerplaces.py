@@ -5,11 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import stream
-from fixedram_fmt.schema.base import is_printable
-from fixedram_fmt.schema.stream import MigCmd, SectionType
-from fixedram_fmt.stream.records import Cursor, Kind
+from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.stream.successors import COMMAND_MAX, ID_CEILING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
     Places = tuple[np.ndarray, np.ndarray]
 
-__all__ = ["KeptPlaces", "collect_places", "section_after"]
+__all__ = ["KeptPlaces", "collect_places"]
 
 _STEP = 1 << 20
 #: Of more places than twice this, those in the middle are not judged.  Machines have some hundred
@@ -30,10 +28,6 @@ _LAST_PLACES_KEPT = 1 << 10
 _SIZE = stream.SECTION_FOOTER.size
 #: How far the look at a place goes: footer, VMDESCRIPTION's header and a brace.
 _REACH = _SIZE + 1 + stream.VMDESCRIPTION.size + 1
-_COMMAND_MAX = int(max(MigCmd))
-_BEGINNINGS = (bytes([SectionType.SECTION_START]), bytes([SectionType.SECTION_FULL]))
-#: Ids of the sections that machines have are smaller.
-_ID_CEILING = 1 << 16
 
 
 def collect_places(
@@ -54,22 +48,6 @@ def collect_places(
         for places, (offsets, ids) in zip(kept, found, strict=True):
             places.add(offsets + low, ids)
     return kept
-
-
-def section_after(source: Source, place: int, section_id: int) -> stream.SectionHeader | None:
-    """The header of a section after the footer at place, if both are what machines have.
-
-    Other bytes look so by chance once in many GiB.
-    """
-    cursor = Cursor(source, place + _SIZE)
-    if cursor.peek(1) not in _BEGINNINGS or section_id >= _ID_CEILING:
-        return None
-    try:
-        header = cursor.take(stream.SECTION, Kind.SECTION_FULL, "").value
-    except FormatError:
-        return None
-    sound = header.section_id < _ID_CEILING and header.idstr and is_printable(header.idstr)
-    return header if sound else None
 
 
 class KeptPlaces:
@@ -133,12 +111,12 @@ def _places_in(window: np.ndarray, known: np.ndarray) -> tuple[Places, Places]:
     begins &= (left < 7) | ((byte(5) != 0) & printable)
     part = (kind == SectionType.SECTION_PART) | (kind == SectionType.SECTION_END)
     part &= (left < 5) | np.isin(_be32(padded, at + _SIZE + 1), known)
-    command = (kind == SectionType.COMMAND) & (byte(1) == 0) & (byte(2) <= _COMMAND_MAX)
+    command = (kind == SectionType.COMMAND) & (byte(1) == 0) & (byte(2) <= COMMAND_MAX)
     ends = (kind == SectionType.EOF) & (byte(1) == SectionType.VMDESCRIPTION)
     ends &= (left < 7) | (byte(6) == ord("{"))
     good = begins | part | command | ends | (left <= 1)
     ids = _be32(padded, at + 1)
-    trailing = (kind == SectionType.EOF) & ~good & (ids < _ID_CEILING)
+    trailing = (kind == SectionType.EOF) & ~good & (ids < ID_CEILING)
     return (at[good], ids[good]), (at[trailing], ids[trailing])
 
 

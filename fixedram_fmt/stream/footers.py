@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError, TruncatedError
 from fixedram_fmt.schema import stream
-from fixedram_fmt.schema.base import is_printable
 from fixedram_fmt.schema.ram import RAM_IDSTR, TARGET_PAGE_SIZE_MIN, RamSaveFlag
-from fixedram_fmt.schema.stream import MigCmd, SectionType
-from fixedram_fmt.stream.footerplaces import collect_places, section_after
+from fixedram_fmt.schema.stream import SectionType
+from fixedram_fmt.stream.footerplaces import collect_places
 from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.ramstate import ADDRESS_CEILING
 from fixedram_fmt.stream.records import Cursor, Kind
+from fixedram_fmt.stream.successors import is_command, is_name, section_after_footer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.io.source import Source
 
-__all__ = ["GLOBALSTATE_IDSTR", "BodyEnd", "FooterChain", "is_name"]
+__all__ = ["GLOBALSTATE_IDSTR", "BodyEnd", "FooterChain"]
 
 #: No further than this are footers looked for; devices of a large machine take some MiB.
 _SEARCH_CEILING = 1 << 28
@@ -49,7 +49,6 @@ _INNER_CEILING = 64
 
 _SIZE = stream.SECTION_FOOTER.size
 _RAM_FLAGS = sum(RamSaveFlag)
-_COMMAND_MAX = int(max(MigCmd))
 
 #: Sent by every machine since 2.4 (where footers begin), last of what it starts with: migration/
 #: global_state.c vmstate_globalstate, hw/core/machine.c qdev_machine_creation_done().
@@ -202,7 +201,7 @@ class FooterChain:
         for offset, section_id in heapq.merge(
             reversed(self._good.places()), reversed(self._last.places()), reverse=True
         ):
-            self._of_id[section_id].add(offset, self._rank(offset + _SIZE, section_id))
+            self._of_id[section_id].add(offset, self._judge(offset + _SIZE, section_id))
 
     def end_of(self, body: int, section: Section) -> BodyEnd | None:
         """Where the body of section that begins at offset body ends; None: nothing leads on."""
@@ -222,7 +221,7 @@ class FooterChain:
         """idstr and instance of sections after the first places in [start, stop)."""
         found = []
         for place, section_id in self._good.between(start, stop, _INNER_CEILING):
-            header = section_after(self._source, place, section_id)
+            header = section_after_footer(self._source, place, section_id)
             if header is not None:
                 found.append((header.idstr, header.instance_id))
         return found
@@ -230,7 +229,7 @@ class FooterChain:
     def _find_last_section(self) -> int:
         """Where the last footer lies that a section comes after; -1: nowhere that is looked."""
         for place, section_id in self._good.places()[: -_INNER_CEILING - 1 : -1]:
-            if section_after(self._source, place, section_id):
+            if section_after_footer(self._source, place, section_id):
                 return place
         return -1
 
@@ -240,7 +239,7 @@ class FooterChain:
 
     # -- what follows -----------------------------------------------------------------------------
 
-    def _rank(self, offset: int, before: int) -> _Rank:
+    def _judge(self, offset: int, before: int) -> _Rank:
         """How credible it is that the stream goes on at offset, behind a footer of id before."""
         cursor = Cursor(self._source, offset)
         try:
@@ -249,7 +248,7 @@ class FooterChain:
                 if not head:
                     return _goes_on(_End.CUT_OFF)
                 if head[0] != SectionType.COMMAND:
-                    return self._rank_of(cursor, head[0], before)
+                    return self._judge_next(cursor, head[0], before)
                 if self._records_left <= 0:
                     return _NOT_JUDGED
                 self._records_left -= 1
@@ -268,57 +267,57 @@ class FooterChain:
         leaves = end in _LEAVING and self._last_section > offset
         return _Rank(_Standing.LEAVES_SECTIONS if leaves else _Standing.GOES_ON, 0, end)
 
-    def _rank_of(self, cursor: Cursor, kind: int, before: int) -> _Rank:
+    def _judge_next(self, cursor: Cursor, kind: int, before: int) -> _Rank:
         if kind == SectionType.EOF:
             return self._unless_sections(_kind_of_end(cursor), cursor.offset)
         if kind in (SectionType.SECTION_PART, SectionType.SECTION_END):
             part = cursor.take(stream.SECTION_PART, Kind.SECTION_PART, "").value.section_id
             if part not in self._started:
                 return _IMPOSSIBLE
-            rank = self._rank_body(cursor, self._known[part], part)
+            rank = self._judge_after_body(cursor, self._known[part], part)
             # Readers take a part of a section that has ended; nobody sends one.
             return rank if part in self._open else rank.at_most_cut_off()
         if kind in (SectionType.SECTION_START, SectionType.SECTION_FULL):
-            return self._rank_section(cursor, before)
+            return self._judge_section(cursor, before)
         return _IMPOSSIBLE
 
-    def _rank_section(self, cursor: Cursor, before: int) -> _Rank:
+    def _judge_section(self, cursor: Cursor, before: int) -> _Rank:
         header = cursor.take(stream.SECTION, Kind.SECTION_FULL, "").value
         taken = header.section_id in self._known or header.section_id == before
         if taken or not is_name(header.idstr):
             return _IMPOSSIBLE
         if header.idstr == RAM_IDSTR:
-            return _IMPOSSIBLE if self._has_ram else _rank_of_ram(cursor)
+            return _IMPOSSIBLE if self._has_ram else _judge_first_ram(cursor)
         if header.idstr == GLOBALSTATE_IDSTR:
-            return self._rank_globalstate(cursor, header.section_id)
-        return self._rank_body(cursor, header.idstr, header.section_id)
+            return self._judge_after_globalstate(cursor, header.section_id)
+        return self._judge_after_body(cursor, header.idstr, header.section_id)
 
-    def _rank_body(self, cursor: Cursor, idstr: bytes, section_id: int) -> _Rank:
+    def _judge_after_body(self, cursor: Cursor, idstr: bytes, section_id: int) -> _Rank:
         """The rank of what follows a body at cursor."""
         judged = self._of_id.get(section_id)
         if idstr == RAM_IDSTR:
-            rank = self._rank_ram_part(cursor, judged)
+            rank = self._judge_ram_part(cursor, judged)
         elif idstr in FRAMINGS:
             for _ in FRAMINGS[idstr](cursor, ""):
                 self._records_left -= 1
                 if self._records_left <= 0:
                     return _NOT_JUDGED
-            rank = self._rank_at(cursor, judged)
+            rank = self._judge_footer_at(cursor, judged)
         else:
             best = judged.best_from(cursor.offset) if judged else None
             # Its footer may be nowhere: the file is cut off in its body, or this is no section.
             rank = best.rank if best else self._cut_in_body(cursor.offset)
         return rank.after_one_more()
 
-    def _rank_globalstate(self, cursor: Cursor, section_id: int) -> _Rank:
+    def _judge_after_globalstate(self, cursor: Cursor, section_id: int) -> _Rank:
         """The rank of what follows a body of the length that globalstate has; else as any other."""
         judged = self._of_id.get(section_id)
         exact = judged.rank_at(cursor.offset + _GLOBALSTATE_SIZE) if judged else None
         if exact is None or exact.standing is _Standing.IMPOSSIBLE:
-            return self._rank_body(cursor, b"", section_id)
+            return self._judge_after_body(cursor, b"", section_id)
         return exact.after_one_more().after_globalstate()
 
-    def _rank_at(self, cursor: Cursor, judged: _Judged | None) -> _Rank:
+    def _judge_footer_at(self, cursor: Cursor, judged: _Judged | None) -> _Rank:
         """The rank of a body that must end right here."""
         if cursor.remaining < _SIZE or cursor.offset >= self._stop:
             return _CUT_IN_BODY
@@ -327,7 +326,7 @@ class FooterChain:
         rank = judged.rank_at(cursor.offset) if judged else None
         return _IMPOSSIBLE if rank is None else rank
 
-    def _rank_ram_part(self, cursor: Cursor, judged: _Judged | None) -> _Rank:
+    def _judge_ram_part(self, cursor: Cursor, judged: _Judged | None) -> _Rank:
         """The body of a part of RAM: an EOS, or records which are not walked here."""
         word = cursor.peek(8)
         number = int.from_bytes(word, "big")
@@ -335,7 +334,7 @@ class FooterChain:
             return _CUT_IN_BODY
         if number == RamSaveFlag.EOS:
             cursor.skip(8, Kind.EOS, "", None)
-            return self._rank_at(cursor, judged)
+            return self._judge_footer_at(cursor, judged)
         sends = number & _RAM_FLAGS and number < ADDRESS_CEILING
         return _Rank(_Standing.RAM_GOES_ON) if sends else _IMPOSSIBLE
 
@@ -345,10 +344,10 @@ def _passed_command(cursor: Cursor) -> bool:
     command = cursor.take(stream.COMMAND, Kind.COMMAND, "").value
     if command.packaged_length is not None:
         cursor.skip(command.packaged_length, Kind.PACKAGED, "", None)
-    return 0 < command.command <= _COMMAND_MAX
+    return is_command(command.command)
 
 
-def _rank_of_ram(cursor: Cursor) -> _Rank:
+def _judge_first_ram(cursor: Cursor) -> _Rank:
     """RAM starts with the size of all blocks: whole pages, and a flag in the bits below."""
     word = cursor.peek(8)
     if len(word) < 8:
@@ -372,8 +371,3 @@ def _kind_of_end(cursor: Cursor) -> _End:
     if cursor.peek(1, stop - 1) != b"}":
         return _End.TRAILING
     return _End.SOUND if stop == cursor.remaining else _End.DESCRIBED
-
-
-def is_name(idstr: bytes) -> bool:
-    """Whether bytes can name a section: printable ASCII."""
-    return bool(idstr) and is_printable(idstr)

@@ -12,8 +12,8 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.stream import SectionType
-from fixedram_fmt.stream.devicebodies import section_can_start
 from fixedram_fmt.stream.records import Cursor, Kind, Record, Region
+from fixedram_fmt.stream.successors import can_follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ class StreamHeader:
             return described.configuration[text(idstr)]
         subsection = bytes([SectionType.SUBSECTION])
         for length in range(min(self.cursor.remaining, 4096)):
-            ends = section_can_start(self.cursor, length, ())
+            ends = can_follow(self.cursor, length, ())
             if (ends and self.cursor.peek(1, length) != b"\0") or (
                 self.cursor.peek(1, length) == subsection
                 and self.cursor.peek(14, length + 2).startswith(b"configuration/")
