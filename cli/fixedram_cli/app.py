@@ -1,4 +1,4 @@
-"""The typer application: global options, and the commands, each read when it is asked for."""
+"""The typer application: global options, and the commands, each imported when it is run."""
 
 from __future__ import annotations
 
@@ -6,42 +6,54 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from inspect import getdoc
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from fixedram_cli.command import flattened
 from fixedram_cli.helptext import told
-from fixedram_cli.options import number
 from fixedram_cli.render.terminal import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["COMMANDS", "application", "settings"]
+__all__ = ["COMMANDS", "application", "command", "settings"]
 
-#: Module and function of each command, in the order of --help.
+
+class Entry(NamedTuple):
+    """Where a command is, as MODULE:FUNCTION, and what it does, for --help."""
+
+    place: str
+    title: str
+
+
+#: Each command, in the order of --help.
 COMMANDS = {
-    "info": "info:info",
-    "dump": "dump:dump",
-    "copy": "copy:copy",
-    "convert": "convert:convert",
-    "synth": "synth:synth",
-    "validate": "validate:validate",
-    "state": "state:state",
-    "read": "read:read",
-    "extract": "extract:extract",
-    "map": "map:map_",
-    "report": "report:report",
-    "load": "load:load",
-    "mount": "mount:mount",
-    "volatility-path": "volatility:volatility_path",
-    "sync": "sync:sync",
-    "diff": "diff:diff",
-    "digest": "digest:digest",
-    "rules": "rules:rules",
-    "destination": "destination:destination",
+    "info": Entry("info:info", "Show what an image is: machine, blocks, completeness."),
+    "dump": Entry("dump:dump", "Show every byte of an image with its owner, as a tree."),
+    "copy": Entry("copy:copy", "Write an image again, the same to the byte or changed."),
+    "convert": Entry("convert:convert", "Make a mapped-ram image of an ordinary stream, or back."),
+    "synth": Entry("synth:synth", "Write an image from a spec or from options."),
+    "validate": Entry("validate:validate", "List what is wrong with images, and what loaders do."),
+    "state": Entry("state:state", "Show the state of devices: registers, timers, queues."),
+    "read": Entry("read:read", "Read guest memory, or print the map of it."),
+    "extract": Entry("extract:extract", "Take memory out of an image, into files for other tools."),
+    "map": Entry("map:map_", "Show which pages are present, as a picture."),
+    "report": Entry("report:report", "Write a self-contained HTML page about an image."),
+    "load": Entry("load:load", "Really load an image as a loader does, and say how fast."),
+    "mount": Entry("mount:mount", "Show an image as a folder of read-only files."),
+    "volatility-path": Entry(
+        "volatility:volatility_path", "Print the folder of the layer for volatility3 (vol -p)."
+    ),
+    "sync": Entry("sync:sync", "Show when a load waits for its receive channels."),
+    "diff": Entry("diff:diff", "Compare two images: memory, device state, structure."),
+    "digest": Entry("digest:digest", "Print a digest of what images mean, not of their layout."),
+    "rules": Entry("rules:rules", "Explain the rules of validate."),
+    "destination": Entry(
+        "destination:destination", "Write down what a VM needs to receive such an image."
+    ),
 }
 #: What people who come from qemu-img type.
 _ALIASES = {"check": "validate", "compare": "diff"}
@@ -59,11 +71,8 @@ class Settings:
 settings = Settings()
 
 
-def application(command: str | None = None) -> typer.Typer:
-    """The whole application; where command is one of its commands, with that alone.
-
-    To make parameters of the signatures of all commands takes longer than most commands do.
-    """
+def application() -> typer.Typer:
+    """The whole application; of its commands only the one that is run is imported."""
     made = typer.Typer(
         name="fixedram",
         cls=_Application,
@@ -73,21 +82,35 @@ def application(command: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH},
     )
     made.callback()(_globals)
-    known = [*COMMANDS, *_ALIASES]
-    for name in [command] if command in known else known:
-        place = COMMANDS[_ALIASES.get(name, name)]
-        made.command(name, cls=_Command, hidden=name in _ALIASES)(flattened(_function(place)))
     return made
 
 
-def _function(place: str) -> Callable[..., Any]:
-    module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(import_module(f"fixedram_cli.commands.{module}"), name)
-    return function
+def command(name: str) -> Any:
+    """A command with all its parameters, as typer runs it; its help is title and docstring."""
+    from fixedram_cli.command import flattened  # --help of all needs no options
+
+    entry = COMMANDS[_ALIASES.get(name, name)]
+    module, _, attribute = entry.place.partition(":")
+    function = getattr(import_module(f"fixedram_cli.commands.{module}"), attribute)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    text = f"{entry.title}\n\n{getdoc(function)}"
+    alone.command(name, cls=_Command, help=text)(flattened(function))
+    return get_command(alone)
 
 
 class _Application(TyperGroup):
     """All commands.  Usage errors cite names of files and of devices, which must not act."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        # For --help and completion; resolve_command has the whole ones.
+        for name in (*COMMANDS, *_ALIASES):
+            title = COMMANDS[_ALIASES.get(name, name)].title
+            self.commands[name] = TyperCommand(name, help=title, hidden=name in _ALIASES)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, command(name) if name else known, rest
 
     def make_context(self, *words: Any, **more: Any) -> Any:
         with _escaped():
@@ -141,6 +164,7 @@ def _version(asked: bool) -> None:
 
 def _limit_unpacking(size: str) -> None:
     """For this process and those it starts."""
+    from fixedram_cli.options import number
     from fixedram_fmt.io.unpacking import UNPACK_LIMIT
 
     os.environ[UNPACK_LIMIT] = str(number(size, "--unpack-limit"))

@@ -54,18 +54,7 @@ def _run(words: list[str]) -> None:
         return
     from fixedram_cli.app import application
 
-    application(_command_in(words))(prog_name="fixedram")
-
-
-def _command_in(words: list[str]) -> str | None:
-    """The first word that is no global option and no value of one, if there is any."""
-    rest = iter(words)
-    for word in rest:
-        if word == "--unpack-limit":
-            next(rest, None)
-        elif not word.startswith("-"):
-            return word
-    return None
+    application()(prog_name="fixedram")
 
 
 def _open_standard_streams() -> None:

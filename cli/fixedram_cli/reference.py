@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fixedram_cli.app import COMMANDS, command
 from fixedram_cli.helptext import told
 
 if TYPE_CHECKING:
@@ -53,14 +54,8 @@ class CommandPage:
 
 def pages() -> Iterator[CommandPage]:
     """Every command that is shown, in the order of --help."""
-    import typer.main
-
-    from fixedram_cli.app import application
-
-    group: Any = typer.main.get_command(application())
-    for name, command in group.commands.items():
-        if not command.hidden:
-            yield _page(name, command)
+    for name in COMMANDS:
+        yield _page(name, command(name))
 
 
 def _page(name: str, command: Any) -> CommandPage:

@@ -184,7 +184,7 @@ def _called(arguments: list[str]) -> int:
         if arguments[0] in INSIDE:
             INSIDE[arguments[0]](arguments[1])
             return 0
-        application(arguments[0])(arguments, prog_name="fixedram")
+        application()(arguments, prog_name="fixedram")
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except FixedRamError as error:

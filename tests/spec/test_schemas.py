@@ -41,7 +41,7 @@ def check(name: str, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> A
     """Run the command with --json, in this process, and hold its output to the schema."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()) as err:
-        code = application(name)([name, *map(str, arguments), "--json"], standalone_mode=False) or 0
+        code = application()([name, *map(str, arguments), "--json"], standalone_mode=False) or 0
     assert code in codes, err.getvalue()
     document = json.loads(out.getvalue())
     errors = jsonschema.Draft202012Validator(schema(name)).iter_errors(document)

@@ -55,9 +55,7 @@ def convert(
     form: Form,
     searching: Searching,
 ) -> None:
-    """Make a mapped-ram image of an ordinary stream, or back.
-
-    Ordinary streams are what QEMU migrates to file: and what virsh save writes.
+    """Ordinary streams are what QEMU migrates to file: and what virsh save writes.
 
     Device state stays as it is to the byte. Compressed streams are undone, XBZRLE is applied.
 

@@ -116,9 +116,7 @@ def copy(
     form: Form,
     searching: Searching,
 ) -> None:
-    """Write an image again, the same to the byte or changed.
-
-    It is parsed and built anew; holes stay holes.
+    """It is parsed and built anew; holes stay holes.
 
     Example: fixedram copy guest.img -o again.img
 

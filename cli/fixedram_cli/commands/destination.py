@@ -18,9 +18,7 @@ def destination(
     form: Form,
     searching: Searching,
 ) -> None:
-    """Write down what a VM needs to receive such an image.
-
-    As TOML, or as JSON with --json or a FILE.json.
+    """As TOML, or as JSON with --json or a FILE.json.
 
     What is deleted from the file is not judged by validate --destination.
 

@@ -100,9 +100,7 @@ def diff(
     form: Form,
     reading: Reading,
 ) -> None:
-    """Compare two images: memory, device state, structure.
-
-    What counts is what a guest would find after a load: absent pages are zero, and how an image
+    """What counts is what a guest would find after a load: absent pages are zero, and how an image
     is stored (dialect, container, byte order, offsets) is told, but is no difference.
 
     Exit code 0: the same, 1: they differ, 2: not all could be compared.

@@ -60,9 +60,7 @@ def digest(
     form: Form,
     reading: Reading,
 ) -> None:
-    """Print a digest of what images mean, not of their layout.
-
-    Machine, memory and device state count.
+    """Machine, memory and device state count.
 
     Copies, conversions and other containers of one image have the same; a bit that differs does
     not. What it is made of stands in fixedram_fmt/digests.py.

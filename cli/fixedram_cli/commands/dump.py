@@ -50,9 +50,7 @@ def dump(
         bool, option("--all", "Show long rows of like records in full (text).")
     ] = False,
 ) -> None:
-    """Show every byte of an image with its owner, as a tree.
-
-    It goes from the start of the file to its end, without a gap: what a stream is packed in too.
+    """It goes from the start of the file to its end, without a gap: what a stream is packed in too.
 
     Example: fixedram dump guest.img
 

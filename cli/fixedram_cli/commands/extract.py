@@ -89,9 +89,7 @@ class Wanted:
 
 
 def extract(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) -> None:
-    """Take memory out of an image, into files for other tools.
-
-    What is absent is a hole, and nothing is loaded.
+    """What is absent is a hole, and nothing is loaded.
 
     Example: fixedram extract guest.img --block pc.ram -o ram.bin
 

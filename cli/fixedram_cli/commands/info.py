@@ -11,7 +11,6 @@ from fixedram_cli.options import ImageArgument, option
 from fixedram_cli.render.jsonout import print_json
 from fixedram_cli.render.terminal import visible
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.summary import summarize
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
@@ -25,9 +24,7 @@ def info(
         bool, option("--xml", "Print the domain XML of a libvirt save, and nothing else.")
     ] = False,
 ) -> None:
-    """Show what an image is: machine, blocks, completeness.
-
-    Reads headers and bitmaps only, however large the guest is.
+    """Reads headers and bitmaps only, however large the guest is.
 
     Example: fixedram info guest.img
 
@@ -37,6 +34,8 @@ def info(
     """
     if xml and form.is_json:
         raise typer.BadParameter("give --xml or --json, not both", param_hint="'--xml'")
+    from fixedram_fmt.summary import summarize  # start-up
+
     with reading.shown(image) as opened:
         if xml:
             _print_xml(opened)

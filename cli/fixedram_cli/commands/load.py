@@ -53,9 +53,7 @@ class Wanted:
 def load(
     image: ImageArgument, receiver: Receiver, wanted: Wanted, form: Form, reading: Reading
 ) -> None:
-    """Really load an image as a loader does, and say how fast.
-
-    Every block goes into memory, or into files.
+    """Every block goes into memory, or into files.
 
     The image is judged first, as `validate` does; exit code 1 where this loader would not load it
     (with --json the answer says so too).

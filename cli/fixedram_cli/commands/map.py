@@ -52,9 +52,7 @@ class Wanted:
 
 
 def map_(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) -> None:
-    """Show which pages are present, as a picture.
-
-    On the terminal, or in a file.
+    """On the terminal, or in a file.
 
     Reads the bitmap only, unless --deep asks for stale pages and stored zeros.
 

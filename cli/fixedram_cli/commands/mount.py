@@ -21,9 +21,7 @@ def mount(
     *,
     reading: Reading,
 ) -> None:
-    """Show an image as a folder of read-only files.
-
-    RAM blocks, physical memory, an ELF core, device state.
+    """RAM blocks, physical memory, an ELF core, device state.
 
     Nothing is loaded or copied, and nothing can be written.  Ends with umount DIR
     (fusermount3 -u DIR).  Needs FUSE: pip install 'fixedram[fuse]'.

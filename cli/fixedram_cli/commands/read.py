@@ -71,9 +71,7 @@ def read(
     form: Form,
     reading: Reading,
 ) -> None:
-    """Read guest memory, or print the map of it.
-
-    Absent pages are zero.  Addresses and lengths take K/M/G/T suffixes and 0x.
+    """Absent pages are zero.  Addresses and lengths take K/M/G/T suffixes and 0x.
 
     Example: fixedram read guest.img --phys 0xfffffff0 16
 

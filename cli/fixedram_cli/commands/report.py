@@ -24,9 +24,7 @@ def report(
     form: Form,
     reading: Reading,
 ) -> None:
-    """Write a self-contained HTML page about an image.
-
-    Summary, findings, page maps, devices, the stream.
+    """Summary, findings, page maps, devices, the stream.
 
     It loads nothing, and everything can be read without scripts.
 

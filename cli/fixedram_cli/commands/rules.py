@@ -19,9 +19,7 @@ def rules(
         ),
     ] = None,
 ) -> None:
-    """Explain the rules of validate.
-
-    What each means, why it matters, what to do.
+    """What each means, why it matters, what to do.
 
     Example: fixedram rules
 

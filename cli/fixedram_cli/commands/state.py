@@ -100,9 +100,7 @@ def state(
     wanted: Wanted,
     searching: Searching,
 ) -> None:
-    """Show the state of devices: registers, timers, queues.
-
-    Without PATH it lists the devices, with one it shows what the path means.
+    """Without PATH it lists the devices, with one it shows what the path means.
 
     Example: fixedram state guest.img 'cpu*/env.eip'
 

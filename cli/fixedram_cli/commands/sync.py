@@ -29,9 +29,7 @@ def sync(
     form: Form,
     reading: Reading,
 ) -> None:
-    """Show when a load waits for its receive channels.
-
-    Only syncs are judged here; `fixedram validate` judges the rest.  Exit code 1 when the design
+    """Only syncs are judged here; `fixedram validate` judges the rest.  Exit code 1 when the design
     would refuse, hang, or declare the load done too early.
 
     Example: fixedram sync guest.img --loader fixed-ram-v4 --channels 4

@@ -94,9 +94,7 @@ def synth(
     writing: Writing,
     form: Form,
 ) -> None:
-    """Write an image from a spec or from options.
-
-    Example: fixedram synth -o test.img --machine pc --block pc.ram=64M:counter:0.25
+    """Example: fixedram synth -o test.img --machine pc --block pc.ram=64M:counter:0.25
 
     Example: fixedram synth spec.toml -o test.img --seed 7
 

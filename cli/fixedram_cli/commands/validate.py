@@ -135,9 +135,7 @@ def validate(
     *,
     reading: Reading,
 ) -> None:
-    """List what is wrong with images, and what loaders do.
-
-    Reads headers and bitmaps; with --deep also pages. Exit code 1: findings; 2: unreadable.
+    """Reads headers and bitmaps; with --deep also pages. Exit code 1: findings; 2: unreadable.
 
     Example: fixedram validate guest.img --loader qemu-10.0 --multifd
 

@@ -12,9 +12,7 @@ from fixedram_fmt import forensics
 
 
 def volatility_path(form: Form) -> None:
-    """Print the folder of the layer for volatility3 (vol -p).
-
-    volatility3 has to run in the same version of Python as fixedram.
+    """volatility3 has to run in the same version of Python as fixedram.
 
     Example: vol -p "$(fixedram volatility-path)" -f guest.img banners
 
