@@ -64,7 +64,7 @@ class Received(Closing):
             self.bits = _mapping(self._file, size)
             self.source = Source.from_fd(self._file.fileno(), "presence")
         self._written = 0
-        self.staging = bytearray(_STEP + page_size)
+        self.staging = bytearray(_STEP)
         self.blocks: list[ReceivedBlock] = []
         start = 0
         for block, length in zip(blocks, lengths, strict=True):
@@ -210,10 +210,13 @@ class ReceivedBlock:
             return
         import numpy as np
 
-        rows = np.ndarray((count, size), np.uint8, window, at, (stride, 1))
-        side_by_side = memoryview(self._owner.staging)[: count * size]
-        np.frombuffer(side_by_side, np.uint8).reshape(count, size)[...] = rows
-        self._output.write_through(offset, side_by_side)
+        step = _STEP // size
+        for low in range(0, count, step):
+            some = min(step, count - low)
+            rows = np.ndarray((some, size), np.uint8, window, at + low * stride, (stride, 1))
+            side_by_side = memoryview(self._owner.staging)[: some * size]
+            np.frombuffer(side_by_side, np.uint8).reshape(some, size)[...] = rows
+            self._output.write_through(offset + low * size, side_by_side)
 
     def _fill(self, first: int, count: int, byte: int) -> None:
         """Pages [first, first + count), full of one byte: with 0 they are absent again."""

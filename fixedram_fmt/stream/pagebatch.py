@@ -54,6 +54,8 @@ class SentRun(NamedTuple):
         return WORD + self.length
 
 
+#: Runs made into objects at a time.
+_RUNS = 1 << 13
 _KINDS = {_PAGE: Kind.PAGE, _ZERO: Kind.ZERO, _XBZRLE: Kind.XBZRLE, _COMPRESS: Kind.COMPRESS_PAGE}
 
 
@@ -173,13 +175,21 @@ class PageBatch:
         begins = self.begins.copy()
         begins[0] = True
         starts = np.flatnonzero(begins)
-        flags, words = self._flags[starts], self.words[starts]
-        payloads = self._payloads[starts]
+        pages = np.diff(starts, append=begins.size)
+        for low in range(0, starts.size, _RUNS):
+            yield from self._runs(starts[low : low + _RUNS], pages[low : low + _RUNS])
+
+    def _runs(
+        self, starts: npt.NDArray[np.int64], pages: npt.NDArray[np.int64]
+    ) -> Iterator[SentRun]:
+        import numpy as np
+
+        flags, payloads = self._flags[starts], self._payloads[starts]
         payloads += np.where(flags == _XBZRLE, ram.XBZRLE_PAGE.size, 0)
         payloads += np.where(flags == _COMPRESS, ram.COMPRESS_PAGE.size, 0)
         columns = (
-            words & ~np.uint64(self.page_size - 1),
-            np.diff(starts, append=begins.size),
+            self.words[starts] & ~np.uint64(self.page_size - 1),
+            pages,
             self.offsets[starts] + self.base,
             payloads + self.base,
             self.offsets[starts + 1] - payloads,

@@ -12,7 +12,6 @@ Upstream: QEMU migration/ram.c ram_load_precopy(), ram_block_from_stream(), load
 from __future__ import annotations
 
 import struct
-from array import array
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError, TruncatedError
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["PageReader", "page_size_here"]
+__all__ = ["PageReader"]
 
 #: Sizes tried where nothing says the page size: the usual one, the larger ones, then the smaller.
 _LIKELY_SIZES = (4096, 8192, 16384, 32768, 65536, 2048, 1024, 512, 256)
 
 #: How much of the file is looked at, in bytes, at first and at most: many sections hold few pages.
-_FIRST_LOOK, _WINDOW, _FURTHER = 1 << 14, 1 << 20, 8
+_FIRST_LOOK, _WINDOW, _FURTHER = 1 << 14, 1 << 21, 8
 
 _CONTINUE = int(RamSaveFlag.CONTINUE)
 _PAGE, _ZERO = int(RamSaveFlag.PAGE), int(RamSaveFlag.ZERO)
@@ -57,7 +56,7 @@ class PageReader:
         self._cursor = cursor
         self._state = state
         self._window = bytearray()
-        self._base = self._filled = 0
+        self._base = self._filled = self._end = 0
         # Bytes of a whole PAGE or ZERO record that CONTINUEs, by the lowest byte of its word.
         self._sizes = [0] * 256
         #: Which record of the section comes after what has been read.
@@ -129,7 +128,7 @@ class PageReader:
         if flags & _ZERO:
             cursor.take(ram.ZERO_PAGE, Kind.ZERO, path)
         elif flags & _PAGE:
-            cursor.skip(page_size_here(cursor, state), Kind.PAGE, path, None)
+            cursor.skip(_page_size(cursor, state), Kind.PAGE, path, None)
         elif flags & _COMPRESS:
             header = cursor.take(ram.COMPRESS_PAGE, Kind.COMPRESS_PAGE, path).value
             cursor.skip(header.length, Kind.COMPRESS_PAGE, path, None)
@@ -171,29 +170,40 @@ class PageReader:
     def _measure(self, position: int, found: list[npt.NDArray[np.int64]]) -> int:
         """Find the whole records of the window from position on; where they end.
 
-        found gets where in window each begins.  Only the lowest byte of a word is looked at.
+        found gets where in window each begins.
         """
         import numpy as np
 
-        window, sizes, offset = self._window, self._sizes, position - self._base
-        limit = self._filled - ZERO_RECORD
+        self._end = position - self._base
         while True:
-            singles = array("q")
-            append = singles.append
-            for _ in range(self._try_after):
-                if offset > limit:
-                    break
-                size = sizes[window[offset + _LOW]] or self._delta_size(offset)
-                if not size:
-                    break
-                append(offset)
-                offset += size
-            if offset > self._filled and singles and sizes[window[singles[-1] + _LOW]]:
-                offset = singles.pop()
-            found.append(np.array(singles))
-            if len(singles) < self._try_after:
-                return self._base + offset
-            offset = self._repeat(singles[-_FIRST_TRY:], offset, found)
+            most = self._try_after
+            singles = np.fromiter(self._singles(self._end, most), np.int64)
+            found.append(singles)
+            if singles.size < most or self._end > self._filled:
+                break
+            self._end = self._repeat(singles[-_FIRST_TRY:], self._end, found)
+        if self._end > self._filled and singles.size:
+            # Of the last one only a delta may reach out of the window.
+            last = int(singles[-1])
+            if self._sizes[self._window[last + _LOW]]:
+                self._end, found[-1] = last, singles[:-1]
+        return self._base + self._end
+
+    def _singles(self, offset: int, most: int) -> Iterator[int]:
+        """Where in window records begin, one by one; only the lowest byte of a word is looked at.
+
+        _end is then where they end.
+        """
+        window, sizes, limit = self._window, self._sizes, self._filled - ZERO_RECORD
+        for _ in range(most):
+            if offset > limit:
+                break
+            size = sizes[window[offset + _LOW]] or self._delta_size(offset)
+            if not size:
+                break
+            yield offset
+            offset += size
+        self._end = offset
 
     def _delta_size(self, offset: int) -> int:
         """Bytes of the XBZRLE or COMPRESS_PAGE record at offset; 0 if it is none or cut off."""
@@ -209,7 +219,9 @@ class PageReader:
             return 0
         return size if self._base + offset + size <= self._cursor.source.size else 0
 
-    def _repeat(self, last: array[int], offset: int, found: list[npt.NDArray[np.int64]]) -> int:
+    def _repeat(
+        self, last: npt.NDArray[np.int64], offset: int, found: list[npt.NDArray[np.int64]]
+    ) -> int:
         """Find the records that go on as the last four do: all of a kind, or two kinds in turn.
 
         Their addresses do not matter, so many are looked at in one step.
@@ -217,7 +229,7 @@ class PageReader:
         import numpy as np
 
         window = np.frombuffer(self._window, np.uint8)
-        flags = [int(window[begun + _LOW]) for begun in last]
+        flags = window[last + _LOW].tolist()
         total = 0
         if flags[:2] == flags[2:] and all(self._sizes[flag] for flag in flags):
             flags = flags[2:] if flags[2] != flags[3] else flags[3:]
@@ -237,7 +249,7 @@ class PageReader:
         return offset
 
 
-def page_size_here(cursor: Cursor, state: RamState) -> int:
+def _page_size(cursor: Cursor, state: RamState) -> int:
     """Bytes of the page at cursor; where nothing tells, the size that leads to a next record."""
     if state.target_page_size is None:
         state.target_page_size = next(
