@@ -12,6 +12,8 @@ from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import is_page_size
+from fixedram_fmt.stream.pagebatch import PageBatch
+from fixedram_fmt.stream.sentpresence import SentPresence
 from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
@@ -58,13 +60,15 @@ class ImageFacts(Closing):
         self._opened: OpenedStream | None = None
         #: Mode for files that get memory or device state of this image.
         self.file_mode = PRIVATE if source.file_mode is None else source.file_mode
-        self._walker = StreamWalker(source, container.stream_offset, keeps_presence=True)
+        self._walker = StreamWalker(source, container.stream_offset, batched=True)
+        self._sent = SentPresence(self._walker.ram)
         records = self._walker.records()
         # Without its first record it is no image at all.
         next(records)
         try:
-            for _ in records:
-                pass
+            for record in records:
+                if isinstance(record.value, PageBatch):
+                    self._sent.take(record.value)
         except FormatError as error:
             self.stopped = error
 
@@ -100,14 +104,18 @@ class ImageFacts(Closing):
         if self._opened is not None:
             self._opened.close()
 
-    def records(self) -> Iterator[Record[Any]]:
-        """Walk the stream again, record by record; ends with the FormatError of stopped, if any."""
-        return StreamWalker(self.source, self.container.stream_offset).records()
+    def records(self, *, batched: bool = False) -> Iterator[Record[Any]]:
+        """Walk the stream again, record by record; ends with the FormatError of stopped, if any.
 
-    def known_records(self) -> Iterator[Record[Any]]:
+        batched: page records of an ordinary stream come a window's at a time (PageBatch).
+        """
+        start = self.container.stream_offset
+        return StreamWalker(self.source, start, batched=batched).records()
+
+    def known_records(self, *, batched: bool = False) -> Iterator[Record[Any]]:
         """The same up to where the stream stops; stopped says where and why to whoever asks."""
         try:
-            yield from self.records()
+            yield from self.records(batched=batched)
         except FormatError:
             if self.stopped is None:
                 raise
@@ -234,8 +242,7 @@ class ImageFacts(Closing):
         """
         if block.has_pages:
             return PageBitmap.of_block(self.source, block, self.host_long.host_long)
-        pages = None if block.mapped else self._walker.ram.page_sets.get(block.idstr)
-        return pages.bitmap() if pages else None
+        return None if block.mapped else self._sent.bitmap(block)
 
     def readable_bitmap(self, block: RamBlock) -> PageBitmap | None:
         """The same for who goes on without: None for a damaged bitmap too."""

@@ -13,13 +13,16 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.io.closing import Closing
 from fixedram_fmt.io.output import OutputError
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.io.spool import MORE_ROOM
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.hostlong import HostLong
-from fixedram_fmt.presence.pageset import set_bits
+from fixedram_fmt.schema.base import text
+from fixedram_fmt.stream.pagebatch import WORD
+from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.stream.xbzrle import apply_delta
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.io.output import Output
+    from fixedram_fmt.stream.pagebatch import PageBatch, SentRun
 
 __all__ = ["Received", "ReceivedBitmap", "ReceivedBlock", "ReceivedPages"]
 
@@ -44,7 +48,8 @@ _FEW = 3
 class Received(Closing):
     """The blocks of a stream while their pages come in; close it to give back what it took."""
 
-    def __init__(self, blocks: Sequence[RamBlock], page_size: int) -> None:
+    def __init__(self, stream: Source, blocks: Sequence[RamBlock], page_size: int) -> None:
+        self.stream = stream
         lengths = [
             PageBitmap.length_of(block.used_length // page_size, HostLong.LITTLE_64)
             for block in blocks
@@ -59,12 +64,30 @@ class Received(Closing):
             self.bits = _mapping(self._file, size)
             self.source = Source.from_fd(self._file.fileno(), "presence")
         self._written = 0
-        self.staging = bytearray(_STEP + page_size)
+        self.staging = bytearray(_STEP)
         self.blocks: list[ReceivedBlock] = []
         start = 0
         for block, length in zip(blocks, lengths, strict=True):
             self.blocks.append(ReceivedBlock(self, block, page_size, start))
             start += length
+        self._by_name = {received.block.idstr: received for received in self.blocks}
+
+    def take(self, batch: PageBatch) -> None:
+        """Pages of a batch, to their block.
+
+        Raises FormatError for pages outside their block and blocks that are not in the list,
+        UnsupportedError for compressed pages.
+        """
+        received = self._by_name.get(batch.block)
+        if received is None:
+            raise FormatError(
+                "a page of a block that is not in the list",
+                offset=batch.base + int(batch.offsets[0]),
+                path=batch.path_of(0),
+                found=repr(text(batch.block)),
+            )
+        for run in batch.runs():
+            received.take(run, batch)
 
     def close(self) -> None:
         """Give back the file; the mapping goes with the last who uses it."""
@@ -97,6 +120,21 @@ def _mapping(file: IO[bytes], size: int) -> mmap.mmap:
             found=f"{size} ({error})",
             hint=MORE_ROOM,
         ) from error
+
+
+def _set_bits(bits: mmap.mmap, start: int, stop: int, *, present: bool) -> None:
+    """Set or clear bits [start, stop), the lowest of a byte first; whole bytes at once."""
+    first, last = -(-start // 8), stop // 8
+    if first < last:
+        bits[first:last] = (b"\xff" if present else b"\0") * (last - first)
+        edges = [*range(start, first * 8), *range(last * 8, stop)]
+    else:
+        edges = [*range(start, stop)]
+    for page in edges:
+        if present:
+            bits[page >> 3] |= 1 << (page & 7)
+        else:
+            bits[page >> 3] &= ~(1 << (page & 7))
 
 
 class ReceivedBlock:
@@ -133,16 +171,37 @@ class ReceivedBlock:
 
     # -- what arrives -------------------------------------------------------------------------
 
-    def put(self, first: int, count: int, window: bytearray, at: int, stride: int) -> None:
-        """Pages [first, first + count); see PageTaker."""
+    def take(self, run: SentRun, batch: PageBatch) -> None:
+        """The pages of a run of batch; FormatError for one outside the block."""
+        first, count = run.address // self.page_size, run.pages
+        if first + count > self.pages:
+            raise FormatError(
+                "a page outside its block",
+                offset=run.offset,
+                path=self.block.path,
+                expected=f"addresses below {self.pages * self.page_size:#x}",
+                found=f"{count} pages from {run.address:#x} on",
+            )
+        if run.kind is Kind.PAGE:
+            self._put(first, count, batch.window, run.data_offset - batch.base)
+        elif run.kind is Kind.ZERO:
+            self._fill(first, count, run.fill)
+        elif run.kind is Kind.XBZRLE:
+            delta = self._owner.stream.read_exact(run.data_offset, run.length, self.block.path)
+            self._patch(first, delta, run.data_offset)
+        else:
+            raise UnsupportedError(
+                "compressed pages (COMPRESS_PAGE, before QEMU 9.1) are not undone",
+                offset=run.offset,
+                path=self.block.path,
+            )
+
+    def _put(self, first: int, count: int, window: bytearray, at: int) -> None:
+        """Pages [first, first + count), whose records begin side by side in window."""
         self._mark(first, count)
         if self._output is None:
             return
-        if count == 1:
-            page = memoryview(window)[at : at + self.page_size]
-            self._output.write_through(self._place + first * self.page_size, page)
-            return
-        size, view = self.page_size, memoryview(window)
+        size, view, stride = self.page_size, memoryview(window), WORD + self.page_size
         offset = self._place + first * size
         if count <= _FEW:
             for number in range(count):
@@ -151,12 +210,15 @@ class ReceivedBlock:
             return
         import numpy as np
 
-        rows = np.ndarray((count, size), np.uint8, window, at, (stride, 1))
-        side_by_side = memoryview(self._owner.staging)[: count * size]
-        np.frombuffer(side_by_side, np.uint8).reshape(count, size)[...] = rows
-        self._output.write_through(offset, side_by_side)
+        step = _STEP // size
+        for low in range(0, count, step):
+            some = min(step, count - low)
+            rows = np.ndarray((some, size), np.uint8, window, at + low * stride, (stride, 1))
+            side_by_side = memoryview(self._owner.staging)[: some * size]
+            np.frombuffer(side_by_side, np.uint8).reshape(some, size)[...] = rows
+            self._output.write_through(offset + low * size, side_by_side)
 
-    def fill(self, first: int, count: int, byte: int) -> None:
+    def _fill(self, first: int, count: int, byte: int) -> None:
         """Pages [first, first + count), full of one byte: with 0 they are absent again."""
         self.changed = True
         if byte:
@@ -165,7 +227,7 @@ class ReceivedBlock:
         elif first < self._top:
             self._clear(first, min(count, self._top - first))
 
-    def patch(self, page: int, delta: bytes, offset: int) -> None:
+    def _patch(self, page: int, delta: bytes, offset: int) -> None:
         """Change a page by a delta; one that was never sent is zeros."""
         self._mark(page, 1)
         if self._output is None:
@@ -199,7 +261,7 @@ class ReceivedBlock:
     def _set(self, first: int, stop: int, *, present: bool) -> None:
         """Set or clear the bits [first, stop)."""
         base = self._start * 8
-        set_bits(self._bits, base + first, base + stop, present=present)
+        _set_bits(self._bits, base + first, base + stop, present=present)
         self._owner.wrote((stop - first) // 8 + 2)
 
     def _clear(self, first: int, count: int) -> None:

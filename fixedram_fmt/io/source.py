@@ -29,7 +29,8 @@ READ_CEILING = 1 << 30
 
 #: By scheme (NAME of `NAME://...`): the module whose open_location(location) gives the Source.
 OPENERS: dict[str, str] = {}
-_PATHS = "fixedram_fmt.io.file"
+#: A door does not import who stands behind it.
+_PATHS, _BUFFERS = "fixedram_fmt.io.file", "fixedram_fmt.io.buffer"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 _PIECE = 1 << 20
@@ -70,16 +71,14 @@ class Source(Closing, ABC):
     @staticmethod
     def from_fd(fd: int, name: str | None = None) -> Source:
         """Read from a file descriptor of the caller's; his offset is neither used nor moved."""
-        from fixedram_fmt.io.file import FileSource
-
-        return FileSource.of_fd(fd, name)
+        source: Source = import_module(_PATHS).FileSource.of_fd(fd, name)
+        return source
 
     @staticmethod
     def from_buffer(buffer: bytes | bytearray | memoryview, name: str = "buffer") -> Source:
         """Read from memory, without a copy."""
-        from fixedram_fmt.io.buffer import BufferSource
-
-        return BufferSource(buffer, name)
+        source: Source = import_module(_BUFFERS).BufferSource(buffer, name)
+        return source
 
     # -- what a subclass gives ----------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.lazy import importer
 
 if TYPE_CHECKING:
-    from fixedram_fmt.memory.block import AddressError, BlockMemory, Run
+    from fixedram_fmt.memory.block import AddressError, BlockMemory
     from fixedram_fmt.memory.map import MemoryMap, MemoryRange, memory_map
     from fixedram_fmt.memory.physical import PhysicalMemory
+    from fixedram_fmt.memory.run import Run
 
 __all__ = [
     "AddressError",
@@ -24,7 +25,7 @@ __all__ = [
 _HOME = {
     "AddressError": "block",
     "BlockMemory": "block",
-    "Run": "block",
+    "Run": "run",
     "MemoryMap": "map",
     "MemoryRange": "map",
     "memory_map": "map",

@@ -7,10 +7,11 @@ buffer.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.io.source import READ_CEILING
+from fixedram_fmt.memory.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.memory.streampages import StreamPages
 
-__all__ = ["AddressError", "BlockMemory", "MemoryFile", "Readable", "Run", "fill"]
+__all__ = ["AddressError", "BlockMemory", "MemoryFile", "Readable", "fill"]
 
 #: Reads of this many pages or fewer ask for bits one by one; longer ones for runs.
 _FEW_PAGES = 4
@@ -30,17 +31,6 @@ class AddressError(FixedRamError):
     """There is no memory at the address; hint says what there is."""
 
     code = "address"
-
-
-class Run(NamedTuple):
-    """length present bytes at address, which lie at file_offset of the file as they are.
-
-    file_offset is None where the file has them in another form (a delta): read() gives them.
-    """
-
-    address: int
-    length: int
-    file_offset: int | None
 
 
 def fill(view: memoryview, byte: int = 0) -> None:

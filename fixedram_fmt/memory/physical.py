@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.memory.block import AddressError, BlockMemory, MemoryFile, Readable, Run, fill
+from fixedram_fmt.memory.block import AddressError, BlockMemory, MemoryFile, Readable, fill
 from fixedram_fmt.memory.map import memory_map
+from fixedram_fmt.memory.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

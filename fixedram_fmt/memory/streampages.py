@@ -10,8 +10,9 @@ from array import array
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError, UnsupportedError
-from fixedram_fmt.memory.block import Run
-from fixedram_fmt.stream.records import Kind, PageRun
+from fixedram_fmt.memory.run import Run
+from fixedram_fmt.stream.pagebatch import PageBatch
+from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.stream.xbzrle import apply_delta
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.facts import ImageFacts
-    from fixedram_fmt.stream.records import Record
+    from fixedram_fmt.stream.pagebatch import SentRun
 
 __all__ = ["StreamPages"]
 
@@ -33,11 +34,10 @@ _EXTRA_CEILING = 1 << 20
 
 _ABSENT = 0
 _FILL, _DELTA, _ZLIB = 1, 2, 3
-_CARRIES = {Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_PAGE}
 
 
 class StreamPages:
-    """An index of blocks' pages, made by one walk over the stream's records.
+    """An index of blocks' pages, made by one walk over the stream.
 
     An entry is 0 (absent: zero), the file offset of a whole page, or -1 - n for the n-th record
     that is no whole page: a delta and what it is against, a fill byte, a compressed page.
@@ -55,35 +55,41 @@ class StreamPages:
         # kind, what was there before, where, how long
         self._extra = (array("b"), array("q"), array("q"), array("q"))
         self._cached: tuple[int, bytes] = (0, b"")
-        for record in image.known_records():
-            if record.kind in _CARRIES and isinstance(record.value, PageRun):
-                self._enter(record)
+        for record in image.known_records(batched=True):
+            if isinstance(record.value, PageBatch):
+                self._take(record.value)
 
     # -- the index ----------------------------------------------------------------------------
 
-    def _enter(self, record: Record[PageRun]) -> None:
-        run = record.value
-        chunks = self._chunks.get(run.block)
-        first = run.address // self.page_size
-        if chunks is None or first + run.pages > self._pages[run.block]:
+    def _take(self, batch: PageBatch) -> None:
+        chunks = self._chunks.get(batch.block)
+        if chunks is not None:
+            pages = self._pages[batch.block]
+            for run in batch.runs():
+                first = run.address // self.page_size
+                self._enter(chunks, first, min(run.pages, pages - first), run)
+
+    def _enter(self, chunks: dict[int, array[int]], first: int, pages: int, run: SentRun) -> None:
+        """The pages of run, from first on, that the block has."""
+        if pages <= 0:
             return
-        if record.kind is Kind.PAGE:
-            if run.stride - 8 != self.page_size:
+        if run.kind is Kind.PAGE:
+            if run.length != self.page_size:
                 raise FormatError(
                     "pages of another size than the target's",
-                    offset=record.offset,
-                    path=record.path,
+                    offset=run.offset,
+                    path="ram",
                     expected=str(self.page_size),
-                    found=str(run.stride - 8),
+                    found=str(run.length),
                 )
-            self._set_range(chunks, first, run.pages, run.data_offset, run.stride)
-        elif record.kind is Kind.ZERO:
+            self._set_range(chunks, first, pages, run.data_offset, run.stride)
+        elif run.kind is Kind.ZERO:
             entry = self._extra_entry(_FILL, 0, run.fill, 0) if run.fill else _ABSENT
-            self._set_range(chunks, first, run.pages, entry, 0)
+            self._set_range(chunks, first, pages, entry, 0)
         else:
-            kind = _DELTA if record.kind is Kind.XBZRLE else _ZLIB
+            kind = _DELTA if run.kind is Kind.XBZRLE else _ZLIB
             before = self._entry(chunks, first) if kind == _DELTA else _ABSENT
-            entry = self._extra_entry(kind, before, run.data_offset, run.stride)
+            entry = self._extra_entry(kind, before, run.data_offset, run.length)
             self._set_range(chunks, first, 1, entry, 0)
 
     def _extra_entry(self, kind: int, before: int, where: int, length: int) -> int:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.blocks import RamBlock
 from fixedram_fmt.errors import FormatError, TruncatedError
-from fixedram_fmt.presence.pageset import PageSet
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import is_page_size
@@ -45,7 +44,7 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
                 f"the list of blocks ends {remaining} bytes short of the sum in MEM_SIZE",
                 "list-short",
             )
-            return
+            break
         if cursor.offset in state.visited or len(state.blocks) >= BLOCKS_CEILING:
             raise FormatError(
                 "the list of RAM blocks does not end",
@@ -69,9 +68,7 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
         remaining -= block.used_length
         if block.has_pages:
             _jump_behind_pages(cursor, state, block)
-    if state.keeps_presence and not state.mapped:
-        lengths = {block.idstr: block.used_length for block in state.blocks}
-        state.page_sets = PageSet.for_blocks(lengths, state.page_size)
+    state.listed = True
 
 
 def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None:

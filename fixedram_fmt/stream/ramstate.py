@@ -10,7 +10,6 @@ from fixedram_fmt.schema.ram import RamSaveFlag
 
 if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.presence.pageset import PageSet
 
 __all__ = ["ADDRESS_CEILING", "DEFAULT_PAGE_SIZE", "PAGE_FLAGS", "RamState", "can_follow_list"]
 
@@ -34,10 +33,10 @@ class RamState:
     ignore_shared: bool = False
     target_page_size: int | None = None
     blocks: list[RamBlock] = field(default_factory=list)
-    #: Whether it is kept which pages an ordinary stream sends (32 MiB for a guest of 1 TiB), and
-    #: nobody looks at the single records.
-    keeps_presence: bool = False
-    page_sets: dict[bytes, PageSet] = field(default_factory=dict)
+    #: Whether a list of blocks was read to its end.
+    listed: bool = False
+    #: Whether page records of an ordinary stream come in batches, not as runs.
+    batched: bool = False
     last_idstr: bytes | None = None
     #: By how much all offsets in the headers are wrong: the image was cut out of its container.
     offset_bias: int = 0

@@ -18,6 +18,7 @@ from fixedram_fmt.stream.devicebodies import DeviceBodies
 from fixedram_fmt.stream.ending import check_end
 from fixedram_fmt.stream.handlers import Handler, Handlers
 from fixedram_fmt.stream.header import StreamHeader
+from fixedram_fmt.stream.pagerecords import PageReader
 from fixedram_fmt.stream.ramstate import RamState
 from fixedram_fmt.stream.ramstream import walk_ram
 from fixedram_fmt.stream.records import Cursor, Kind, Record, Region
@@ -37,18 +38,19 @@ PARTS_CEILING = 1 << 20
 class StreamWalker:
     """One walk over the stream that starts at offset start of source.
 
-    keeps_presence: of an ordinary stream ram.page_sets will tell which pages it sends, and
-    records() leaves out most of its page records.
+    batched: page records of an ordinary stream come a window's at a time (PageBatch), which is much
+    faster than a record for each run of them.
 
     records() does the walk; the attributes hold what has been learnt so far, so they are complete
     once it is exhausted, and as far as the stream went when it raised.
     """
 
-    def __init__(self, source: Source, start: int = 0, *, keeps_presence: bool = False) -> None:
+    def __init__(self, source: Source, start: int = 0, *, batched: bool = False) -> None:
         self.source = source
         self.start = start
         self.cursor = Cursor(source, start)
-        self.ram = RamState(keeps_presence=keeps_presence)
+        self.ram = RamState(batched=batched)
+        self._pages = PageReader(self.cursor, self.ram)
         self.header = StreamHeader(self.cursor, self.ram, lambda: self._find_vmdesc(start))
         self.sections: dict[int, Section] = {}
         self.order: list[int] = []
@@ -198,7 +200,7 @@ class StreamWalker:
                 described = self._find_vmdesc(self.start)
                 if described and ram.is_page_size(described.page_size or 0):
                     self.ram.target_page_size = described.page_size
-            yield from walk_ram(self.cursor, self.ram, f"{path}/ram")
+            yield from walk_ram(self.cursor, self.ram, self._pages, f"{path}/ram")
             return "records"
         self._find_vmdesc(self.cursor.offset)
         body = self._bodies.body(

@@ -130,7 +130,7 @@ class _Body(NamedTuple):
 def _bodies(image: ImageFacts) -> Iterator[_Body]:
     """The bodies of such sections, and the one that the image ends in."""
     begun: _Body | None = None
-    for record in image.known_records():
+    for record in image.known_records(batched=True):
         if record.kind in SECTION_HEADERS:
             path = record.path.removesuffix("header") + "body"
             begun = _Body(record.value.section_id, record.section, record.stop, path)

@@ -105,18 +105,6 @@ def test_page_sizes_of_all_targets(size: int) -> None:
     assert expected["page size"] == size
 
 
-def test_page_size_is_found_where_nothing_tells_it() -> None:
-    pages = b"".join(
-        ram_word(page * 8192, PAGE_FLAG, *([CONTINUE] if page else []))
-        + (b"" if page else b"\6pc.ram")
-        + bytes([page + 1]) * 8192
-        for page in range(4)
-    )
-    image = image_of(converted(ordinary(pages)))
-    assert image.blocks[0].page_size == 8192
-    assert block_memory(image, image.blocks[0])[: 4 * 8192 : 8192] == b"\1\2\3\4"
-
-
 def test_every_page_is_sent_once_and_absent_ones_as_zero() -> None:
     """A destination has blocks that are not zero before the load: firmware, tables."""
     image = image_of(converted(made(), STREAM))

@@ -45,7 +45,7 @@ FIRST = ram_word(0, PAGE_FLAG) + b"\6pc.ram" + b"\1" * PAGE
     (ram_word(0, RamSaveFlag.HOOK), "RDMA"),
     (ram_word(0, RamSaveFlag.COMPRESS_PAGE) + b"\6pc.ram" + bytes(4), "compressed pages"),
     (ram_word(0, RamSaveFlag.FULL), "0.11"),
-    (FIRST + ram_word(PAGE, PAGE_FLAG, ZERO, CONTINUE), "no RAM record"),
+    (FIRST + ram_word(PAGE, PAGE_FLAG, ZERO, CONTINUE), "unknown combination"),
     (ram_word(0, PAGE_FLAG, CONTINUE) + bytes(PAGE), "CONTINUE without"),
     (ram_word(64 * PAGE, PAGE_FLAG) + b"\6pc.ram" + bytes(PAGE), "outside its block"),
     (ram_word((1 << 64) - PAGE, ZERO) + b"\6pc.ram" + b"\0", "outside its block"),

@@ -6,6 +6,7 @@ import os
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from fixedram_fmt.presence import bitmap
 from fixedram_fmt.presence.bitmap import Run
 from fixedram_fmt.presence.hostlong import swapped
 from fixedram_fmt.presence.pageset import PageSet
+from fixedram_fmt.stream.ramstate import RamState
+from fixedram_fmt.stream.sentpresence import SentPresence
 from support.builders import bitmap_bytes
 
 if TYPE_CHECKING:
@@ -280,20 +283,19 @@ def test_exabytes_of_absent_pages_cost_nothing(tmp_path: Path) -> None:
 
 
 @SETTINGS
-@given(
-    st.integers(0, 300),
-    st.lists(st.tuples(st.integers(0, 310), st.integers(0, 310), st.booleans()), max_size=20),
-)
-def test_page_set_is_a_set(pages: int, marks: list[tuple[int, int, bool]]) -> None:
-    tracked, expected = PageSet(pages), set()
-    for first, second, present in marks:
-        start, stop = min(first, second), max(first, second)
-        fits = stop <= pages
-        assert tracked.mark(start, stop, present=present) == fits
-        if fits:
-            expected = expected | set(range(start, stop)) if present else expected - set(
-                range(start, stop)
-            )  # fmt: skip
+@given(st.data(), st.integers(1, 3000))
+def test_page_set_is_a_set(data: st.DataObject, pages: int) -> None:
+    """In order or not, near or far apart, mentioned once or often."""
+    tracked, expected = PageSet(pages), set[int]()
+    for _ in range(data.draw(st.integers(0, 4))):
+        marks = data.draw(
+            st.lists(st.tuples(st.integers(0, pages - 1), st.booleans()), max_size=40)
+        )
+        marks = sorted(marks) if data.draw(st.booleans()) else marks
+        numbers = np.array([page for page, _ in marks], np.uint64)
+        tracked.mark(numbers, np.array([present for _, present in marks], np.bool_))
+        for page, present in marks:
+            expected = expected | {page} if present else expected - {page}
     bits = tracked.bitmap()
     assert bits.pages == pages
     assert {page for page in range(pages) if page in bits} == expected
@@ -301,10 +303,20 @@ def test_page_set_is_a_set(pages: int, marks: list[tuple[int, int, bool]]) -> No
     assert bits.tail_bits() == 0
 
 
-def test_page_sets_are_made_by_block_in_pages() -> None:
-    sets = PageSet.for_blocks({b"a": 4096 * 3 + 1, b"b": 0}, 4096)
-    assert {name: tracked.pages for name, tracked in sets.items()} == {b"a": 3, b"b": 0}
+def sent(**lengths: int) -> tuple[SentPresence, list[RamBlock]]:
+    blocks = [
+        RamBlock(number, "", name.encode(), length, page_size=4096, entry_offset=0)
+        for number, (name, length) in enumerate(lengths.items())
+    ]
+    return SentPresence(RamState(blocks=blocks, listed=True)), blocks
+
+
+def test_presence_is_tracked_by_block_in_pages() -> None:
+    presence, blocks = sent(a=4096 * 3 + 1, b=0)
+    bitmaps = [presence.bitmap(block) for block in blocks]
+    assert [None if bits is None else bits.pages for bits in bitmaps] == [3, 0]
 
 
 def test_blocks_too_large_to_track_are_not_tracked() -> None:
-    assert PageSet.for_blocks({b"a": 4096, b"b": 1 << 63}, 4096) == {}
+    presence, blocks = sent(a=4096, b=1 << 63)
+    assert [presence.bitmap(block) for block in blocks] == [None, None]

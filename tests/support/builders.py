@@ -23,6 +23,7 @@ __all__ = [
     "Block",
     "StreamBuilder",
     "bitmap_bytes",
+    "complete",
     "device",
     "open_bytes",
     "ordinary_image",
@@ -42,6 +43,12 @@ def open_bytes(data: bytes, **options: Any) -> Image:
     host_long = options.pop("host_long", None)
     inner, container = locate_stream(Source.from_buffer(data), **options)
     return Image(inner, container, host_long=host_long)
+
+
+def complete(image: Image) -> bool:
+    """Whether the image was read to its end without an oddity."""
+    assert image.stopped is None, str(image.stopped)
+    return image.complete and not image.notes
 
 
 def page(number: int, page_size: int) -> bytes:
