@@ -13,7 +13,6 @@ from fixedram_fmt.container.domain import domain_of
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.lost import image_losses
 from fixedram_fmt.presence.bitmap import PageBitmap
-from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.scan import stale_runs
 from fixedram_fmt.schema.ram import MAPPED_RAM_FILE_OFFSET_ALIGNMENT, RAM_IDSTR
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind, Record
@@ -21,6 +20,7 @@ from fixedram_fmt.tiling import leaves
 from fixedram_fmt.write.elements import Copied, Element, FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.write.piece import Piece
 from fixedram_fmt.write.placing import keeps_pages_aligned, lay_out
+from fixedram_fmt.write.rewriteoptions import RewriteOptions
 from fixedram_fmt.write.wrapping import container_pieces, is_mapped
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
     from fixedram_fmt.io.output import Output
+    from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.write.elements import Content
 
 __all__ = ["RewriteOptions", "possible_losses", "rewrite", "stale_bytes"]
@@ -39,44 +40,6 @@ _OF_BLOCKS = frozenset({Kind.BITMAP, Kind.PADDING, Kind.PAGES})
 _OF_DEVICES = frozenset({Kind.VMDESCRIPTION, Kind.VMDESCRIPTION_JSON})
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class RewriteOptions:
-    """What to change; the default changes nothing.
-
-    start: offset of the stream in the new file (None: where it is).  container: `none`, `libvirt`
-    or None to keep what there is; xml: the domain XML for a new libvirt header.  align: of the
-    pages, in bytes.  host_long: byte order of the new bitmaps.  repair: lay out again where the
-    stream is, which sets right offsets that are wrong by a constant.  running: what libvirt is to
-    do with the guest (None: as it was), mark_complete: LibvirtQemudPart becomes LibvirtQemudSave.
-    compress: what libvirt's header says of the stream; write_packed() does it.
-    """
-
-    start: int | None = None
-    container: str | None = None
-    xml: bytes | None = None
-    align: int | None = None
-    drop_stale: bool = False
-    drop_devices: bool = False
-    host_long: HostLong | None = None
-    repair: bool = False
-    running: bool | None = None
-    mark_complete: bool = False
-    compress: str | None = None
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything gets another place, so that the image is laid out again."""
-        return (
-            self.start is not None
-            or self.container is not None
-            or self.align is not None
-            or self.xml is not None
-            or self.drop_devices
-            or self.repair
-            or (self.host_long is not None and self.host_long.size != HostLong.LITTLE_64.size)
-        )
 
 
 def rewrite(image: Image, options: RewriteOptions) -> Iterator[Piece]:

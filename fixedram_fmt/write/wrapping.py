@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.container.wrapper import Container
     from fixedram_fmt.image import Image
     from fixedram_fmt.write.elements import Content
-    from fixedram_fmt.write.rewrite import RewriteOptions
+    from fixedram_fmt.write.rewriteoptions import RewriteOptions
 
 __all__ = [
     "XML_ROOM",
