@@ -1,4 +1,4 @@
-"""Blocks of another length than the receiver's: what tests/block_lengths.py says, a QEMU does."""
+"""Blocks of another length than the receiver's: what tests/support/block_lengths.py says, a QEMU does."""
 
 from __future__ import annotations
 
