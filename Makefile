@@ -36,7 +36,7 @@ bench: $(READY)
 TIME ?= 600
 fuzz: $(READY)
 	mkdir -p build
-	$(BIN)/python tests/fuzz/campaign.py --seconds $(TIME) --keep build/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --seconds $(TIME) --keep build/fuzz
 
 # Makes the samples anew with the QEMU on this machine (samples/README.md).
 samples: $(READY)

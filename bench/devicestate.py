@@ -1,8 +1,8 @@
 """Device state: the compiled decoder against a plain interpreter of the description.
 
-The interpreter (tests/naive_state.py) reads one field after the other; both make the same values of
-the same bodies, which is checked first.  "decoding" leaves out what each does once a description:
-parsing its JSON, and compiling it here; "from the text" has all of it.
+The interpreter (tests/support/naive_state.py) reads one field after the other; both make the same
+values of the same bodies, which is checked first.  "decoding" leaves out what each does once a
+description: parsing its JSON, and compiling it here; "from the text" has all of it.
 """
 
 from __future__ import annotations

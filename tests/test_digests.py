@@ -18,7 +18,7 @@ from conftest import run_cli, sample_entries
 from fixedram_fmt import HostLong, Image
 from fixedram_fmt.digests import digest_file, digest_image
 from fixedram_fmt.stream.records import Kind
-from support.converting import Guest, peak, sample, whole_stream
+from support.conversions import Guest, peak, sample, whole_stream
 from support.memory import block_memory
 from support.synthetic import PAGE, image_of, made, ordinary, ram_word
 

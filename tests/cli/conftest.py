@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.validating import LEVELS, image
+from support.faulty_images import LEVELS, image
 
 
 @pytest.fixture(scope="session")

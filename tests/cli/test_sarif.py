@@ -18,7 +18,7 @@ from conftest import run_cli
 from fixedram_cli.render.sarif import sarif
 from fixedram_fmt.validation.report import ImageReport
 from fixedram_fmt.validation.rules import all_rules
-from support.reporting import HOSTILE_NAMES, image, sarif_validator, told, unreadable
+from support.reports import HOSTILE_NAMES, image, sarif_validator, told, unreadable
 from support.synthetic import PAGE
 
 #: A fault, and a rule that must find it.

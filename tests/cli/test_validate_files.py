@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import run_cli
-from support.validating import FORMS, image
+from support.faulty_images import FORMS, image
 
 
 def names(folder: Path) -> list[str]:

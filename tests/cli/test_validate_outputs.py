@@ -14,7 +14,7 @@ from conftest import run_cli
 from fixedram_cli.render.github import annotations
 from fixedram_cli.render.junit import junit
 from fixedram_fmt.validation.rule import Severity
-from support.reporting import HOSTILE_NAMES, image, sarif_validator, told, unreadable
+from support.reports import HOSTILE_NAMES, image, sarif_validator, told, unreadable
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 

@@ -14,7 +14,7 @@ from fixedram_fmt.comparison import ram as ram_module
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.presence.hostlong import HostLong
 from support.builders import Block, StreamBuilder, open_bytes, ordinary_image
-from support.comparing import PAGE, compared, image_of, memory, mutated, naive, pages_of
+from support.image_pairs import PAGE, compared, image_of, memory, mutated, naive, pages_of
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -6,7 +6,7 @@ import pytest
 
 from fixedram_fmt.vmstate.paths import Pattern
 from support.builders import Block, StreamBuilder, uint
-from support.comparing import FIELDS, PAGE, compared, memory, with_device
+from support.image_pairs import FIELDS, PAGE, compared, memory, with_device
 
 
 def test_values_that_changed_are_named_with_before_and_after() -> None:

@@ -23,7 +23,7 @@ from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.container.opening import open_source
 from fixedram_fmt.io.spool import compression_of, spool_pipe
 from support.builders import open_bytes
-from support.saves import PACKERS, STREAM, XML, libvirt
+from support.containers import PACKERS, STREAM, XML, libvirt
 
 if TYPE_CHECKING:
     pass

@@ -18,7 +18,7 @@ from fixedram_fmt import (
 from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.container.locate import split_location
 from support.builders import open_bytes, tiny_image
-from support.saves import STREAM, XML, libvirt
+from support.containers import STREAM, XML, libvirt
 
 if TYPE_CHECKING:
     pass

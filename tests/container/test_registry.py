@@ -21,7 +21,7 @@ from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.tiling import container_leaves, leaves
 from fixedram_fmt.validation import validate
 from support.builders import open_bytes, tiny_image
-from support.saves import STREAM, XML, libvirt
+from support.containers import STREAM, XML, libvirt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

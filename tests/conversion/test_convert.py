@@ -27,7 +27,7 @@ from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.validation import Severity, validate
-from support.converting import (
+from support.conversions import (
     ENTRIES,
     MIB,
     PAGE_FLAG,

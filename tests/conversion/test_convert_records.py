@@ -19,7 +19,7 @@ from fixedram_fmt import Image
 from fixedram_fmt.conversion import STREAM, received
 from fixedram_fmt.io.output import OutputError
 from fixedram_fmt.stream.records import Kind
-from support.converting import (
+from support.conversions import (
     CONTINUE,
     MIB,
     PAGE_FLAG,

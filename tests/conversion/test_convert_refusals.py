@@ -24,7 +24,7 @@ from fixedram_fmt.io.output import Output
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.schema.stream import SectionType
-from support.converting import (
+from support.conversions import (
     CONTINUE,
     PAGE_FLAG,
     ZERO,

@@ -1,7 +1,8 @@
 """Fuzz every command for a given time, or for a given number of runs.
 
-    python tests/fuzz/campaign.py --seconds 600 [--seed N] [--only COMMAND] [--keep FOLDER]
-    python tests/fuzz/campaign.py --runs 300
+    cd tests
+    python -m fuzz.campaign --seconds 600 [--seed N] [--only COMMAND] [--keep FOLDER]
+    python -m fuzz.campaign --runs 300
 
 Inputs are seeds with a few mutations; those that are answered in a new way become seeds in turn.
 A failure is made smaller, printed, and kept with all it takes to show it: moved to

@@ -20,7 +20,7 @@ from fuzz.mutations import SIZE_CEILING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["documents", "seeds"]
+__all__ = ["documents", "of_sample", "seeds"]
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 #: Of a sample beyond the ceiling: its head, and its devices behind a list without blocks.
@@ -55,20 +55,26 @@ def seeds() -> dict[str, bytes]:
 
 def _images() -> Iterator[tuple[str, bytes]]:
     for path in sorted(SAMPLES.glob("*.xz")):
-        raw = b""
-        with suppress(EOFError), lzma.open(path) as file:
-            raw = file.read()
-        yield path.name, raw
-        if len(raw) > SIZE_CEILING:
-            yield f"{path.name}:head", raw[:_HEAD]
-            with suppress(FixedRamError):
-                yield f"{path.name}:small", _small(path)
+        yield from of_sample(path)
     for name, more in _SHAPES.items():
         yield name, made({}, more)
         if name == "plain":
             for fault in catalogue().values():
                 with suppress(Exception):
                     yield f"fault-{fault.name}", made({}, more, [fault])
+
+
+def of_sample(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The sample itself, and of one that is longer than SIZE_CEILING what is shorter."""
+    raw = b""
+    with suppress(EOFError), lzma.open(path) as file:
+        raw = file.read(SIZE_CEILING + 1)
+    if len(raw) <= SIZE_CEILING:
+        yield path.name, raw
+        return
+    yield f"{path.name}:head", raw[:_HEAD]
+    with suppress(FixedRamError):
+        yield f"{path.name}:small", _small(path)
 
 
 def _small(path: Path) -> bytes:

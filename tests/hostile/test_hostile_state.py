@@ -207,12 +207,12 @@ def sections_nobody_describes() -> bytes:
 #: What looks into no device, and another form of the same, is run on one of the two.
 CROWDS = {
     sections_of_one_name: (
-        "info", "validate", "dump --depth 1", "diff {image}", "report -o page", "map",
+        "info", "validate", "diff {image}", "report -o page", "map",
         "state", "state --summary", "state --json",
     ),
     sections_nobody_describes: (
-        "info --json", "validate", "dump --depth 1", "diff {image}", "report -o page", "digest",
-        "sync", "state --json",
+        "info --json", "validate", "dump --depth 1", "diff {image}", "digest", "sync",
+        "state --json",
     ),
 }  # fmt: skip
 

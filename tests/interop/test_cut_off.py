@@ -10,7 +10,7 @@ import pytest
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import Outcome
 from qemu_vm import QemuVM, require_qemu
-from support.cutting import cut_copy, devices_of, outcomes
+from support.cut_saves import cut_copy, devices_of, outcomes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Blocks of another length than the receiver's: what tests/block_lengths.py says, a QEMU does."""
+"""Blocks of another length than the receiver's: a QEMU does what support/block_lengths.py says."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.validation import Destination, Report, unopened, validate
 from fixedram_fmt.validation.messages import said_in
-from support.listed import DISAGREEMENTS, UNKNOWN_LINES
+from support.disagreements import DISAGREEMENTS, UNKNOWN_LINES
 from support.memory import block_memory
 from support.mutant import Mutant, synth, write
 from support.mutant_families import families

@@ -1,4 +1,4 @@
-"""XBZRLE deltas: what tests/deltas.py says of them, a real QEMU does."""
+"""XBZRLE deltas: what tests/support/deltas.py says of them, a real QEMU does."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fixedram_fmt import Image, UnsupportedError
 from fixedram_fmt.io import spool
 from fixedram_fmt.io.unpacking import UNPACK_LIMIT
 from support.builders import open_bytes
-from support.saves import STREAM, libvirt
+from support.containers import STREAM, libvirt
 
 if TYPE_CHECKING:
     from pathlib import Path

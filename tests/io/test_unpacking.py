@@ -16,7 +16,7 @@ from fixedram_fmt import SourceError, UnsupportedError
 from fixedram_fmt.io import unpacking
 from fixedram_fmt.io.unpacking import UNPACK_LIMIT, UnpackBudget
 from support.builders import open_bytes
-from support.saves import PACKERS, STREAM, libvirt
+from support.containers import PACKERS, STREAM, libvirt
 
 EACH_PACKER = pytest.mark.parametrize("packer", PACKERS)
 

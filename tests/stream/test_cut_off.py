@@ -12,7 +12,7 @@ from fixedram_fmt import Image
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.summary import summarize
 from fixedram_fmt.validation.validator import validate
-from support.cutting import TAILS, Devices, cut_copy, devices_of, outcomes, stops
+from support.cut_saves import TAILS, Devices, cut_copy, devices_of, outcomes, stops
 from support.real_files import ENTRIES, location_of, unpacked_case
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fixedram_fmt.memory.block import BlockMemory
 from fixedram_fmt.stream import pagerecords
 from fixedram_fmt.stream.records import Kind
 from support.builders import Block, StreamBuilder, complete, open_bytes, ordinary_image, page
-from support.converting import converted
+from support.conversions import converted
 from support.memory import block_memory
 
 EACH_SIZE = pytest.mark.parametrize("size", [256, 512, 1024, 4096, 8192, 65536])

@@ -12,7 +12,7 @@ from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.memory.block import BlockMemory
 from fixedram_fmt.stream.xbzrle import apply_delta
 from fixedram_fmt.validation import validate
-from support.converting import converted
+from support.conversions import converted
 from support.deltas import ADDRESS, BASE, CASES, naive, stream_with
 from support.synthetic import PAGE, image_of
 

@@ -1,6 +1,6 @@
 """Images whose stream is strange in one way, and what a real QEMU 10.0 does with each, seen.
 
-`two_blocks.py` has the machine that loads them; tests/interop asks it, tests/validate asks us.
+`two_blocks.py` has the machine that loads them; tests/interop asks it, tests/validation asks us.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from conftest import SHARED, absent, run_cli, unpack
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.report import Question, ask
-from support.saves import libvirt
+from support.containers import libvirt
 from support.synthetic import PAGE, made, ordinary
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fixedram_fmt.validation import Destination, load_destination, validate
 from fixedram_fmt.validation.scope import Extent, Scope
 from fixedram_fmt.write.faults import fault_named
 from support.builders import open_bytes, tiny_image
-from support.reporting import image, told, unreadable
+from support.reports import image, told, unreadable
 from support.synthetic import PAGE, made, ordinary, ram_word
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.report import Question, ask
 from fixedram_fmt.write.packing import write_packed
 from fixedram_fmt.write.rewrite import RewriteOptions, rewrite
-from support.saves import libvirt
+from support.containers import libvirt
 from support.synthetic import PAGE, made, ordinary
 
 if TYPE_CHECKING:

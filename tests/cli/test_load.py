@@ -65,7 +65,7 @@ def image_in(folder: Path, **spec: Any) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("real", MAPPED, indirect=True)
+@pytest.mark.parametrize("real", [n for n in MAPPED if n.startswith("sample/")], indirect=True)
 def test_json_has_the_hash_of_every_blocks_memory(real: tuple[str, str]) -> None:
     location, loader = real
     result = run_cli("load", location, "--json", "--channels", "3")

@@ -13,7 +13,16 @@ from fixedram_fmt import Image
 from fixedram_fmt.comparison import Change, diff, page_rows
 from fixedram_fmt.errors import FixedRamError
 from support.builders import Block, open_bytes
-from support.comparing import FIELDS, PAGE, image_of, memory, mutated, naive, pages_of, with_device
+from support.image_pairs import (
+    FIELDS,
+    PAGE,
+    image_of,
+    memory,
+    mutated,
+    naive,
+    pages_of,
+    with_device,
+)
 
 # -- real images -----------------------------------------------------------------------------------
 

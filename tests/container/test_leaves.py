@@ -11,7 +11,7 @@ import pytest
 from conftest import run_cli
 from fixedram_fmt.tiling import container_leaves, leaves
 from support.builders import open_bytes
-from support.saves import libvirt
+from support.containers import libvirt
 from support.synthetic import PAGE, made, ordinary
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from conftest import run_cli
 from fixedram_fmt.validation import all_rules
+from support.faulty_images import FORMS, LEVELS, MIXED, RANKS, image, images_of, rules_of
 from support.synthetic import PAGE
-from support.validating import FORMS, LEVELS, MIXED, RANKS, image, images_of, rules_of
 
 # -- text ------------------------------------------------------------------------------------------
 

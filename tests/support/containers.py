@@ -1,4 +1,4 @@
-"""What a stream can be in: libvirt's header, and what packs it."""
+"""libvirt's header and what packs a stream: the containers that one can be in."""
 
 from __future__ import annotations
 

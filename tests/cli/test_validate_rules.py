@@ -10,7 +10,7 @@ import pytest
 
 from conftest import run_cli
 from fixedram_fmt.validation import all_rules
-from support.validating import MIXED, RANKS, image, images_of, rules_of
+from support.faulty_images import MIXED, RANKS, image, images_of, rules_of
 
 # -- selection -------------------------------------------------------------------------------------
 

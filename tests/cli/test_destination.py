@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from conftest import run_cli
+from support.faulty_images import image, images_of, rules_of
 from support.synthetic import PAGE
-from support.validating import image, images_of, rules_of
 
 NAMES = ["pc.ram", "/rom@etc/acpi/tables", 'quo"te', "back\\slash", "\U0001f4be", "\x7f", "tab\t"]
 
