@@ -67,11 +67,11 @@ def test_a_cut_file_is_incomplete_and_names_the_device(
 @pytest.mark.untraced
 @pytest.mark.parametrize("tail", ["nothing", "a page's zeros", "many zeros", "noise"])
 @pytest.mark.parametrize("name", FINISHED)
-def test_fifty_cuts_of_every_image(
+def test_two_hundred_cuts_of_every_image(
     name: str, tail: str, unpacked_dir: Path, tmp_path: Path
 ) -> None:
     devices = devices_of(location_of(name, unpacked_dir))
-    cuts = 50 if tail == "nothing" else 10
+    cuts = 200 if tail == "nothing" else 20
     assert not held(devices, tmp_path / "cut", tail, cuts, name)
 
 
