@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+import msgspec
 
 __all__ = [
-    "DEFAULT_LIBVIRT", "DEFAULT_LOADER", "LOADERS", "Libvirt", "Loader", "Outcome", "SyncPoint",
-    "loader_named",
+    "DEFAULT_LIBVIRT", "DEFAULT_LOADER", "LOADERS", "Libvirt", "Loader", "LoaderName", "Outcome",
+    "SyncPoint", "loader_named",
 ]  # fmt: skip
 
 
@@ -109,6 +112,8 @@ _ALL = (
 
 #: By name; the real QEMUs first.
 LOADERS = {loader.name: loader for loader in _ALL}
+#: A name of theirs, in results.
+LoaderName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LOADERS)})]
 DEFAULT_LOADER = "qemu-11.1"
 #: Who is asked about a libvirt save.
 DEFAULT_LIBVIRT = "libvirt-12.8"

@@ -6,13 +6,16 @@ import html
 import os
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
 
 from fixedram_fmt.container.foreign import Foreign, foreign_file
 from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
 from fixedram_fmt.io.documents import DOCUMENT_CEILING
 from fixedram_fmt.io.spool import compression_of, spool_compressed
 from fixedram_fmt.io.unpacking import UnpackBudget
+from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.libvirt import (
     LIBVIRT_HEADER,
@@ -33,7 +36,7 @@ from fixedram_fmt.units import parse_size
 if TYPE_CHECKING:
     from fixedram_fmt.io.source import Source
 
-__all__ = ["Container", "LibvirtSave", "locate_stream", "split_location"]
+__all__ = ["Container", "LibvirtSave", "LibvirtSummary", "locate_stream", "split_location"]
 
 _STREAM_HEAD = FILE_HEADER.build(FileHeader(QEMU_VM_FILE_MAGIC, QEMU_VM_FILE_VERSION))
 _SEARCH_STEP = 1 << 20
@@ -42,6 +45,26 @@ _DOMAIN_NAME = re.compile(rb"<name>([^<]{1,255})</name>")
 
 #: Bytes that name a file of another program.
 _FOREIGN_HEAD = 32
+
+
+LibvirtByteOrder = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LIBVIRT_HEADER)})]
+
+
+class LibvirtSummary(Result, frozen=True):
+    """libvirt's header: data_len and cookie_offset in bytes, domain the name in the XML.
+
+    byte_order is that of the host that saved, format that of the stream; partial: the save never
+    finished.
+    """
+
+    version: int
+    byte_order: LibvirtByteOrder
+    format: str
+    was_running: bool
+    partial: bool
+    data_len: Unsigned
+    cookie_offset: Unsigned
+    domain: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +113,18 @@ class LibvirtSave:
         length = min(stop - start, DOCUMENT_CEILING + 1)
         return self.source.read_upto(self.header_length + start, length).partition(b"\0")[0]
 
-    def describe(self) -> dict[str, Any]:
-        """The header as plain values, for people and for JSON."""
-        return {
-            "version": self.header.version,
-            "byte_order": self.byte_order,
-            "format": self.format,
-            "was_running": bool(self.header.was_running),
-            "partial": self.partial,
-            "data_len": self.header.data_len,
-            "cookie_offset": self.header.cookie_offset,
-            "domain": self.domain,
-        }
+    def describe(self) -> LibvirtSummary:
+        """The header as plain values."""
+        return LibvirtSummary(
+            version=self.header.version,
+            byte_order=self.byte_order,
+            format=self.format,
+            was_running=bool(self.header.was_running),
+            partial=self.partial,
+            data_len=self.header.data_len,
+            cookie_offset=self.header.cookie_offset,
+            domain=self.domain,
+        )
 
 
 @dataclass(frozen=True, slots=True)

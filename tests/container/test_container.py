@@ -16,6 +16,7 @@ from fixedram_fmt import (
     TruncatedError,
 )
 from fixedram_fmt.container.locate import split_location
+from fixedram_fmt.results import builtins
 from support.builders import open_bytes, tiny_image
 from support.saves import STREAM, XML, libvirt
 
@@ -162,7 +163,7 @@ def test_libvirt_header_of_either_byte_order(order: str, version: int, kind: int
     container = image.container
     assert (container.kind, container.stream_offset) == ("libvirt", len(head))
     assert container.libvirt is not None
-    assert container.libvirt.describe() == {
+    assert builtins(container.libvirt.describe()) == {
         "version": version,
         "byte_order": "little" if order == "<" else "big",
         "format": {0: "raw", 6: "sparse", 77: "77"}[kind],

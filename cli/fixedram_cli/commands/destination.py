@@ -37,15 +37,16 @@ def destination(
     from fixedram_cli.render.jsonout import dumps
     from fixedram_cli.render.terminal import warn
     from fixedram_cli.render.tomlout import toml
+    from fixedram_fmt.results import builtins
     from fixedram_fmt.validation.destination import Destination
 
     keep([image], [out])
     with open_image(image, search=search) as opened:
-        document = Destination.of_image(opened).as_dict()
+        document = Destination.of_image(opened)
         if not opened.complete:
             warn(f"{image} cannot be read to its end: what comes behind that is missing here")
     as_json = wants_json(json_, output) or (out is not None and out.suffix == ".json")
-    text = dumps(document, 2) + "\n" if as_json else "".join(toml(document))
+    text = dumps(document, 2) + "\n" if as_json else "".join(toml(builtins(document)))
     if out is None:
         sys.stdout.write(text)
         return

@@ -83,9 +83,10 @@ def diff(
 
     Example: fixedram diff a.img b.img --state-only --ignore-state 'timer' --json
     """
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from fixedram_cli.render.diffview import print_diff
+    from fixedram_cli.render.jsonout import print_json
     from fixedram_cli.render.terminal import warn, warn_if_stopped
     from fixedram_fmt.comparison import diff as compare
 
@@ -93,6 +94,7 @@ def diff(
     as_json = wants_json(json_, output)
     ignored = [*(ignore_state or ()), *(_CLOCKS if ignore_clocks else ())]
     options = _options(
+        structure=not (ram_only or state_only or block),
         ram=not state_only,
         state=not ram_only and not block,
         blocks=block,
@@ -102,13 +104,14 @@ def diff(
     open_one = partial(open_image, search=search, byte_order=byte_order)
     with open_one(a) as first, open_one(b) as second:
         found = compare(first, second, options)
-        if ram_only or state_only or block:
-            # Only a part of the image was asked about.
-            found = replace(found, structure=())
+        found = replace(found, a=replace(found.a, path=a), b=replace(found.b, path=b))
         rows = _rows(first, second, found, _limit(limit, _PAGES_LIMIT)) if pages else iter(())
-        if not quiet:
-            show = _print_json if as_json else print_diff
-            show((a, b), (first, second), found, rows)
+        if quiet:
+            pass
+        elif as_json:
+            print_json(replace(found, ram=replace(found.ram, pages=tuple(rows))))
+        else:
+            print_diff(found, rows)
         for name, image in (("A", first), ("B", second)):
             warn_if_stopped(image, f"{name}: the stream stops early")
     for text in found.trouble:
@@ -136,6 +139,7 @@ def _limit(given: int | None, default: int) -> int | None:
 
 def _options(
     *,
+    structure: bool,
     ram: bool,
     state: bool,
     blocks: list[str] | None,
@@ -146,6 +150,7 @@ def _options(
     from fixedram_fmt.vmstate.paths import Pattern
 
     return Options(
+        structure=structure,
         ram=ram,
         state=state,
         blocks=frozenset(blocks) if blocks else None,
@@ -166,43 +171,3 @@ def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterat
             left = None if left is None else left - 1
         if left == 0:
             return
-
-
-def _print_json(
-    paths: tuple[str, str], images: tuple[Image, Image], found: Diff, rows: Iterator[PageRows]
-) -> None:
-    from fixedram_cli.render.jsonout import print_json
-
-    sides = {
-        letter: {
-            "path": path,
-            "machine": image.machine,
-            "dialect": image.dialect,
-            "container": image.container.kind,
-            "complete": image.complete,
-        }
-        for letter, path, image in zip("ab", paths, images, strict=True)
-    }
-    state = found.state
-    print_json({
-        **sides,
-        "same": found.same,
-        "structure": [one.as_dict() for one in found.structure],
-        "ram": {
-            "pages_changed": sum(block.changed for block in found.blocks),
-            "pages_only_a": sum(block.only_a for block in found.blocks),
-            "pages_only_b": sum(block.only_b for block in found.blocks),
-            "blocks_compared": found.compared,
-            "blocks": [block.as_dict() for block in found.blocks],
-            "pages": [page.as_dict() for page in rows],
-        },
-        "state": None if state is None else {
-            "differing": state.total,
-            "devices": state.devices,
-            "ignored": state.ignored,
-            "more": state.more,
-            "values": [value.as_dict() for value in state.values],
-        },
-        "notes": list(found.notes),
-        "trouble": list(found.trouble),
-    })  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ from fixedram_cli.options import (
 if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.export import Artifact
+    from fixedram_fmt.export.result import ExtractedFile
     from fixedram_fmt.image import Image
 
 
@@ -188,7 +189,7 @@ def _artifact(
 
 def _one(
     artifact: Artifact, out: Path, block: str | None, *, force: bool, mode: int
-) -> dict[str, Any]:
+) -> ExtractedFile:
     """Write one file."""
     from fixedram_fmt.io.output import replacing
 
@@ -207,9 +208,7 @@ def _saved(blocks: list[RamBlock]) -> list[RamBlock]:
     return [block for block in blocks if not block.ignored]
 
 
-def _several(
-    image: Image, saved: list[RamBlock], out: Path, *, force: bool
-) -> list[dict[str, Any]]:
+def _several(image: Image, saved: list[RamBlock], out: Path, *, force: bool) -> list[ExtractedFile]:
     """A file for each block, and blocks.json that names them."""
     from fixedram_fmt.export import raw_block
 
@@ -227,59 +226,48 @@ def _print_files(saved: list[RamBlock], *, as_json: bool) -> None:
     named = list(zip(file_names(saved), saved, strict=True))
     if as_json:
         from fixedram_cli.render.jsonout import print_json
+        from fixedram_fmt.export.result import Extracted, ExtractedFile
 
-        print_json({
-            "files": [
-                {"path": name, "block": block.name, "bytes": block.used_length}
-                for name, block in named
-            ]
-        })  # fmt: skip
+        print_json(Extracted(tuple(
+            ExtractedFile(name, block.name, block.used_length) for name, block in named
+        )))  # fmt: skip
         return
     for name, block in named:
         print(f"{name}  {block.used_length:,} bytes")
 
 
-def _file(path: Path, block: str | None, artifact: Artifact, copied: int) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "block": block,
-        "bytes": artifact.size,
-        "holes": artifact.size - copied,
-    }
+def _file(path: Path, block: str | None, artifact: Artifact, copied: int) -> ExtractedFile:
+    from fixedram_fmt.export.result import ExtractedFile
+
+    return ExtractedFile(str(path), block, artifact.size, artifact.size - copied)
 
 
 def _print_plan(artifact: Artifact, *, as_json: bool) -> None:
-    from fixedram_fmt.export import Span
+    from fixedram_fmt.export.result import planned
 
-    rows = [
-        {
-            "offset": part.offset,
-            "length": part.length,
-            "address": part.content.start if isinstance(part.content, Span) else None,
-        }
-        for part in artifact.parts
-    ]
+    plan = planned(artifact)
     if as_json:
         from fixedram_cli.render.jsonout import print_json
 
-        print_json({"size": artifact.size, "parts": rows})
+        print_json(plan)
         return
-    for row in rows:
-        what = "headers" if row["address"] is None else f"memory from {row['address']:#x}"
-        print(f"{row['offset']:#14x}  {row['length']:>16,}  {what}")
-    print(f"{artifact.size:#14x}  {'':>16}  end")
+    for part in plan.parts:
+        what = "headers" if part.address is None else f"memory from {part.address:#x}"
+        print(f"{part.offset:#14x}  {part.length:>16,}  {what}")
+    print(f"{plan.size:#14x}  {'':>16}  end")
 
 
-def _tell(told: list[dict[str, Any]], *, as_json: bool) -> None:
+def _tell(told: list[ExtractedFile], *, as_json: bool) -> None:
     if as_json:
         from fixedram_cli.render.jsonout import print_json
+        from fixedram_fmt.export.result import Extracted
 
-        print_json({"files": told})
+        print_json(Extracted(tuple(told)))
         return
     from fixedram_cli.render.terminal import visible
     from fixedram_fmt.units import human_size
 
     for one in told:
-        present = human_size(one["bytes"] - one["holes"])
-        text = f"{one['path']}: {human_size(one['bytes'])}, {present} of it present"
-        print(visible(text + (f" ({one['block']})" if one["block"] else "")))
+        present = human_size(one.bytes - (one.holes or 0))
+        text = f"{one.path}: {human_size(one.bytes)}, {present} of it present"
+        print(visible(text + (f" ({one.block})" if one.block else "")))

@@ -55,7 +55,7 @@ def info(
         if as_json:
             from fixedram_cli.render.jsonout import print_json
 
-            print_json(summary.as_dict())
+            print_json(summary)
         else:
             print_info(summary, opened.memory_map)
         warn_if_stopped(opened)

@@ -27,10 +27,9 @@ from fixedram_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import Loader
     from fixedram_fmt.multifd.loader import Loaded
@@ -81,6 +80,7 @@ def load(
     from fixedram_cli.render.terminal import warn
     from fixedram_fmt.loaders import DEFAULT_LOADER, Outcome
     from fixedram_fmt.multifd.loader import Loaded
+    from fixedram_fmt.multifd.result import LoadResult, loaded_blocks
 
     as_json = wants_json(json_, output)
     model = loader_named(loader or DEFAULT_LOADER)
@@ -92,7 +92,8 @@ def load(
         refused = verdict.outcome is not Outcome.LOADS
         if refused and not anyway:
             if as_json:
-                print_json(_document(opened.blocks, Loaded(channels), model, verdict))
+                blocks = loaded_blocks(opened.blocks)
+                print_json(LoadResult.of(model, Loaded(channels), blocks, verdict))
             raise typer.Exit(1)
         if refused:
             # Told above; from here on nothing in the stream makes it give up.
@@ -109,8 +110,8 @@ def load(
         for note in loaded.notes:
             warn(note)
         if as_json:
-            answer = _document(opened.blocks, loaded, model, verdict, hashes=hashes, files=written)
-            print_json(answer)
+            blocks = loaded_blocks(opened.blocks, hashes, written)
+            print_json(LoadResult.of(model, loaded, blocks, verdict))
         else:
             _print(loaded, model, len(opened.blocks))
     if refused:
@@ -123,12 +124,13 @@ def _answering(loader: Loader, channels: int, *, as_json: bool) -> Iterator[None
     from fixedram_cli.render.jsonout import print_json
     from fixedram_fmt.errors import FixedRamError
     from fixedram_fmt.multifd.loader import Loaded
+    from fixedram_fmt.multifd.result import LoadResult
 
     try:
         yield
     except FixedRamError as error:
         if as_json:
-            print_json(_document((), Loaded(channels), loader, error=str(error)))
+            print_json(LoadResult.of(loader, Loaded(channels), error=str(error)))
         raise
 
 
@@ -247,39 +249,3 @@ def _print(loaded: Loaded, loader: Loader, blocks: int) -> None:
         f" {count(loaded.syncs, 'sync')} ({loader.name}),"
         f" {loaded.seconds:.3f} s, {speed}/s"
     )
-
-
-def _document(
-    blocks: Sequence[RamBlock],
-    loaded: Loaded,
-    loader: Loader,
-    verdict: Verdict | None = None,
-    *,
-    hashes: Sequence[str] = (),
-    files: Sequence[str] = (),
-    error: str = "",
-) -> dict[str, Any]:
-    """The answer; verdict is what was expected of the load, None where nothing could be judged."""
-    return {
-        "blocks": [
-            {
-                "name": block.name,
-                "length": block.used_length,
-                "sha256": hashes[block.index] if hashes else None,
-                "file": files[block.index] if files else None,
-            }
-            for block in blocks
-        ],
-        "loader": loader.name,
-        "verdict": verdict.outcome.value if verdict else None,
-        "message": verdict.message if verdict else "",
-        "rule": verdict.decided_by.rule.id if verdict and verdict.decided_by else None,
-        "error": error or None,
-        "channels": loaded.channels,
-        "jobs": loaded.jobs,
-        "syncs": loaded.syncs,
-        "unsynced_jobs": loaded.unsynced,
-        "bytes": loaded.bytes,
-        "seconds": round(loaded.seconds, 6),
-        "notes": loaded.notes,
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,11 +25,8 @@ from fixedram_cli.options import (
 from fixedram_fmt.pagemap.picture import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.pagemap.cells import PageCells
 
 _JSON_CELLS, _PICTURE_CELLS = 512, 1 << 16
 _SUFFIXES = (".png", ".svg")
@@ -138,11 +135,7 @@ def _write(
 
 def _print_json(image: Image, path: str, blocks: list[RamBlock], cells: int, *, deep: bool) -> None:
     from fixedram_cli.render.jsonout import print_json_list
-    from fixedram_fmt.pagemap.cells import page_cells
+    from fixedram_fmt.pagemap.cells import ImageCells, page_cells
 
-    def entries() -> Iterator[dict[str, Any]]:
-        for block in blocks:
-            counted: PageCells = page_cells(image, block, cells, deep=deep)
-            yield counted.as_dict()
-
-    print_json_list({"path": path, "deep": deep}, "blocks", entries())
+    counted = (page_cells(image, block, cells, deep=deep).listed() for block in blocks)
+    print_json_list(ImageCells(path, deep, ()), counted)

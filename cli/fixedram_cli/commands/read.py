@@ -206,14 +206,12 @@ def _list(image: Image, *, as_json: bool) -> None:
     from fixedram_cli.render.jsonout import print_json
     from fixedram_cli.render.memorymap import memory_map_lines
     from fixedram_fmt.memory import memory_map
+    from fixedram_fmt.memory.ranges import ShownMap
 
     found = memory_map(image)
     if as_json:
-        print_json({
-            "memory_map": found.as_dicts(),
-            "notes": list(found.notes),
-            "unmapped": [block.name for block in found.unmapped],
-        })  # fmt: skip
+        unmapped = tuple(block.name for block in found.unmapped)
+        print_json(ShownMap(found.shown(), found.notes, unmapped))
         return
     for line in memory_map_lines(found):
         print(line)
@@ -281,9 +279,11 @@ def _write_file(image: Image, asked: _Asked, path: Path, *, force: bool) -> None
 
 
 def _print_json(asked: _Asked, *, explain: bool) -> None:
+    from msgspec import UNSET
+
     from fixedram_cli.render.jsonout import print_json
     from fixedram_fmt.errors import UnsupportedError
-    from fixedram_fmt.memory.pieces import ABSENT, PRESENT
+    from fixedram_fmt.memory.pieces import ABSENT, PRESENT, ReadMemory, ReadPiece
 
     if asked.length > _JSON_CEILING:
         raise UnsupportedError(
@@ -295,32 +295,26 @@ def _print_json(asked: _Asked, *, explain: bool) -> None:
         length = piece.stop - piece.start
         known = piece.state in (PRESENT, ABSENT)
         data += asked.memory.read(piece.start, length) if known else bytes(length)
-        pieces.append({
-            "address": piece.start, "length": length, "state": piece.state,
-            "block": piece.block, "offset": piece.offset, "file_offset": piece.file_offset,
-        })  # fmt: skip
-    first = pieces[0] if pieces else {"block": None, "offset": None, "file_offset": None}
-    print_json({
-        "address": asked.address, "length": asked.length, "space": asked.space,
-        "block": first["block"], "offset": first["offset"], "file_offset": first["file_offset"],
-        "present": all(piece["state"] == PRESENT for piece in pieces),
-        "data": data.hex(), "pieces": pieces,
-        **({"translation": _translation(asked)} if explain else {}),
-    })  # fmt: skip
+        place = (piece.block, piece.offset, piece.file_offset)
+        pieces.append(ReadPiece(piece.start, length, piece.state, *place))
+    first = pieces[0] if pieces else ReadPiece(0, 0, "", None, None, None)
+    print_json(
+        ReadMemory(
+            address=asked.address,
+            length=asked.length,
+            space=asked.space,
+            block=first.block,
+            offset=first.offset,
+            file_offset=first.file_offset,
+            present=all(piece.state == PRESENT for piece in pieces),
+            data=data.hex(),
+            pieces=tuple(pieces),
+            translation=asked.translation() if explain else UNSET,
+        )
+    )
 
 
 # -- how it was found ------------------------------------------------------------------------------
-
-
-def _translation(asked: _Asked) -> dict[str, Any] | None:
-    found = asked.translation()
-    if found is None:
-        return None
-    return {
-        "virtual": found.virtual, "physical": found.physical, "mode": found.mode,
-        "page_size": found.page_size, "fault": found.fault,
-        "steps": [step.as_dict() for step in found.steps],
-    }  # fmt: skip
 
 
 def _explain(asked: _Asked, *, to: Any) -> None:

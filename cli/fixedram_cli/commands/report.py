@@ -67,7 +67,8 @@ def report(
         warn_if_stopped(opened)
     if as_json:
         from fixedram_cli.render.jsonout import print_json
+        from fixedram_fmt.results import WrittenPage
 
-        print_json({"path": image, "out": str(out), "bytes": len(page)})
+        print_json(WrittenPage(image, str(out), len(page)))
     elif not to_stdout:
         print(f"{visible(str(out))}: {human_size(len(page))}")

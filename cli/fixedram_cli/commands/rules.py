@@ -42,8 +42,9 @@ def rules(
     asked = [rule for rule_id, rule in known.items() if rule_id in chosen]
     if wants_json(json_, output):
         from fixedram_cli.render.jsonout import print_json
+        from fixedram_fmt.validation.result import RuleList
 
-        print_json({"rules": [rule.as_dict() for rule in asked]})
+        print_json(RuleList.of(asked))
     elif ids and len(asked) <= len(ids):
         _explain(asked)
     else:

@@ -181,7 +181,7 @@ def _print_summary(image: Image, machine: MachineState, *, as_json: bool) -> Non
     if as_json:
         from fixedram_cli.render.jsonout import print_json
 
-        print_json(told.as_dict())
+        print_json(told)
     else:
         from fixedram_cli.render.overview import print_overview
 

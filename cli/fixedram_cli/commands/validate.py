@@ -130,12 +130,10 @@ def validate(
     told: list[Accepted] = []
     for report in _ask_all(images, question, jobs):
         # What was accepted before stays accepted in a baseline that is written now.
-        replace(selection, baseline=None).narrow(report)
-        told += Baseline.of([report]).accepted
-        selection.narrow(report)
-        reports.append(report)
+        told += Baseline.of([replace(selection, baseline=None).narrowed(report)]).accepted
+        reports.append(selection.narrowed(report))
         if shown:
-            shown(report)
+            shown(reports[-1])
     threshold = _threshold(fail_on)
     if shown is None:
         _write(reports, form, out, threshold, force=force)
@@ -240,7 +238,7 @@ def _tell_left_open(reports: Sequence[ImageReport]) -> None:
     from fixedram_cli.render.findings import left_open
     from fixedram_cli.render.terminal import warn
 
-    parts = dict.fromkeys(part for one in reports for part in one.scope.not_judged if not one.error)
+    parts = dict.fromkeys(part for one in reports for part in one.not_judged if not one.error)
     if parts:
         warn(left_open(parts))
 
@@ -274,10 +272,11 @@ def _write(
 def _rendered(
     reports: Sequence[ImageReport], form: ReportFormat, threshold: Severity | None
 ) -> str:
-    from fixedram_cli.render.jsonout import dumps
+    from fixedram_fmt.results import dumps
+    from fixedram_fmt.validation.result import ImageReports
 
     if form is ReportFormat.JSON:
-        return dumps({"images": [report.as_dict() for report in reports]}, 2) + "\n"
+        return dumps(ImageReports(tuple(reports)), 2) + "\n"
     if form is ReportFormat.SARIF:
         from fixedram_cli.render.sarif import sarif
         from fixedram_fmt import __version__

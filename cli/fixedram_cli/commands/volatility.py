@@ -23,12 +23,13 @@ def volatility_path(json_: Json = False, output: Output = OutputFormat.TEXT) -> 
 
     Example: fixedram volatility-path --json
     """
+    from fixedram_fmt.forensics import LayerFolder
     from fixedram_fmt.forensics import volatility_path as folder
 
     path = folder()
     if wants_json(json_, output):
         from fixedram_cli.render.jsonout import print_json
 
-        print_json({"path": str(path)})
+        print_json(LayerFolder(str(path)))
     else:
         typer.echo(os.fsencode(path))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fixedram_cli.render.jsonout import dumps
 from fixedram_cli.render.statetree import nothing_found
+from fixedram_fmt.results import dumps
 from fixedram_fmt.vmstate.jsontext import located_pieces, value_pieces
 from fixedram_fmt.vmstate.paths import Pattern
+from fixedram_fmt.vmstate.result import DeviceSummary, StateNote, StateSummary
 from fixedram_fmt.vmstate.structure import BODY_CEILING
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def print_state(
 
     if pattern and next(machine.find(pattern), None) is None:
         raise nothing_found(machine, pattern)
-    summaries = {one.section_id: one.as_dict() for one in summarize(image)}
-    head = {"path": path, "complete": image.complete, "machine": image.machine}
+    summaries = {one.section_id: one for one in summarize(image)}
+    head = StateSummary(path, image.complete, image.machine, {}, ())
     compiled = Pattern(pattern) if pattern is not None else None
     write = sys.stdout.write
-    write(dumps(head)[:-1] + ', "devices": {')
+    write(dumps(head).removesuffix('}, "notes": []}'))
     separator = "\n"
     for device in machine.devices:
         content = (
@@ -56,24 +57,23 @@ def print_state(
     write('\n}, "notes": [')
     separator = ""
     for note in machine.notes:
-        told = {"offset": note.offset, "path": note.path, "message": note.message}
-        write(separator + dumps(told))
+        write(separator + dumps(StateNote(note.offset, note.path, note.message)))
         separator = ", "
     write("]}\n")
 
 
-def _about(device: DeviceState) -> dict[str, object]:
-    return {
-        "name": device.name,
-        "instance_id": device.instance_id,
-        "version": device.version_id,
-        "section_id": device.section_id,
-        "offset": device.offset,
-        "size": device.size,
-        "delimited_by": device.delimited_by,
-        "described_by": device.described_by or None,
-        "problem": device.problem or None,
-    }
+def _about(device: DeviceState) -> DeviceSummary:
+    return DeviceSummary(
+        name=device.name,
+        instance_id=device.instance_id,
+        version=device.version_id,
+        section_id=device.section_id,
+        offset=device.offset,
+        size=device.size,
+        delimited_by=device.delimited_by,
+        described_by=device.described_by or None,
+        problem=device.problem or None,
+    )
 
 
 def _fields(device: DeviceState, *, offsets: bool) -> Iterator[str]:

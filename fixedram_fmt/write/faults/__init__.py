@@ -3,6 +3,24 @@
 catalogue() has them all by name; a Fault breaks elements before they are laid out, or pieces after.
 """
 
-from fixedram_fmt.write.faults.fault import Fault, FaultError, Outcome, catalogue, fault_named
+from fixedram_fmt.write.faults.fault import (
+    Fault,
+    FaultError,
+    FaultList,
+    FaultSummary,
+    Outcome,
+    catalogue,
+    fault_list,
+    fault_named,
+)
 
-__all__ = ["Fault", "FaultError", "Outcome", "catalogue", "fault_named"]
+__all__ = [
+    "Fault",
+    "FaultError",
+    "FaultList",
+    "FaultSummary",
+    "Outcome",
+    "catalogue",
+    "fault_list",
+    "fault_named",
+]

@@ -11,8 +11,11 @@ import difflib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.results import Result
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind
 from fixedram_fmt.write.elements import FixedBlock, Literal, Structure
 from fixedram_fmt.write.placing import Piece
@@ -26,9 +29,12 @@ __all__ = [
     "Elements",
     "Fault",
     "FaultError",
+    "FaultList",
+    "FaultSummary",
     "Outcome",
     "Pieces",
     "catalogue",
+    "fault_list",
     "fault_named",
     "on_elements",
     "on_pieces",
@@ -191,6 +197,29 @@ def on_pieces(
         return act
 
     return register
+
+
+class FaultSummary(Result, frozen=True):
+    """A fault that can be put into an image; plain and multifd are what QEMU 10.0 does with it."""
+
+    name: str
+    text: str
+    plain: Outcome = msgspec.field(name="qemu-10.0")
+    multifd: Outcome = msgspec.field(name="qemu-10.0 multifd")
+
+
+class FaultList(Result, frozen=True):
+    """Every fault by name."""
+
+    faults: tuple[FaultSummary, ...]
+
+
+def fault_list() -> FaultList:
+    """What `synth --list-faults` tells."""
+    faults = catalogue().values()
+    return FaultList(
+        tuple(FaultSummary(one.name, one.text, one.plain, one.multifd) for one in faults)
+    )
 
 
 def catalogue() -> dict[str, Fault]:
