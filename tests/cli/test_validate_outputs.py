@@ -85,7 +85,7 @@ def test_junit_has_one_case_for_all_findings_of_a_rule(tmp_path: Path) -> None:
     (finding,) = (one for one in report.findings if one.rule == "R15")
     milder = replace(finding, severity=Severity.NOTE, offset=7)
     report = replace(report, findings=(milder, finding))
-    report.unlisted = {"R15": 1234, "L01": 5}
+    report = replace(report, unlisted={"R15": 1234, "L01": 5})
     (suite,) = check_structure(junit([report], Severity.ERROR))
     assert failed(suite) == ["verdict:", "R15"], "the worst of them counts"
     text = suite[1][0].text or ""
@@ -95,8 +95,7 @@ def test_junit_has_one_case_for_all_findings_of_a_rule(tmp_path: Path) -> None:
 
 
 def test_junit_of_good_and_unreadable_images(tmp_path: Path) -> None:
-    good = told(image(tmp_path))
-    good.findings, good.accepted = [], 3
+    good = replace(told(image(tmp_path)), findings=(), accepted=3)
     good_suite, gone = check_structure(junit([good, unreadable()], Severity.NOTE))
     names = [case.get("name") for case in good_suite]
     assert names == ["verdict: qemu-11.1", "no findings (3 accepted)"]
@@ -174,7 +173,7 @@ def test_github_says_that_an_image_loads_or_cannot_be_read(tmp_path: Path) -> No
 
 def test_github_counts_what_is_not_listed(tmp_path: Path) -> None:
     report = told(image(tmp_path, "escaping-block"))
-    report.unlisted = {"R15": 1234, "L01": 5}
+    report = replace(report, unlisted={"R15": 1234, "L01": 5})
     more = [line for line in annotations([report]) if "more" in line]
     assert [parsed(line)[2] for line in more] == ["and 1,234 more findings of it"]
 

@@ -172,9 +172,9 @@ def test_one_flipped_bit_is_found_at_its_place(tmp_path: Path) -> None:
         assert block.first_byte == at
         assert block.differing == 1
         (row,) = rows.rows
-        assert address == at // 16 * 16
-        assert before == content[address : address + 16]
-        assert after == bytes(changed[address : address + 16])
+        assert row.address == at // 16 * 16
+        assert row.a == content[row.address : row.address + 16]
+        assert row.b == bytes(changed[row.address : row.address + 16])
         assert rows.bytes_differing == 1
 
 

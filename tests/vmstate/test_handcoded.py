@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fixedram_fmt import Image
 from fixedram_fmt.results import builtins, dumps
-from fixedram_fmt.vmstate.handcoded import HandCoded, summarize
+from fixedram_fmt.vmstate.handcoded import HandCoded, PageChunk, summarize
 from support.builders import StreamBuilder, open_bytes
 from support.real_files import location_of
 
@@ -58,14 +58,11 @@ def test_a_hash_table_has_its_size_from_the_start_and_entries_from_the_parts() -
         bytes(4) + chunk(0, 3, 5) + chunk(8, 1, 0) + bytes(8),
         bytes(4) + chunk(99, 0, 7) + bytes(8),
     )
-    assert found.facts == {
-        "shift": 24,
-        "table_size": 1 << 24,
-        "chunks": 3,
-        "valid": 4,
-        "invalid": 12,
-    }
-    assert summary(b"spapr/htab", struct.pack(">i", -1)).facts == {"table_size": 0}
+    assert (found.shift, found.table_size) == (24, 1 << 24)
+    assert (found.chunks, found.valid, found.invalid) == (3, 4, 12)
+    radix = summary(b"spapr/htab", struct.pack(">i", -1))
+    assert builtins(radix).keys() == {"offset", "path", "parts", "table_size"}
+    assert radix.table_size == 0
 
 
 def test_dirty_bitmaps_are_told_apart_by_node_and_name() -> None:
@@ -93,10 +90,7 @@ def test_ranges_of_pages_are_merged_over_chunks_and_parts() -> None:
         be64(2, 4) + bytes(4) + be64(0x4002, 2) + bytes(2) + be64(1),
         be64(0x6002, 1) + b"\x06" + be64(0x10002, 2) + b"\x06\0" + be64(1),
     )
-    assert found.ranges == [
-        {"address": 0, "pages": 7},
-        {"address": 0x10000, "pages": 2},
-    ]
+    assert found.ranges == (PageChunk(0, 7), PageChunk(0x10000, 2))
     assert found.ranges_total == 2
     assert found.values == {"0x00": 7, "0x06": 2}
 
