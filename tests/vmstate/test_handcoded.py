@@ -126,7 +126,7 @@ def test_no_more_ranges_and_bitmaps_are_kept_than_anyone_reads() -> None:
     keys = b"".join(be64(n << 13 | 2, 1) + b"\1" for n in range(3000)) + be64(1)
     found = summary(b"s390-skeys", keys)
     assert found.ranges_total == found.pages == 3000
-    assert found.ranges == [{"address": n << 13, "pages": 1} for n in range(256)]
+    assert found.ranges == tuple(PageChunk(n << 13, 1) for n in range(256))
     names = (b"\x14\x04%04d" % n + struct.pack(">IB", 512, 0) for n in range(2000))
     found = summary(b"dirty-bitmap", b"".join(names) + b"\1")
     assert len(found.bitmaps) == 1024
@@ -243,7 +243,7 @@ def test_many_chunks_take_linear_time_and_no_memory(idstr: bytes) -> None:
     start = time.process_time()
     (found,) = summarize(image)
     assert time.process_time() - start < 3
-    assert CHUNKS in (found.chunks, found.pages) or (found.bitmaps[0]["chunks"] == CHUNKS)
+    assert CHUNKS in (found.chunks, found.pages) or (found.bitmaps[0].chunks == CHUNKS)
 
 
 @pytest.mark.slow
