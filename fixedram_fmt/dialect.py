@@ -7,12 +7,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DIALECTS", "LAYOUTS", "ORDINARY", "X_IGNORE_SHARED", "Dialect", "dialect_of"]
+__all__ = [
+    "DIALECTS", "LAYOUTS", "ORDINARY", "X_IGNORE_SHARED", "Dialect", "DialectName",
+    "dialect_of",
+]  # fmt: skip
 
 #: Capability with which each block entry carries the address of its region (all versions).
 X_IGNORE_SHARED = b"x-ignore-shared"
@@ -47,6 +52,12 @@ DIALECTS = (
     ),
 )
 
+
+#: A name of theirs or ORDINARY, in results.
+DialectName = Annotated[
+    str,
+    msgspec.Meta(extra_json_schema={"enum": [*(one.name for one in DIALECTS), ORDINARY]}),
+]
 
 #: Capabilities that mean a fixed layout.
 LAYOUTS = frozenset(dialect.capability for dialect in DIALECTS)

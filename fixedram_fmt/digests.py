@@ -34,17 +34,20 @@ does.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from fixedram_fmt.errors import UnsupportedError
+from fixedram_fmt.results import Result, Sha256, Unsigned
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.stream.records import SECTION_PARTS, SECTION_STARTS, Kind
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
@@ -54,7 +57,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.presence.hostlong import HostLong
 
-__all__ = ["BlockDigest", "ImageDigest", "digest_file", "digest_image", "memory_sha256"]
+__all__ = [
+    "BlockDigest", "CheckedImage", "CheckedImages", "ImageDigest", "ImageDigests", "digest_file",
+    "digest_image", "memory_sha256",
+]  # fmt: skip
 
 _STEP = 1 << 20
 #: A hole shorter than this is read: that costs less than to begin anew behind it.
@@ -62,28 +68,49 @@ _SMALL_HOLE = 1 << 20
 _ZEROS = bytes(_STEP)
 
 
-@dataclass(frozen=True, slots=True)
-class BlockDigest:
+class BlockDigest(Result, frozen=True):
     """content is that of the definition; sha256 is of the whole memory, absent pages zero.
 
     Both are hexadecimal; sha256 is None where it was not asked for.  ignored: not in the image.
     """
 
     name: str
-    length: int
-    content: str
-    sha256: str | None
+    length: Unsigned
+    content: Sha256
+    sha256: Sha256 | None
     ignored: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDigest:
-    """The digests of one image, hexadecimal."""
+class ImageDigest(Result, frozen=True):
+    """The digests of the image at path, hexadecimal; image is that of all it is."""
 
-    image: str
-    memory: str
-    devices: str
-    blocks: tuple[BlockDigest, ...] = field(default=())
+    path: str
+    image: Sha256 = msgspec.field(name="digest")
+    memory: Sha256
+    devices: Sha256
+    blocks: tuple[BlockDigest, ...]
+
+
+class ImageDigests(Result, frozen=True):
+    """Digests of what images mean, not of their layout."""
+
+    images: tuple[ImageDigest, ...]
+
+
+class CheckedImage(Result, frozen=True):
+    """Whether the image at path has the digest that a list gives it."""
+
+    path: str
+    status: Literal["ok", "failed", "unreadable"]
+
+
+class CheckedImages(Result, frozen=True):
+    """What became of the images of a list, and how many of each."""
+
+    checked: tuple[CheckedImage, ...]
+    ok: Unsigned
+    failed: Unsigned
+    unreadable: Unsigned
 
 
 def digest_file(
@@ -107,10 +134,12 @@ def digest_file(
     with OpenedStream.open(location, search=search) as stream:
         if dialect_of(stream) != ORDINARY:
             image = Image(stream.source, stream.container, host_long=host_long)
-            return digest_image(image, whole_blocks=whole_blocks)
+            made = digest_image(image, whole_blocks=whole_blocks)
+            return replace(made, path=os.fspath(location))
         with _ordered(stream) as source:
             image = Image(source, Container())
-            return digest_image(image, whole_blocks=whole_blocks)
+            made = digest_image(image, whole_blocks=whole_blocks)
+            return replace(made, path=os.fspath(location))
 
 
 def _ordered(stream: OpenedStream) -> Source:
@@ -148,7 +177,11 @@ def digest_image(image: Image, *, whole_blocks: bool = False) -> ImageDigest:
     machine, devices = _devices(image)
     whole = b"fixedram image 1\n" + _name(machine) + memory.digest() + devices
     return ImageDigest(
-        hashlib.sha256(whole).hexdigest(), memory.hexdigest(), devices.hex(), tuple(blocks)
+        image.source.name,
+        hashlib.sha256(whole).hexdigest(),
+        memory.hexdigest(),
+        devices.hex(),
+        tuple(blocks),
     )
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+import msgspec
 
 __all__ = [
-    "DEFAULT_LIBVIRT", "DEFAULT_LOADER", "LOADERS", "Libvirt", "Loader", "Outcome", "SyncPoint",
-    "known_qemus", "loader_named", "qemu_versions",
+    "DEFAULT_LIBVIRT", "DEFAULT_LOADER", "LOADERS", "Libvirt", "Loader", "LoaderName", "Outcome",
+    "SyncPoint", "known_qemus", "loader_named", "qemu_versions",
 ]  # fmt: skip
 
 
@@ -119,6 +122,8 @@ _ALL = (
 
 #: By name; the real QEMUs first, older ones before newer ones.
 LOADERS = {loader.name: loader for loader in _ALL}
+#: A name of theirs, in results.
+LoaderName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LOADERS)})]
 #: The newest QEMU; the newest libvirt, which is asked about a libvirt save.
 DEFAULT_LOADER = [loader.name for loader in _ALL if loader.is_qemu][-1]
 DEFAULT_LIBVIRT = [loader.name for loader in _ALL if loader.libvirt][-1]

@@ -1,25 +1,27 @@
-"""What an image is, on one screen or as one JSON object.
-
-The keys of these classes are the keys of `fixedram info --json`; users and checks rely on them.
-"""
+"""What an image is, on one screen or as one JSON object."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fixedram_fmt.blocks import Note
+from fixedram_fmt.container.described import ContainerSummary
+from fixedram_fmt.dialect import DialectName
 from fixedram_fmt.errors import TruncatedError
+from fixedram_fmt.memory.ranges import ShownRange
+from fixedram_fmt.results import Result, Unsigned
 
 if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
 
-__all__ = ["BlockSummary", "ImageSummary", "PageMap", "SectionSummary", "summarize"]
+__all__ = [
+    "BlockSummary", "ByteOrderSummary", "ContainerSummary", "ImageSummary", "LastSection",
+    "PageMap", "SectionSummary", "StopSummary", "VmdescSummary", "summarize",
+]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class BlockSummary:
+class BlockSummary(Result, frozen=True):
     """A RAM block: lengths and offsets in bytes, presence in pages (None: the image cannot say)."""
 
     name: str
@@ -34,8 +36,7 @@ class BlockSummary:
     tail_bits: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SectionSummary:
+class SectionSummary(Result, frozen=True):
     """A section as its header names it; body_length in bytes, None where its end is missing."""
 
     id: int
@@ -49,45 +50,79 @@ class SectionSummary:
     parts: int
 
 
-@dataclass(frozen=True, slots=True)
-class PageMap:
+class PageMap(Result, frozen=True):
     """Presence of one block in equal cells: (present, total) pages each."""
 
     block: str
     cells: list[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
-    """Everything `info` tells."""
+class ByteOrderSummary(Result, frozen=True):
+    """The byte order and word size of bitmaps, and how they were found."""
+
+    host_long: str
+    reason: str
+
+
+class LastSection(Result, frozen=True):
+    """The section that a stream stops in (inside), or after."""
+
+    id: Unsigned
+    name: str
+    instance_id: Unsigned
+    offset: Unsigned
+    inside: bool
+
+
+class StopSummary(Result, frozen=True):
+    """Where and why the stream stops early; truncated: the file ends. summary is for its owner."""
+
+    offset: int | None
+    path: str
+    truncated: bool
+    message: str
+    summary: str
+    section: LastSection | None = None
+
+
+class VmdescSummary(Result, frozen=True):
+    """The description of the devices: where it is, and of how many devices."""
+
+    offset: Unsigned
+    length: Unsigned
+    page_size: int | None
+    devices: Unsigned
+
+
+class ImageSummary(Result, frozen=True):
+    """One image at a glance; sizes and offsets in bytes.
+
+    page_map is for people, and not in the JSON.
+    """
+
+    hidden = frozenset({"page_map"})
 
     path: str
     size: int
     disk_size: int | None
     file_size: int
-    container: dict[str, Any]
-    dialect: str
+    container: ContainerSummary
+    dialect: DialectName
     machine: str | None
     capabilities: list[str]
     target_page_size: int
-    byte_order: dict[str, str] | None
+    byte_order: ByteOrderSummary | None
     offset_bias: int
     uuid: str | None
     complete: bool
-    stopped: dict[str, Any] | None
+    stopped: StopSummary | None
     blocks: list[BlockSummary]
     sections: list[SectionSummary]
     devices: int
-    vmdesc: dict[str, Any] | None
-    memory_map: list[dict[str, Any]]
-    notes: list[dict[str, Any]]
-    page_map: PageMap | None = field(default=None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The summary as JSON has it; the page map is for people and stays out."""
-        shown = dataclasses.asdict(self)
-        del shown["page_map"]
-        return shown
+    vmdesc: VmdescSummary | None
+    memory_map: tuple[ShownRange, ...]
+    notes: list[Note]
+    page_map: PageMap | None = None
 
 
 def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
@@ -125,8 +160,8 @@ def summarize(image: Image, path: str, *, cells: int = 0) -> ImageSummary:
         sections=_sections(image),
         devices=sum(not section.is_ram for section in image.sections),
         vmdesc=_vmdesc(image),
-        memory_map=image.memory_map.as_dicts(),
-        notes=[dataclasses.asdict(note) for note in image.notes],
+        memory_map=image.memory_map.shown(),
+        notes=list(image.notes),
         page_map=page_map,
     )
 
@@ -168,43 +203,33 @@ def _sections(image: Image) -> list[SectionSummary]:
     ]
 
 
-def _byte_order(image: Image) -> dict[str, str] | None:
+def _byte_order(image: Image) -> ByteOrderSummary | None:
     if not any(block.has_pages for block in image.blocks):
         return None
     guess = image.host_long
-    return {"host_long": guess.host_long.label, "reason": guess.reason}
+    return ByteOrderSummary(guess.host_long.label, guess.reason)
 
 
-def _stopped(image: Image) -> dict[str, Any] | None:
-    if image.container.cut_short and image.stopped is None:
-        message = image.container.cut_short
-        return {
-            "offset": image.source.size,
-            "path": "",
-            "truncated": True,
-            "message": message,
-            "summary": message,
-            "section": None,
-        }
-    error = image.stopped
+def _stopped(image: Image) -> StopSummary | None:
+    cut_short, error = image.container.cut_short, image.stopped
     if error is None:
-        return None
+        return StopSummary(image.source.size, "", True, cut_short, cut_short) if cut_short else None
+    return StopSummary(
+        offset=error.offset,
+        path=error.path,
+        truncated=isinstance(error, TruncatedError),
+        message=str(error),
+        summary=_in_words(image),
+        section=_last_section(image),
+    )
+
+
+def _last_section(image: Image) -> LastSection | None:
     section = image.ends_in or image.ends_after
-    return {
-        "offset": error.offset,
-        "path": error.path,
-        "truncated": isinstance(error, TruncatedError),
-        "message": str(error),
-        "summary": _in_words(image),
-        "section": section
-        and {
-            "id": section.section_id,
-            "name": section.name,
-            "instance_id": section.instance_id,
-            "offset": section.offset,
-            "inside": image.ends_in is not None,
-        },
-    }
+    if section is None:
+        return None
+    place = (section.section_id, section.name, section.instance_id, section.offset)
+    return LastSection(*place, inside=image.ends_in is not None)
 
 
 def _in_words(image: Image) -> str:
@@ -223,13 +248,8 @@ def _in_words(image: Image) -> str:
     return f"{what} {where}; {so}"
 
 
-def _vmdesc(image: Image) -> dict[str, Any] | None:
-    vmdesc = image.vmdesc
-    if vmdesc is None:
+def _vmdesc(image: Image) -> VmdescSummary | None:
+    found = image.vmdesc
+    if found is None:
         return None
-    return {
-        "offset": vmdesc.offset,
-        "length": vmdesc.length,
-        "page_size": vmdesc.page_size,
-        "devices": len(vmdesc.devices),
-    }
+    return VmdescSummary(found.offset, found.length, found.page_size, len(found.devices))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.presence.scan import stale_runs
+from fixedram_fmt.results import Hex, Result, Unsigned
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, Kind, Record, Region
@@ -29,9 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockRegion",
+    "Dump",
+    "DumpStop",
+    "FieldPlace",
     "Group",
     "PagesRun",
+    "RecordEntry",
+    "WritingPlan",
     "container_leaves",
+    "entry",
     "fields",
     "layout",
     "leaves",
@@ -206,6 +213,61 @@ def _absent_or_stale(
 
 
 # -- what a leaf says -----------------------------------------------------------------------------
+
+
+class FieldPlace(Result, frozen=True):
+    """Where a field of a structure is in the file."""
+
+    name: str
+    offset: Unsigned
+    length: Unsigned
+
+
+class RecordEntry(Result, frozen=True, omit_defaults=True):
+    """A range of the file with one owner; bytes and layout only where they were asked for."""
+
+    offset: Unsigned
+    length: Unsigned
+    kind: Kind
+    path: str
+    fields: dict[str, Any]
+    bytes: Hex = ""
+    layout: tuple[FieldPlace, ...] = ()
+
+
+class DumpStop(Result, frozen=True):
+    """Where and why the stream stops early."""
+
+    offset: int | None
+    message: str
+
+
+class Dump(Result, frozen=True):
+    """Every byte from stream_offset to the end of the file has one owner."""
+
+    path: str
+    size: Unsigned
+    stream_offset: Unsigned
+    complete: bool
+    stopped: DumpStop | None
+    records: tuple[RecordEntry, ...]
+
+
+class WritingPlan(Result, frozen=True):
+    """The file to be, in order."""
+
+    pieces: tuple[RecordEntry, ...]
+
+
+def entry(image: Image, record: Record[Any], *, with_bytes: bool = False) -> RecordEntry:
+    """A leaf as data; with_bytes reads it where it is one structure."""
+    place = (record.offset, record.length, record.kind, record.path, fields(record))
+    spans = layout(image, record) if with_bytes else []
+    if not spans:
+        return RecordEntry(*place)
+    data = image.source.read_exact(record.offset, record.length).hex()
+    places = (FieldPlace(one.name, record.offset + one.offset, one.length) for one in spans)
+    return RecordEntry(*place, data, tuple(places))
 
 
 def fields(record: Record[Any]) -> dict[str, Any]:

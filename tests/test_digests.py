@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from conftest import run_cli, sample_entries
 from fixedram_fmt import HostLong, Image
@@ -106,7 +107,8 @@ def test_copies_and_conversions_have_one_digest(
         out = tmp_path / str(number)
         assert run_cli(command, path, "-o", out, *words).code == 0
         order = HostLong.BIG_64 if "big" in words else None
-        assert digest_file(out, search=True, host_long=order) == expected, words
+        found = digest_file(out, search=True, host_long=order)
+        assert replace(found, path=expected.path) == expected, words
 
 
 @pytest.mark.parametrize("spec", [
@@ -131,7 +133,7 @@ def test_sections_that_pages_come_in_make_no_difference(tmp_path: Path) -> None:
     for number, parts in enumerate((records, [b"".join(records)], [b"", *records, b""])):
         path = tmp_path / str(number)
         path.write_bytes(whole_stream(parts))
-        digests.add(digest_file(path))
+        digests.add(digest_file(path).image)
     assert len(digests) == 1
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from fixedram_fmt.comparison.compare import diff
 from fixedram_fmt.comparison.devicestate import compare_states
-from fixedram_fmt.comparison.hexrows import PageRows, page_rows
+from fixedram_fmt.comparison.hexrows import page_rows
 from fixedram_fmt.comparison.ram import compare_block
 from fixedram_fmt.comparison.result import (
     BlockDiff,
@@ -23,6 +23,7 @@ from fixedram_fmt.comparison.result import (
     Diff,
     Options,
     PageRange,
+    PageRows,
     StateDiff,
     StructureDiff,
     ValueDiff,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fixedram_fmt.comparison.pages import PagesOfImage
 from fixedram_fmt.comparison.ram import compare_block
-from fixedram_fmt.comparison.result import BlockDiff, Diff, Options
+from fixedram_fmt.comparison.result import BlockDiff, Diff, ImageSide, Options, RamDiff
 from fixedram_fmt.comparison.structurediff import compare_structure, numbered, storage_notes
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.schema.base import text
@@ -47,13 +49,32 @@ def diff(
         from fixedram_fmt.comparison.devicestate import state_diff, states_of
 
         state = state_diff(*states_of(a, b), options.ignore, options.limit)
+    structure = tuple(compare_structure(a, b)) if options.structure else ()
+    differs = structure or (state and state.differing) or any(one.differing for one in blocks)
     return Diff(
-        structure=tuple(compare_structure(a, b)),
-        blocks=tuple(blocks),
-        compared=compared,
+        a=_side(a),
+        b=_side(b),
+        same=not differs,
+        structure=structure,
+        ram=_ram(blocks, compared),
         state=state,
         notes=tuple(storage_notes(a, b)),
         trouble=tuple(_trouble(blocks)),
+    )
+
+
+def _side(image: Image) -> ImageSide:
+    kind = image.container.kind
+    return ImageSide(image.source.name, image.machine, image.dialect, kind, image.complete)
+
+
+def _ram(blocks: list[BlockDiff], compared: int) -> RamDiff:
+    return RamDiff(
+        pages_changed=sum(block.changed for block in blocks),
+        pages_only_a=sum(block.only_a for block in blocks),
+        pages_only_b=sum(block.only_b for block in blocks),
+        blocks_compared=compared,
+        blocks=tuple(blocks),
     )
 
 
@@ -82,7 +103,7 @@ def _blocks(
         found = compare_block(*sides, options, progress)
         if found.ranges:
             left = None if left is None else left - len(found.ranges)
-            options = replace(options, limit=left)
+            options = dataclasses.replace(options, limit=left)
         yield replace(found, occurrence=key[1]) if key[1] else found
 
 

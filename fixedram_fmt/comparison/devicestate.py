@@ -71,7 +71,7 @@ def state_diff(
         if limit is None or len(values) < limit:
             values.append(one)
     more = total > _CEILING
-    return StateDiff(tuple(values), min(total, _CEILING), walk.ignored, more, len(devices))
+    return StateDiff(min(total, _CEILING), len(devices), walk.ignored, more, tuple(values))
 
 
 def compare_states(
@@ -232,7 +232,9 @@ def _changed(a: Value, b: Value) -> ValueDiff:
         if max(a.size, b.size) > _KEPT:
             one, other = one[first : first + _ROW], other[first : first + _ROW]
             note += f", here from byte {first:#x} on"
-    return ValueDiff(a.path, a.type, Change.CHANGED, one, other, a.size, a.offset, b.offset, note)
+    return ValueDiff(
+        a.path, a.type, Change.CHANGED, one, other, a.offset, b.offset, note or None, a.size
+    )
 
 
 def _lengths(a: Value, b: Value) -> ValueDiff:
@@ -255,8 +257,8 @@ def _only(value: Value, change: Change) -> ValueDiff:
         change,
         content if in_a else None,
         None if in_a else content,
-        value.size,
         value.offset if in_a else None,
         None if in_a else value.offset,
-        note,
+        note or None,
+        value.size,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fixedram_fmt.comparison.pages import PagesOfImage
 from fixedram_fmt.comparison.ram import content_of, unit_of
-from fixedram_fmt.comparison.result import Change
+from fixedram_fmt.comparison.result import Change, PageRows, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,40 +15,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.comparison.result import BlockDiff
     from fixedram_fmt.image import Image
 
-__all__ = ["ROW", "PageRows", "page_rows"]
+__all__ = ["ROW", "page_rows"]
 
 #: Bytes of a row.
 ROW = 16
-
-
-@dataclass(frozen=True, slots=True)
-class PageRows:
-    """One page of a block in both images; address is its first byte in the block.
-
-    rows are those that differ: (address in the block, bytes in A, bytes in B).
-    """
-
-    block: str
-    page: int
-    address: int
-    rows: tuple[tuple[int, bytes, bytes], ...]
-
-    @property
-    def bytes_differing(self) -> int:
-        """How many bytes of the page differ."""
-        return sum(x != y for _, a, b in self.rows for x, y in zip(a, b, strict=True))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "block": self.block,
-            "page": self.page,
-            "address": self.address,
-            "bytes_differing": self.bytes_differing,
-            "rows": [
-                {"address": address, "a": a.hex(), "b": b.hex()} for address, a, b in self.rows
-            ],
-        }
 
 
 def page_rows(a: Image, b: Image, found: BlockDiff, limit: int | None = None) -> Iterator[PageRows]:
@@ -63,22 +32,24 @@ def page_rows(a: Image, b: Image, found: BlockDiff, limit: int | None = None) ->
     for one in found.ranges:
         if one.change is Change.UNREADABLE:
             continue
-        stop = one.stop if left is None else min(one.stop, one.start + left)
-        for page in range(one.start, stop):
-            contents = [content_of(reader, page, unit) for reader in readers]
-            yield PageRows(found.name, page, page * unit, _rows(page * unit, *contents))
+        pages = one.pages if left is None else min(one.pages, left)
+        for page in range(one.first_page, one.first_page + pages):
+            yield _page(found.name, page, *(content_of(reader, page, unit) for reader in readers))
         if left is not None:
-            left -= stop - one.start
+            left -= pages
             if left <= 0:
                 return
 
 
-def _rows(address: int, a: bytes, b: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
-    return tuple(
-        (address + at, a[at : at + ROW], b[at : at + ROW])
-        for at in range(0, len(a), ROW)
-        if a[at : at + ROW] != b[at : at + ROW]
+def _page(block: str, page: int, a: bytes, b: bytes) -> PageRows:
+    address = page * len(a)
+    rows = tuple(
+        Row(address + start, a[start : start + ROW], b[start : start + ROW])
+        for start in range(0, len(a), ROW)
+        if a[start : start + ROW] != b[start : start + ROW]
     )
+    differing = sum(x != y for row in rows for x, y in zip(row.a, row.b, strict=True))
+    return PageRows(block, page, address, differing, rows)
 
 
 def _block_named(image: Image, name: str, occurrence: int) -> RamBlock | None:

@@ -82,7 +82,7 @@ def compare_block(
         sides = a[0].of(a[1], unit), b[0].of(b[1], unit)
         if _same_place(*sides) or not any(side.pages for side in sides):
             return BlockDiff(one.name, unit, pages)
-        tally = _Tally(pages, options)
+        tally = _Tally(pages, unit, options)
         comparison = _Comparison(*sides, unit)
         for start, kinds in comparison.steps():
             tally.add(start, kinds)
@@ -91,7 +91,7 @@ def compare_block(
         first_byte = comparison.first_byte(tally.first)
     except FixedRamError as error:
         return BlockDiff(one.name, unit, pages, not_compared=str(error))
-    return tally.result(one.name, unit, first_byte)
+    return tally.result(one.name, first_byte)
 
 
 def _ignored(a: RamBlock | None, b: RamBlock | None) -> str:
@@ -293,8 +293,9 @@ def _not_zero(rows: Words) -> Flags:
 class _Tally:
     """Counts, ranges and the map of one block, gathered step by step."""
 
-    def __init__(self, pages: int, options: Options) -> None:
+    def __init__(self, pages: int, unit: int, options: Options) -> None:
         self._pages = pages
+        self._unit = unit
         self._limit = options.limit
         self._cell_count = max(1, min(options.cells, pages))
         self._cells = [0] * self._cell_count
@@ -351,7 +352,7 @@ class _Tally:
         room = None if self._limit is None else max(0, self._limit - len(self._ranges))
         rows = zip(starts[:-1].tolist(), stops[:-1].tolist(), found[:-1].tolist(), strict=True)
         for low, high, which in islice(rows, room):
-            self._ranges.append(PageRange(low, high, _CHANGES[which]))
+            self._ranges.append(PageRange.of(low, high, self._unit, _CHANGES[which]))
         self._total += starts.size - 1
 
     def _keep(self, start: int, stop: int, kind: int) -> None:
@@ -359,9 +360,9 @@ class _Tally:
             return
         self._total += 1
         if self._limit is None or len(self._ranges) < self._limit:
-            self._ranges.append(PageRange(start, stop, _CHANGES[kind]))
+            self._ranges.append(PageRange.of(start, stop, self._unit, _CHANGES[kind]))
 
-    def result(self, name: str, unit: int, first_byte: int | None) -> BlockDiff:
+    def result(self, name: str, first_byte: int | None) -> BlockDiff:
         """Everything, once all steps are in."""
         self._keep(*self._open)
         self._open = (0, 0, _SAME)
@@ -370,7 +371,7 @@ class _Tally:
         totals = [high - low for low, high in pairwise(edges)]
         return BlockDiff(
             name,
-            unit,
+            self._unit,
             self._pages,
             changed=self._counts[_CHANGED],
             only_a=self._counts[_ONLY_A],

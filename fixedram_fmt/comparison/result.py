@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.vmstate.plain import plain
+from fixedram_fmt.results import Result, Unsigned
 
 if TYPE_CHECKING:
     from fixedram_fmt.vmstate.paths import Pattern
@@ -15,8 +15,12 @@ __all__ = [
     "BlockDiff",
     "Change",
     "Diff",
+    "ImageSide",
     "Options",
     "PageRange",
+    "PageRows",
+    "RamDiff",
+    "Row",
     "StateDiff",
     "StructureDiff",
     "ValueDiff",
@@ -41,6 +45,7 @@ class Options:
     how many parts the map of a block has.
     """
 
+    structure: bool = True
     ram: bool = True
     state: bool = True
     blocks: frozenset[str] | None = None
@@ -49,36 +54,55 @@ class Options:
     cells: int = 512
 
 
-@dataclass(frozen=True, slots=True)
-class PageRange:
-    """Pages [start, stop) of a block that differ in one way."""
+class ImageSide(Result, frozen=True):
+    """One of the two images; complete: its stream can be read to its end."""
 
-    start: int
-    stop: int
+    path: str
+    machine: str | None
+    dialect: str
+    container: str
+    complete: bool
+
+
+class PageRange(Result, frozen=True):
+    """Pages of a block that differ in one way; address and length are bytes of the block."""
+
+    first_page: Unsigned
+    pages: Unsigned
+    address: Unsigned
+    length: Unsigned
     change: Change
 
+    @classmethod
+    def of(cls, start: int, stop: int, page_size: int, change: Change) -> PageRange:
+        """Pages [start, stop) of page_size bytes."""
+        pages = stop - start
+        return cls(start, pages, start * page_size, pages * page_size, change)
 
-@dataclass(frozen=True, slots=True)
-class BlockDiff:
+
+class BlockDiff(Result, frozen=True):
     """The memory of one block; counts are in pages of page_size bytes, the smaller of the two.
 
-    changed pages hold something else in both, only_a and only_b are zero in the other image.
-    not_compared says why nothing was compared, where that is so.  cells are (differing, total)
-    pages of equal parts of the block, first_byte is the address of the first byte that differs.
+    changed pages hold something else in both, only_a and only_b are zero in the other image,
+    unreadable ones lie outside the file.  first_byte is the address of the first byte that
+    differs, not_compared says why nothing was compared, where that is so.
     """
 
+    hidden = frozenset({"cells", "left_out", "occurrence"})
+
     name: str
-    page_size: int
-    pages: int
-    changed: int = 0
-    only_a: int = 0
-    only_b: int = 0
-    unreadable: int = 0
-    ranges: tuple[PageRange, ...] = ()
-    ranges_total: int = 0
-    cells: tuple[tuple[int, int], ...] = ()
+    page_size: Unsigned
+    pages: Unsigned
+    changed: Unsigned = 0
+    only_a: Unsigned = 0
+    only_b: Unsigned = 0
+    unreadable: Unsigned = 0
     first_byte: int | None = None
-    not_compared: str = ""
+    not_compared: str | None = None
+    ranges_total: Unsigned = 0
+    ranges: tuple[PageRange, ...] = ()
+    #: (differing, total) pages of equal parts of the block.
+    cells: tuple[tuple[int, int], ...] = ()
     #: x-ignore-shared left its memory out of an image: nothing to compare, and no trouble.
     left_out: bool = False
     #: Of the blocks that have this name, which one; 0 in any sound image.
@@ -89,34 +113,44 @@ class BlockDiff:
         """Pages that differ."""
         return self.changed + self.only_a + self.only_b
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; ranges are in bytes of the block as well."""
-        return {
-            "name": self.name,
-            "page_size": self.page_size,
-            "pages": self.pages,
-            "changed": self.changed,
-            "only_a": self.only_a,
-            "only_b": self.only_b,
-            "unreadable": self.unreadable,
-            "first_byte": self.first_byte,
-            "not_compared": self.not_compared or None,
-            "ranges_total": self.ranges_total,
-            "ranges": [
-                {
-                    "first_page": one.start,
-                    "pages": one.stop - one.start,
-                    "address": one.start * self.page_size,
-                    "length": (one.stop - one.start) * self.page_size,
-                    "change": one.change.value,
-                }
-                for one in self.ranges
-            ],
-        }
+
+class Row(Result, frozen=True):
+    """Bytes that differ, from an address of the block on."""
+
+    address: Unsigned
+    a: bytes
+    b: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StructureDiff:
+class PageRows(Result, frozen=True):
+    """One page of a block in both images; address is its first byte in the block.
+
+    rows are those that differ.
+    """
+
+    block: str
+    page: Unsigned
+    address: Unsigned
+    bytes_differing: Unsigned
+    rows: tuple[Row, ...]
+
+
+class RamDiff(Result, frozen=True):
+    """The memory: pages that differ, over all blocks.
+
+    blocks are those that differ or were not compared, and the first thousand of the others;
+    blocks_compared counts all that were compared.  pages are those whose bytes were asked for.
+    """
+
+    pages_changed: Unsigned
+    pages_only_a: Unsigned
+    pages_only_b: Unsigned
+    blocks_compared: Unsigned
+    blocks: tuple[BlockDiff, ...]
+    pages: tuple[PageRows, ...] = ()
+
+
+class StructureDiff(Result, frozen=True):
     """A fact on the image that differs; None: not there.  what is `machine`, `block`, `device`."""
 
     what: str
@@ -124,74 +158,58 @@ class StructureDiff:
     a: str | None
     b: str | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"what": self.what, "name": self.name, "a": self.a, "b": self.b}
 
-
-@dataclass(frozen=True, slots=True)
-class ValueDiff:
+class ValueDiff(Result, frozen=True):
     """A value of the device state; offsets are in the files, None where it is not there.
 
     a and b are decoded values, of long ones a part (note says which), or None.
     """
+
+    hidden = frozenset({"size"})
 
     path: str
     type: str
     change: Change
     a: Any = None
     b: Any = None
-    size: int = 0
     offset_a: int | None = None
     offset_b: int | None = None
-    note: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; bytes as hexadecimal digits."""
-        return {
-            "path": self.path,
-            "type": self.type,
-            "change": self.change.value,
-            "a": plain(self.a),
-            "b": plain(self.b),
-            "offset_a": self.offset_a,
-            "offset_b": self.offset_b,
-            "note": self.note or None,
-        }
+    note: str | None = None
+    #: Bytes of the value.
+    size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StateDiff:
+class StateDiff(Result, frozen=True):
     """The values that differ, as many as were to be kept, and how many there are.
 
-    ignored counts those that were not to count; more: counting stopped there.
+    devices counts those that have such values, ignored the values that were not to count; more:
+    counting stopped there.
     """
 
-    values: tuple[ValueDiff, ...] = ()
-    total: int = 0
-    ignored: int = 0
+    differing: Unsigned = 0
+    devices: Unsigned = 0
+    ignored: Unsigned = 0
     more: bool = False
-    #: Devices that have values among them.
-    devices: int = 0
+    values: tuple[ValueDiff, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """Everything; notes tell differences in how it is stored, trouble what was not compared.
+class Diff(Result, frozen=True):
+    """Where two images differ; a and b of a value are what each has there.
 
-    blocks are those that differ or were not compared, and the first thousand of the others;
-    compared counts all that were compared.
+    same: nothing differs in what was compared.  notes tell differences in how it is stored,
+    trouble what was not compared.
     """
 
-    structure: tuple[StructureDiff, ...] = ()
-    blocks: tuple[BlockDiff, ...] = ()
-    compared: int = 0
-    state: StateDiff | None = None
-    notes: tuple[str, ...] = ()
-    trouble: tuple[str, ...] = ()
+    a: ImageSide
+    b: ImageSide
+    same: bool
+    structure: tuple[StructureDiff, ...]
+    ram: RamDiff
+    state: StateDiff | None
+    notes: tuple[str, ...]
+    trouble: tuple[str, ...]
 
     @property
-    def same(self) -> bool:
-        """Whether nothing differs in what was compared; trouble is another matter."""
-        state_same = self.state is None or not self.state.total
-        return not self.structure and state_same and not any(b.differing for b in self.blocks)
+    def blocks(self) -> tuple[BlockDiff, ...]:
+        """The blocks of the memory."""
+        return self.ram.blocks

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fixedram_fmt.container.bare import stream_at
+from fixedram_fmt.container.described import LibvirtSummary
 from fixedram_fmt.container.wrapper import Part, Place, Recognized
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.io.documents import DOCUMENT_CEILING
@@ -136,17 +137,17 @@ class LibvirtSave(Recognized):
                 yield Part("libvirt_padding", path, offset + length, rest, note="room for edits")
 
     def describe(self) -> dict[str, Any]:
-        """The header as plain values, for people and for JSON."""
-        header = {
-            "version": self.header.version,
-            "byte_order": self.byte_order,
-            "format": self.format,
-            "was_running": bool(self.header.was_running),
-            "partial": self.partial,
-            "data_len": self.header.data_len,
-            "cookie_offset": self.header.cookie_offset,
-            "domain": self.domain,
-        }
+        """The header as plain values."""
+        header = LibvirtSummary(
+            version=self.header.version,
+            byte_order=self.byte_order or "",
+            format=self.format,
+            was_running=bool(self.header.was_running),
+            partial=self.partial,
+            data_len=self.header.data_len,
+            cookie_offset=self.header.cookie_offset,
+            domain=self.domain,
+        )
         return {"libvirt": header}
 
 

@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from fixedram_fmt.container.described import ContainerSummary
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
@@ -78,7 +80,7 @@ class Wrapper:
             yield Part("prefix", self.kind, self.outer.offset, length, note="before the stream")
 
     def describe(self) -> dict[str, Any]:
-        """Its keys in `container` of `info --json`, beside kind and stream_offset."""
+        """Its fields of ContainerSummary (described.py), beside kind and stream_offset."""
         return {}
 
 
@@ -150,12 +152,12 @@ class Container:
         """The wrapper of that class, None where there is none around the stream."""
         return next((one for one in self.wrappers if isinstance(one, wrapper)), None)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> ContainerSummary:
         """`container` of `info --json`."""
-        shown: dict[str, Any] = {"kind": self.kind, "stream_offset": self.stream_offset}
+        shown: dict[str, Any] = {}
         for one in reversed(self.wrappers):
             shown |= one.describe()
-        return shown
+        return ContainerSummary(kind=self.kind, stream_offset=self.stream_offset, **shown)
 
     def close(self) -> None:
         """Close what the wrappers opened, the innermost first; the file itself stays open."""

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["volatility_path"]
+from fixedram_fmt.results import Result
+
+__all__ = ["LayerFolder", "volatility_path"]
+
+
+class LayerFolder(Result, frozen=True):
+    """The folder to give to `vol -p`."""
+
+    path: str
 
 
 def volatility_path() -> Path:

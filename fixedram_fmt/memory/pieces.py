@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fixedram_fmt.memory.block import BlockMemory
 from fixedram_fmt.memory.paging.virtual import VirtualMemory
+from fixedram_fmt.memory.paging.walk import Translation
 from fixedram_fmt.memory.physical import PhysicalMemory
+from fixedram_fmt.results import Hex, Result, Unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.memory.block import Readable
 
-__all__ = ["ABSENT", "HOLE", "IGNORED", "PRESENT", "UNMAPPED", "Piece", "pieces_of"]
+__all__ = [
+    "ABSENT",
+    "HOLE",
+    "IGNORED",
+    "PRESENT",
+    "UNMAPPED",
+    "Piece",
+    "ReadMemory",
+    "ReadPiece",
+    "pieces_of",
+]
 
 PRESENT, ABSENT, HOLE, IGNORED, UNMAPPED = "present", "absent", "hole", "ignored", "unmapped"
 
@@ -34,6 +48,36 @@ class Piece:
     offset: int | None = None
     file_offset: int | None = None
     why: str = ""
+
+
+class ReadPiece(Result, frozen=True):
+    """Addresses with one state; of memory its block, the offset in it, and that in the file."""
+
+    address: Unsigned
+    length: Unsigned
+    state: str
+    block: str | None
+    offset: int | None
+    file_offset: int | None
+
+
+class ReadMemory(Result, frozen=True, omit_defaults=True):
+    """Bytes of memory, what is not there as zeros; space is that of address.
+
+    space is `block`, `phys` or `virt`; block and offsets are those of the first piece.  present:
+    all of it is in the image.  translation is how a virtual address was found.
+    """
+
+    address: Unsigned
+    length: Unsigned
+    space: str
+    block: str | None
+    offset: int | None
+    file_offset: int | None
+    present: bool
+    data: Hex
+    pieces: tuple[ReadPiece, ...]
+    translation: Translation | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def pieces_of(memory: Readable, start: int, stop: int) -> Iterator[Piece]:

@@ -4,20 +4,47 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.results import Result, Unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from fixedram_fmt.blocks import RamBlock
 
-__all__ = ["GIB", "MIB", "Canvas", "MemoryMap", "MemoryRange"]
+__all__ = ["GIB", "MIB", "Canvas", "MemoryMap", "MemoryRange", "ShownMap", "ShownRange"]
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 _ADDRESSES = 1 << 64
 #: More ranges than this are no machine's: each DIMM, flash chip and PCI BAR is one or two.
 _LAYERS = 2048
+
+
+class ShownRange(Result, frozen=True):
+    """Guest-physical addresses [start, stop), and the block that is there, from offset on.
+
+    kind is `ram` or `rom`, source where the fact comes from.
+    """
+
+    start: Unsigned
+    stop: Unsigned
+    block: str
+    offset: Unsigned
+    kind: str
+    source: str
+
+
+class ShownMap(Result, frozen=True):
+    """Where RAM blocks are in the guest's address space; unmapped are names of those in no range.
+
+    notes tell guesses, and why there is no map where there is none.
+    """
+
+    memory_map: tuple[ShownRange, ...]
+    notes: tuple[str, ...]
+    unmapped: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +74,11 @@ class MemoryRange:
             self, start=first, stop=min(stop, self.stop), offset=self.offset + first - self.start
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """What `info --json` shows of it."""
-        return {
-            "start": self.start,
-            "stop": self.stop,
-            "block": self.block.name,
-            "offset": self.offset,
-            "kind": self.kind,
-            "source": self.source,
-        }
+    @property
+    def shown(self) -> ShownRange:
+        """The range as JSON has it."""
+        place = (self.start, self.stop, self.block.name, self.offset)
+        return ShownRange(*place, self.kind, self.source)
 
 
 class MemoryMap:
@@ -126,9 +148,9 @@ class MemoryMap:
             and piece.offset <= offset < piece.offset + piece.length
         ]
 
-    def as_dicts(self) -> list[dict[str, Any]]:
-        """The ranges as `info --json` shows them."""
-        return [piece.as_dict() for piece in self.ranges]
+    def shown(self) -> tuple[ShownRange, ...]:
+        """The ranges as JSON has them."""
+        return tuple(piece.shown for piece in self.ranges)
 
 
 class Canvas:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.io.filenames import safe_names
 from fixedram_fmt.memory.block import Readable
-from fixedram_fmt.vmstate.jsontext import pieces
+from fixedram_fmt.results import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +110,7 @@ def _json(value: Any) -> bytes:
 def _info(image: Image) -> bytes:
     from fixedram_fmt.summary import summarize
 
-    return _json(summarize(image, image.source.name).as_dict())
+    return _json(summarize(image, image.source.name))
 
 
 def _physical(image: Image) -> Readable:
@@ -129,7 +129,7 @@ _BODY_SHORT = 1 << 18
 
 
 def _fields(device: DeviceState) -> Readable | bytes:
-    from fixedram_fmt.vmstate.plain import plain
+    from fixedram_fmt.results import plain
 
     structure = device.structure
     if structure is None or structure.values > _VALUES_SHORT or device.size > _BODY_SHORT:

@@ -7,12 +7,13 @@ fixed-ram that asked where it should be called and whether it can be called twic
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fixedram_fmt.dialect import LAYOUTS, ORDINARY
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, SyncPoint
 from fixedram_fmt.multifd.loader import JOB_SIZE
+from fixedram_fmt.multifd.loadresult import CallSummary, Event, Hazard, TimelineSummary
 from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.stream.records import Kind, Record
 
@@ -51,41 +52,6 @@ _WITH_PACKETS = LOADERS["reentrant"]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A RAM record as main meets it.
-
-    section is `start`, `part[3]`, `end` or `full`, path the record's in the stream.  jobs is how
-    many jobs it hands out (MEM_SIZE: all of its blocks), pending how many nobody has waited for
-    when action begins; action is `sync` where sync_main() is called, else `none`.  refused marks
-    the record that ends the load, reached is False behind that, or behind a hang.
-    """
-
-    offset: int
-    section: str
-    path: str
-    flag: str
-    action: str = "none"
-    jobs: int = 0
-    pending: int = 0
-    refused: bool = False
-    reached: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """The event as `sync --json` has it."""
-        return {
-            "offset": self.offset,
-            "section": self.section,
-            "path": self.path,
-            "flag": self.flag,
-            "action": self.action,
-            "jobs": self.jobs,
-            "pending": self.pending,
-            "refused": self.refused,
-            "reached": self.reached,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One ram_load(): a START, PART, END or FULL of ram, with its records."""
 
@@ -101,15 +67,6 @@ class Sync:
 
     event: Event
     waits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hazard:
-    """What can go wrong, or does; kind is a stable word, FATAL has those that spoil a load."""
-
-    kind: str
-    message: str
-    offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +95,24 @@ class Timeline:
     def jobs(self) -> int:
         """How many jobs are handed out."""
         return sum(event.jobs for event in self.events)
+
+    @property
+    def summary(self) -> TimelineSummary:
+        """What JSON has of it."""
+        calls = (
+            CallSummary(call.section, call.path, call.offset, len(call.events))
+            for call in self.calls
+        )
+        return TimelineSummary(
+            loader=self.loader.name,
+            channels=self.channels,
+            property_on=self.property_on,
+            calls=tuple(calls),
+            events=tuple(self.events),
+            jobs=self.jobs,
+            syncs=len(self.syncs),
+            hazards=self.hazards,
+        )
 
     @property
     def is_safe(self) -> bool:
@@ -309,7 +284,7 @@ class _Main:
             self._handed_out_in = section.name
         refused = met.kind is Kind.MULTIFD_FLUSH and not self._takes_flush
         syncs = not refused and met.whole and _POINTS.get(met.kind) in self._syncs_at
-        action = "sync" if syncs else "none"
+        action: Literal["sync", "none"] = "sync" if syncs else "none"
         event = Event(
             met.offset, section.name, met.path, flag, action, met.jobs, self._pending, refused
         )

@@ -7,10 +7,11 @@ many cells there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.scan import non_zero_runs
+from fixedram_fmt.results import Result, Unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +25,44 @@ if TYPE_CHECKING:
 
     Counts = npt.NDArray[np.int64]
 
-__all__ = ["CELLS_CEILING", "PageCells", "page_cells"]
+__all__ = ["CELLS_CEILING", "BlockCells", "Cell", "ImageCells", "PageCells", "page_cells"]
 
 #: More cells than this are no picture.
 CELLS_CEILING = 1 << 20
 #: Pages looked at together when they are read.
 _STEP = 1 << 20
+
+
+class Cell(Result, frozen=True):
+    """Pages from first_page on: how many there are, and of them present, zero, and stale.
+
+    None: the image does not say, or pages were not read.
+    """
+
+    first_page: Unsigned
+    pages: Unsigned
+    present: int | None
+    zero: int | None
+    stale: int | None
+
+
+class BlockCells(Result, frozen=True):
+    """The pages of a block in equal cells; page_size in bytes, ignored: not in the image."""
+
+    name: str
+    page_size: Unsigned
+    pages_total: Unsigned
+    pages_present: int | None
+    ignored: bool
+    cells: tuple[Cell, ...]
+
+
+class ImageCells(Result, frozen=True):
+    """Page maps of blocks; deep: their pages were read too."""
+
+    path: str
+    deep: bool
+    blocks: tuple[BlockCells, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,19 +90,18 @@ class PageCells:
 
         return np.diff(self.edges)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: a list of cells."""
-        names = ("first_page", "pages", "present", "zero", "stale")
+    def listed(self) -> BlockCells:
+        """The same as a list of cells."""
         columns = (self.edges[:-1], self.totals, self.present, self.zero, self.stale)
         lists = [[None] * self.totals.size if one is None else one.tolist() for one in columns]
-        return {
-            "name": self.block,
-            "page_size": self.page_size,
-            "pages_total": self.pages,
-            "pages_present": None if self.present is None else int(self.present.sum()),
-            "ignored": self.ignored,
-            "cells": [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)],
-        }
+        return BlockCells(
+            name=self.block,
+            page_size=self.page_size,
+            pages_total=self.pages,
+            pages_present=None if self.present is None else int(self.present.sum()),
+            ignored=self.ignored,
+            cells=tuple(map(Cell, *lists)),
+        )
 
 
 def page_cells(image: Image, block: RamBlock, cells: int, *, deep: bool = False) -> PageCells:

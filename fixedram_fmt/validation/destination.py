@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.io.documents import json_document, read_document, toml_document
+from fixedram_fmt.results import Result
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.units import parse_size
 from fixedram_fmt.validation.lengths import known_max_lengths
@@ -39,8 +40,10 @@ class DestinationError(FixedRamError):
     """The description of the destination cannot be read; path is the field."""
 
 
-class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """The receiving VM; what is None is not judged.
+class Destination(
+    Result, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True
+):
+    """The VM an image is to be loaded into; what is None, or left out, is not judged.
 
     machine is the full name of its type, blocks its RAM blocks by name with their lengths (bytes,
     or text like 64M), max_lengths how long those of them may become that QEMU resizes (`info
@@ -97,11 +100,6 @@ class Destination(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
             sections={section.name: section.version_id for section in image.sections},
             instances=instances,
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The destination as plain values, what is not known left out."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: value for name, value in plain.items() if value is not None}
 
 
 def _in_bytes(lengths: dict[str, int | str]) -> dict[str, int]:

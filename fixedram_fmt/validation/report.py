@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import DEFAULT_LIBVIRT, DEFAULT_LOADER, LOADERS
-from fixedram_fmt.validation.scope import NOTHING, Scope
+from fixedram_fmt.validation.imagereport import (
+    Bytes,
+    ImageReport,
+    Judged,
+    LoaderVerdict,
+    ReportedFinding,
+)
 from fixedram_fmt.validation.validator import Report, unopened, validate
 
 if TYPE_CHECKING:
@@ -18,9 +26,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.validation.destination import Destination
     from fixedram_fmt.validation.rule import Finding
-    from fixedram_fmt.validation.validator import Verdict
 
-__all__ = ["Bytes", "ImageReport", "Question", "ask", "ask_of"]
+__all__ = ["ImageReport", "Question", "ask", "ask_of"]
 
 #: How much is shown around an offset.
 _BYTES_BEFORE = 16
@@ -45,71 +52,6 @@ class Question:
     destination: Destination | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
-    """Some bytes of the file around a finding, and where the first of them lies."""
-
-    offset: int
-    data: bytes
-
-
-@dataclass(slots=True)
-class ImageReport:
-    """The answer on one image; error is why there is none.
-
-    findings are the judged ones, worst first; accepted counts those a baseline took out; bytes are
-    what lies around each finding's offset.
-    """
-
-    path: str
-    loader: str
-    multifd: bool
-    verdict: Verdict | None = None
-    findings: list[Finding] = field(default_factory=list)
-    unlisted: dict[str, int] = field(default_factory=dict)
-    verdicts: list[Verdict] = field(default_factory=list)
-    bytes: dict[int, Bytes] = field(default_factory=dict)
-    accepted: int = 0
-    error: str = ""
-    #: Bytes of the file, and what it had to be unpacked from: offsets are those of what was in it.
-    size: int | None = None
-    compression: str | None = None
-    #: What the verdict covers.
-    scope: Scope = NOTHING
-
-    @property
-    def verdict_stands(self) -> bool:
-        """Whether the loader spoils the load by a finding that nobody has accepted or ignored."""
-        decided = self.verdict.decided_by if self.verdict else None
-        return decided is not None and any(
-            (one.rule.id, one.offset, one.path) == (decided.rule.id, decided.offset, decided.path)
-            for one in self.findings
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as `validate --json` has it."""
-        verdict = self.verdict
-        decided = verdict.decided_by if verdict else None
-        return {
-            "path": self.path,
-            "loader": self.loader,
-            "multifd": self.multifd,
-            "verdict": verdict.outcome.value if verdict else None,
-            "decided_by": decided.as_dict() if decided else None,
-            "message": verdict.message if verdict else "",
-            "messages": list(verdict.messages) if verdict else [],
-            "verdicts": [
-                {"loader": one.loader, "multifd": one.multifd, "verdict": one.outcome.value}
-                for one in self.verdicts
-            ],
-            **self.scope.as_dict(),
-            "findings": [finding.as_dict() for finding in self.findings],
-            "unlisted": self.unlisted,
-            "accepted": self.accepted,
-            "error": self.error or None,
-        }
-
-
 def ask(
     location: str, question: Question, wanted: Callable[[Finding], bool] | None = None
 ) -> ImageReport:
@@ -124,7 +66,7 @@ def ask(
         return _answer(location, question, unopened(error), wanted, None)
     except FixedRamError as error:
         loader = question.loader or DEFAULT_LOADER
-        return ImageReport(location, loader, question.multifd, error=str(error))
+        return ImageReport(path=location, loader=loader, multifd=question.multifd, error=str(error))
 
 
 def ask_of(
@@ -136,8 +78,7 @@ def ask_of(
     """The same of an image that is open; name is the report's path."""
     report = validate(image, question.destination, deep=question.deep)
     answer = _answer(name, question, report, wanted, image.source)
-    answer.size, answer.compression = image.source.size, image.container.compression
-    return answer
+    return replace(answer, size=image.source.size, compression=image.container.compression)
 
 
 def _default(report: Report) -> str:
@@ -158,15 +99,23 @@ def _answer(
         for finding in report.judged_by(loader, **judge)
         if wanted is None or wanted(finding)
     ]
+    verdict, scope = report.verdict(loader, **judge), report.scope(loader)
+    decided = verdict.decided_by
     return ImageReport(
         path=location,
         loader=loader.name,
         multifd=question.multifd,
-        verdict=report.verdict(loader, **judge),
-        findings=findings,
+        verdict=verdict.outcome,
+        decided_by=ReportedFinding.of(decided) if decided else None,
+        message=verdict.message,
+        messages=tuple(verdict.messages),
+        verdicts=tuple(
+            LoaderVerdict(one.loader, one.multifd, one.outcome) for one in report.verdicts()
+        ),
+        judged=Judged.of(scope),
+        not_judged=scope.not_judged,
+        findings=tuple(map(ReportedFinding.of, findings)),
         unlisted=report.unlisted,
-        verdicts=list(report.verdicts()),
-        scope=report.scope(loader),
         bytes={
             finding.offset: around
             for finding in findings

@@ -122,18 +122,6 @@ class Rule:
         """What it looks at."""
         return AREAS[self.id[0]]
 
-    def as_dict(self) -> dict[str, str]:
-        """The rule as `rules --json` has it."""
-        return {
-            "id": self.id,
-            "area": self.area,
-            "severity": self.severity.value,
-            "title": self.title,
-            "why": self.why,
-            "fix": self.fix,
-            "source": self.source,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -151,19 +139,6 @@ class Finding:
     #: What to do about it; the rule's own words, mostly.
     fix: str
     holes: Holes = field(default_factory=dict, compare=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as `validate --json` has it."""
-        return {
-            "rule": self.rule.id,
-            "severity": self.severity.value,
-            "offset": self.offset,
-            "path": self.path,
-            "message": self.message,
-            "found": self.found,
-            "expected": self.expected,
-            "fix": self.fix,
-        }
 
 
 class Case(NamedTuple):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.results import builtins
 from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.stream.records import Kind
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.validation.survey import Survey
 
-__all__ = ["JUDGED", "NOTHING", "Extent", "Scope", "scope_of"]
+__all__ = ["NOTHING", "Extent", "Scope", "scope_of"]
 
 
 class Extent(StrEnum):
@@ -43,14 +44,7 @@ class Scope:
     devices: Extent
     not_judged: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """The keys `judged` and `not_judged` of `validate --json`."""
-        judged = {name: str(getattr(self, name)) for name in JUDGED}
-        return {"judged": judged, "not_judged": list(self.not_judged)}
 
-
-#: What a verdict is about, each with an Extent.
-JUDGED = ("stream", "layout", "memory", "devices")
 #: Of what could not be opened.
 NOTHING = Scope(Extent.NONE, Extent.NONE, Extent.NONE, Extent.NONE, ("anything of this image",))
 
@@ -158,7 +152,7 @@ def _devices(survey: Survey, *, by_xml: bool) -> Extent:
 def _receiver(survey: Survey, *, by_xml: bool) -> Iterator[str]:
     """What of the receiver nobody told."""
     destination = survey.destination
-    known = destination.as_dict() if destination else {}
+    known = builtins(destination) if destination else {}
     if by_xml and survey.image.container.kind == "libvirt" and not known:
         yield "whether the devices, disks and CPU of the domain XML match, and the host has them"
         return

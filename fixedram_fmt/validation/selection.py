@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from fixedram_fmt.container.locate import split_location
 from fixedram_fmt.errors import FixedRamError
@@ -21,8 +22,7 @@ from fixedram_fmt.validation.rules import all_rules
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fixedram_fmt.validation.report import ImageReport
-    from fixedram_fmt.validation.rule import Finding
+    from fixedram_fmt.validation.imagereport import ImageReport, ReportedFinding
 
 __all__ = [
     "Accepted",
@@ -64,10 +64,10 @@ def rule_ids(names: Iterable[str]) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def fingerprint(finding: Finding) -> str:
+def fingerprint(finding: ReportedFinding) -> str:
     """What stays the same of a finding when the image is moved or grows: rule, place, kind."""
     message = _NUMBER.sub("#", finding.message)
-    identity = "\0".join((finding.rule.id, finding.path, message))
+    identity = "\0".join((finding.rule, finding.path, message))
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
@@ -101,7 +101,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         accepted = {
             Accepted(
                 image=_image_name(report.path),
-                rule=finding.rule.id,
+                rule=finding.rule,
                 path=finding.path,
                 fingerprint=fingerprint(finding),
             )
@@ -144,8 +144,8 @@ class Selection:
     ignore: frozenset[str] = frozenset()
     baseline: Baseline | None = None
 
-    def narrow(self, report: ImageReport) -> None:
-        """Leave in report what is wanted; the verdict stays, it is the loader's."""
+    def narrowed(self, report: ImageReport) -> ImageReport:
+        """report with what is wanted; the verdict stays, it is the loader's."""
         name = _image_name(report.path)
         known = {
             one.fingerprint
@@ -155,13 +155,13 @@ class Selection:
         wanted = [
             finding
             for finding in report.findings
-            if (self.select is None or finding.rule.id in self.select)
-            and finding.rule.id not in self.ignore
+            if (self.select is None or finding.rule in self.select)
+            and finding.rule not in self.ignore
         ]
-        report.findings = [one for one in wanted if fingerprint(one) not in known]
-        report.accepted = len(wanted) - len(report.findings)
-        report.unlisted = {
+        left = tuple(one for one in wanted if fingerprint(one) not in known)
+        unlisted = {
             rule_id: number
             for rule_id, number in report.unlisted.items()
             if (self.select is None or rule_id in self.select) and rule_id not in self.ignore
         }
+        return replace(report, findings=left, accepted=len(wanted) - len(left), unlisted=unlisted)

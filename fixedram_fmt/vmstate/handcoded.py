@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.schema import device
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.device import DirtyBitmapFlag, DirtyBitmapStartFlag
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.stream.records import Record
 
-__all__ = ["HandCoded", "summarize"]
+__all__ = ["DirtyBitmap", "HandCoded", "PageChunk", "summarize"]
 
 #: htab_save_setup(): there is no hash table, the guest uses radix trees.
 _NO_TABLE = 0xFFFFFFFF
@@ -41,12 +42,78 @@ _RANGES_CEILING = 256
 _FEW = 512
 
 
-@dataclass(slots=True)
-class HandCoded:
-    """A section written by hand: facts by name, added up over its parts; problem if it ends early.
+class DirtyBitmap(Result, frozen=True, omit_defaults=True):
+    """A dirty bitmap of a block device: one bit for each granularity of bytes.
+
+    sectors are those that its chunks cover, bitmap_bytes what they hold; the flags are those of
+    its start, None where it has none.
+    """
+
+    node: str
+    bitmap: str
+    granularity: Unsigned
+    sectors: Unsigned
+    chunks: Unsigned
+    bitmap_bytes: Unsigned
+    bits_set: Unsigned
+    dirty_bytes: Unsigned
+    complete: bool
+    enabled: bool | None = None
+    persistent: bool | None = None
+    autoload: bool | None = None
+
+    def __str__(self) -> str:
+        words = [f"{self.node}/{self.bitmap}: {'' if self.complete else 'not '}complete"]
+        words += [flag for flag in _START_FLAGS if getattr(self, flag)]
+        if self.granularity:
+            words.append(f"granularity {human_size(self.granularity)}")
+            words.append(f"{human_size(self.dirty_bytes)} dirty")
+        return ", ".join(words)
+
+
+class PageChunk(Result, frozen=True):
+    """Pages from a guest-physical address on that a storage chunk is about."""
+
+    address: Unsigned
+    pages: Unsigned
+
+
+class HandCoded(Result, frozen=True, omit_defaults=True):
+    """What a section that is written by hand holds, over all its parts; problem if it ends early.
 
     offset and path are where its first body begins in the file, parts how many bodies there are.
+    Of s390x: pages, how many of them are non_zero, and how many have each of the values.  Of a
+    hash table: shift (log2 of its size), table_size in bytes, valid and invalid entries.
     """
+
+    hidden = frozenset({"section_id", "name"})
+
+    section_id: int
+    name: str
+    offset: Unsigned
+    path: str
+    parts: Unsigned
+    pages: Unsigned | None = None
+    non_zero: Unsigned | None = None
+    values: dict[str, Unsigned] | None = None
+    ranges_total: Unsigned | None = None
+    ranges: tuple[PageChunk, ...] | None = None
+    shift: Unsigned | None = None
+    table_size: Unsigned | None = None
+    chunks: Unsigned | None = None
+    valid: Unsigned | None = None
+    invalid: Unsigned | None = None
+    bitmaps: tuple[DirtyBitmap, ...] | None = None
+    problem: str = ""
+
+    def __str__(self) -> str:
+        facts = ((words, getattr(self, name)) for name, words in _WORDS.items())
+        return ", ".join(filter(None, (*(w(v) for w, v in facts if v is not None), self.problem)))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What is known of a section so far."""
 
     section_id: int
     name: str
@@ -60,23 +127,9 @@ class HandCoded:
         """Count number more of something."""
         self.facts[name] = self.facts.get(name, 0) + number
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        told = {"offset": self.offset, "path": self.path, "parts": self.parts, **self.facts}
-        return told | ({"problem": self.problem} if self.problem else {})
-
-    def __str__(self) -> str:
-        words = [_WORDS[name](value) for name, value in self.facts.items() if name in _WORDS]
-        return ", ".join([*filter(None, words), *([self.problem] if self.problem else [])])
-
-
-def _bitmap_words(found: dict[str, Any]) -> str:
-    words = [f"{found['node']}/{found['bitmap']}: {'' if found['complete'] else 'not '}complete"]
-    words += [flag for flag in _START_FLAGS if found.get(flag)]
-    if found["granularity"]:
-        words.append(f"granularity {human_size(found['granularity'])}")
-        words.append(f"{human_size(found['dirty_bytes'])} dirty")
-    return ", ".join(words)
+    def result(self) -> HandCoded:
+        place = (self.section_id, self.name, self.offset, self.path, self.parts)
+        return HandCoded(*place, problem=self.problem, **self.facts)
 
 
 _START_FLAGS = {flag.name.lower(): flag for flag in DirtyBitmapStartFlag}
@@ -90,7 +143,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "chunks": lambda number: f"{number:,} chunks",
     "valid": lambda number: f"{number:,} valid entries",
     "invalid": lambda number: f"{number:,} invalid ones" if number else "",
-    "bitmaps": lambda found: "; ".join(map(_bitmap_words, found)),
+    "bitmaps": lambda found: "; ".join(map(str, found)),
 }
 
 
@@ -106,7 +159,7 @@ def summarize(image: ImageFacts) -> list[HandCoded]:
     for body in _bodies(image):
         key = (body.section_id, body.idstr)
         if key not in readers:
-            told = HandCoded(body.section_id, text(body.idstr), body.offset, body.path)
+            told = _Sums(body.section_id, text(body.idstr), body.offset, body.path)
             readers[key] = _READERS[body.idstr](image.source, told)
         reader = readers[key]
         reader.told.parts += 1
@@ -117,7 +170,7 @@ def summarize(image: ImageFacts) -> list[HandCoded]:
             reader.told.problem = str(error)
     for reader in readers.values():
         reader.finish()
-    return [reader.told for reader in readers.values()]
+    return [reader.told.result() for reader in readers.values()]
 
 
 class _Body(NamedTuple):
@@ -145,7 +198,7 @@ def _bodies(image: ImageFacts) -> Iterator[_Body]:
 class _Reader:
     """Adds up the records of one section, part after part, in told."""
 
-    def __init__(self, source: Source, told: HandCoded) -> None:
+    def __init__(self, source: Source, told: _Sums) -> None:
         self.source = source
         self.told = told
 
@@ -163,7 +216,7 @@ class _Reader:
 class _PageBytes(_Reader):
     """s390x: one byte a page, a storage key or attributes; chunks say which pages."""
 
-    def __init__(self, source: Source, told: HandCoded) -> None:
+    def __init__(self, source: Source, told: _Sums) -> None:
         super().__init__(source, told)
         self._values: Counter[int] = Counter()
         self._word = 0
@@ -206,7 +259,7 @@ class _PageBytes(_Reader):
             "non_zero": counts.total() - counts[0],
             "values": {f"{value:#04x}": counts[value] for value in sorted(counts) if counts[value]},
             "ranges_total": self._ranges_total,
-            "ranges": self._ranges,
+            "ranges": tuple(PageChunk(**one) for one in self._ranges),
         }
 
 
@@ -232,14 +285,13 @@ class _Htab(_Reader):
 class _DirtyBitmaps(_Reader):
     """Chunks name a node and a bitmap, or mean those of the chunk before."""
 
-    def __init__(self, source: Source, told: HandCoded) -> None:
+    def __init__(self, source: Source, told: _Sums) -> None:
         super().__init__(source, told)
         self._names = ["", ""]
         self._due: list[int] = []
         self._completes = False
         self._in_data = False
         self._bitmaps: dict[tuple[str, str], dict[str, Any]] = {}
-        told.facts["bitmaps"] = []
 
     def take(self, record: Record[Any]) -> None:
         value = record.value
@@ -284,7 +336,6 @@ class _DirtyBitmaps(_Reader):
             found |= {"dirty_bytes": 0, "complete": False}
             if len(self._bitmaps) < _BITMAPS_CEILING:
                 self._bitmaps[node, bitmap] = found
-                self.told.facts["bitmaps"].append(found)
             else:
                 self.told.problem = f"of more bitmaps than {_BITMAPS_CEILING} the rest is left out"
         return found
@@ -292,6 +343,7 @@ class _DirtyBitmaps(_Reader):
     def finish(self) -> None:
         for bitmap in self._bitmaps.values():
             bitmap["dirty_bytes"] = bitmap["bits_set"] * bitmap["granularity"]
+        self.told.facts["bitmaps"] = tuple(DirtyBitmap(**one) for one in self._bitmaps.values())
 
 
 _NAMES = (DirtyBitmapFlag.DEVICE_NAME, DirtyBitmapFlag.BITMAP_NAME)

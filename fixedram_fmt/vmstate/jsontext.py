@@ -6,13 +6,11 @@ of arrays some elements, of bytes some thousand.
 
 from __future__ import annotations
 
-import json
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from fixedram_fmt.vmstate.plain import plain
+from fixedram_fmt.results import dumps, plain
 from fixedram_fmt.vmstate.structure import converter
 from fixedram_fmt.vmstate.values import children, member
 
@@ -22,25 +20,11 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import Value
 
-__all__ = ["dumps", "few", "hex_digits", "located_pieces", "pieces", "value_pieces"]
+__all__ = ["few", "hex_digits", "located_pieces", "value_pieces"]
 
 #: So many values, and so many bytes, are decoded at once.
 _FEW = 2048
 _SHORT = 1 << 16
-#: Pieces of JSON that are put together at once.
-_TOKENS = 1 << 12
-
-
-def dumps(value: Any, indent: int | None = None) -> str:
-    """value as JSON; json leaves DEL as it is, and nothing else that is no printable ASCII."""
-    return "".join(pieces(value, indent))
-
-
-def pieces(value: Any, indent: int | None = None) -> Iterator[str]:
-    """The text of dumps() in pieces of some kilobytes."""
-    tokens = json.JSONEncoder(indent=indent).iterencode(value)
-    while text := "".join(islice(tokens, _TOKENS)):
-        yield text.replace("\x7f", "\\u007f")
 
 
 def few(structure: Structure | None, count: int, size: int) -> int:

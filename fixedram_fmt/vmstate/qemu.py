@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from fixedram_fmt.results import dumps
 from fixedram_fmt.stream.framing import FRAMINGS
-from fixedram_fmt.vmstate.jsontext import dumps, few, hex_digits
+from fixedram_fmt.vmstate.jsontext import few, hex_digits
 from fixedram_fmt.vmstate.values import children, member
 
 if TYPE_CHECKING:

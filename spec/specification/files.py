@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.results import dumps
 from fixedram_fmt.validation.catalogue import markdown
 from fixedram_fmt.write.spec import json_schema
 from specification.document import parts, render
-from specification.outputs import schemas
+from specification.schemas import schemas
 from specification.vectors import documents
 
 if TYPE_CHECKING:
@@ -30,4 +31,4 @@ def made_files(folder: Path) -> Iterator[tuple[Path, str]]:
     for name, schema in {**schemas(), "synth-spec": json_schema()}.items():
         yield folder / "schemas" / f"{name}.schema.json", json.dumps(schema, indent=1) + "\n"
     for name, vectors in documents():
-        yield folder / "vectors" / f"{name}.json", json.dumps(vectors, indent=1) + "\n"
+        yield folder / "vectors" / f"{name}.json", dumps(vectors, 1) + "\n"

@@ -13,10 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from fixedram_fmt.dialect import DialectName
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.output import replacing
 from fixedram_fmt.io.source import Source
+from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.results import Hex, Result, Sha256, Unsigned, builtins
 from fixedram_fmt.validation import Destination, unopened, validate
 from fixedram_fmt.write.faults import catalogue
 from fixedram_fmt.write.spec import spec_from
@@ -83,13 +88,86 @@ SOUND: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+class Segment(Result, frozen=True):
+    """Bytes at an offset of the file."""
+
+    offset: Unsigned
+    hex: Hex
+
+
+class VectorImage(Result, frozen=True):
+    """A file of size bytes: those that are not zero."""
+
+    size: Unsigned
+    data: tuple[Segment, ...]
+
+
+class ExpectedBlock(Result, frozen=True):
+    """A RAM block; pages are the SHA-256 of present pages by number (null: unknown, or many)."""
+
+    name: str
+    used_length: Unsigned
+    page_size: int | None
+    bitmap_offset: int
+    pages_offset: int
+    ignored: bool
+    pages: dict[str, Sha256] | None
+
+
+class ExpectedSection(Result, frozen=True):
+    """A section as its header names it."""
+
+    id: Unsigned
+    name: str
+    instance_id: Unsigned
+    version: Unsigned
+
+
+class Expected(Result, frozen=True, kw_only=True, omit_defaults=True):
+    """What a reader finds in an image; of one that it cannot open only the findings.
+
+    findings are rules, verdicts what loaders do with it.
+    """
+
+    opens: bool
+    stream_offset: Unsigned | msgspec.UnsetType = msgspec.UNSET
+    complete: bool | msgspec.UnsetType = msgspec.UNSET
+    machine: str | msgspec.UnsetType | None = msgspec.UNSET
+    capabilities: list[str] | msgspec.UnsetType = msgspec.UNSET
+    dialect: DialectName | msgspec.UnsetType = msgspec.UNSET
+    target_page_size: Unsigned | msgspec.UnsetType = msgspec.UNSET
+    byte_order: str | msgspec.UnsetType = msgspec.UNSET
+    blocks: tuple[ExpectedBlock, ...] | msgspec.UnsetType = msgspec.UNSET
+    sections: tuple[ExpectedSection, ...] | msgspec.UnsetType = msgspec.UNSET
+    findings: list[str]
+    verdicts: dict[str, Outcome]
+
+
+class Vector(Result, frozen=True):
+    """An image and what it is about; destination: it is for the destination of the file."""
+
+    name: str
+    about: str
+    image: VectorImage
+    stream_offset: Unsigned | None
+    destination: bool
+    expected: Expected
+
+
+class Vectors(Result, frozen=True):
+    """Images with what is expected of a reader, and the VM that they are for."""
+
+    destination: Destination
+    vectors: tuple[Vector, ...]
+
+
+def documents() -> Iterator[tuple[str, Vectors]]:
     """(name, content) of each file of vectors."""
     for name, made in (("sound", sound()), ("broken", broken())):
-        yield name, {"destination": DESTINATION.as_dict(), "vectors": list(made)}
+        yield name, Vectors(DESTINATION, tuple(made))
 
 
-def sound() -> Iterator[dict[str, Any]]:
+def sound() -> Iterator[Vector]:
     """Vectors that break no rule of the layout."""
     for name, (about, spec) in SOUND.items():
         made = _made(name, about, spec)
@@ -97,7 +175,7 @@ def sound() -> Iterator[dict[str, Any]]:
         yield made
 
 
-def broken() -> Iterator[dict[str, Any]]:
+def broken() -> Iterator[Vector]:
     """Vectors with one fault each, those that would be long left out."""
     for fault in catalogue().values():
         if fault.name in _LEFT_OUT:
@@ -109,7 +187,7 @@ def broken() -> Iterator[dict[str, Any]]:
 
 def _made(
     name: str, about: str, spec: dict[str, Any], faults: Sequence[Fault] = ()
-) -> dict[str, Any] | None:
+) -> Vector | None:
     with tempfile.TemporaryDirectory() as folder:
         blocks = []
         for block, length in _BLOCKS.items():
@@ -121,17 +199,17 @@ def _made(
             write_image(spec_from({"blocks": blocks, **spec}), output, faults)
         with Source.open(path) as source:
             size, data = source.size, _segments(source)
-        if sum(len(one["hex"]) for one in data) > 2 * _BYTES_CEILING:
+        if sum(len(one.hex) for one in data) > 2 * _BYTES_CEILING:
             return None
         location = f"{path}@{spec['offset']}" if "offset" in spec else str(path)
-        return {
-            "name": name,
-            "about": about,
-            "image": {"size": size, "data": data},
-            "stream_offset": spec.get("offset"),
-            "destination": "machine" not in spec,
-            "expected": _expected(location, None if "machine" in spec else DESTINATION),
-        }
+        return Vector(
+            name=name,
+            about=about,
+            image=VectorImage(size, tuple(data)),
+            stream_offset=spec.get("offset"),
+            destination="machine" not in spec,
+            expected=_expected(location, None if "machine" in spec else DESTINATION),
+        )
 
 
 def _write_memory(path: Path, name: str, length: int) -> None:
@@ -143,7 +221,7 @@ def _write_memory(path: Path, name: str, length: int) -> None:
         file.truncate(length)
 
 
-def _segments(source: Source) -> list[dict[str, Any]]:
+def _segments(source: Source) -> list[Segment]:
     """The bytes of a file that are not zero, by offset; zeros between them up to 16 stay."""
     found = []
     for extent in source.extents(0, source.size):
@@ -151,7 +229,7 @@ def _segments(source: Source) -> list[dict[str, Any]]:
             continue
         data = source.read_exact(extent.start, extent.stop - extent.start)
         for match in re.finditer(rb"[^\0](?:\0{0,15}[^\0])*", data):
-            found.append({"offset": extent.start + match.start(), "hex": match[0].hex()})
+            found.append(Segment(extent.start + match.start(), match[0].hex()))
     return found
 
 
@@ -172,24 +250,23 @@ def read_vector(vector: dict[str, Any], path: Path) -> dict[str, Any]:
     """
     offset = vector["stream_offset"]
     location = str(write_vector(vector, path)) + (f"@{offset}" if offset else "")
-    return _expected(location, DESTINATION if vector["destination"] else None)
+    return builtins(_expected(location, DESTINATION if vector["destination"] else None))
 
 
 # -- what is expected -----------------------------------------------------------------------------
 
 
-def _expected(location: str, destination: Destination | None) -> dict[str, Any]:
+def _expected(location: str, destination: Destination | None) -> Expected:
     try:
         with Image.open(location) as image:
             report = validate(image, destination)
-            return {**_content(image), **_judged(report)}
+            return Expected(opens=True, **_content(image), **_judged(report))
     except FormatError as error:
-        return {"opens": False, **_judged(unopened(error))}
+        return Expected(opens=False, **_judged(unopened(error)))
 
 
 def _content(image: Image) -> dict[str, Any]:
     return {
-        "opens": True,
         "stream_offset": image.container.stream_offset,
         "complete": image.complete,
         "machine": image.machine,
@@ -197,31 +274,30 @@ def _content(image: Image) -> dict[str, Any]:
         "dialect": image.dialect,
         "target_page_size": image.target_page_size,
         "byte_order": image.host_long.host_long.label,
-        "blocks": [_block(image, block) for block in image.blocks],
-        "sections": [
-            {"id": one.section_id, "name": one.name, "instance_id": one.instance_id,
-             "version": one.version_id}
+        "blocks": tuple(_block(image, block) for block in image.blocks),
+        "sections": tuple(
+            ExpectedSection(one.section_id, one.name, one.instance_id, one.version_id)
             for one in image.sections
-        ],
-    }  # fmt: skip
+        ),
+    }
 
 
-def _block(image: Image, block: RamBlock) -> dict[str, Any]:
+def _block(image: Image, block: RamBlock) -> ExpectedBlock:
     bitmap = image.readable_bitmap(block)
     present = None
     if bitmap is not None and block.pages_stop <= image.source.size and block.pages_offset >= 0:
         pages = [page for run in bitmap.runs() if run.present for page in range(*run[:2])]
         if len(pages) <= 64:
             present = {str(page): _digest(image, block, page) for page in pages}
-    return {
-        "name": block.name,
-        "used_length": block.used_length,
-        "page_size": block.header_page_size,
-        "bitmap_offset": block.bitmap_offset,
-        "pages_offset": block.pages_offset,
-        "ignored": block.ignored,
-        "pages": present,
-    }
+    return ExpectedBlock(
+        name=block.name,
+        used_length=block.used_length,
+        page_size=block.header_page_size,
+        bitmap_offset=block.bitmap_offset,
+        pages_offset=block.pages_offset,
+        ignored=block.ignored,
+        pages=present,
+    )
 
 
 def _digest(image: Image, block: RamBlock, page: int) -> str:
@@ -233,7 +309,7 @@ def _judged(report: Report) -> dict[str, Any]:
     return {
         "findings": sorted({finding.rule.id for finding in report.findings} - _OF_THE_FILE_SYSTEM),
         "verdicts": {
-            f"{one.loader}{' multifd' if one.multifd else ''}": one.outcome.value
+            f"{one.loader}{' multifd' if one.multifd else ''}": one.outcome
             for one in report.verdicts()
         },
     }

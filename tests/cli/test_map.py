@@ -30,6 +30,7 @@ from fixedram_fmt.pagemap.picture import (
     svg,
 )
 from fixedram_fmt.presence.hostlong import HostLong
+from fixedram_fmt.results import builtins
 from support.builders import Block, StreamBuilder, open_bytes, ordinary_image, page
 
 PAGE = 256
@@ -57,7 +58,7 @@ def test_cells_count_what_a_loop_counts(seed: int, cells: int, order: HostLong) 
     pages = (999, 64, 1, 777)[seed]
     block, present, stale = random_block(seed, pages)
     with open_bytes(image_of(block, host_long=order), host_long=order) as image:
-        told = page_cells(image, image.blocks[0], cells, deep=True).as_dict()
+        told = builtins(page_cells(image, image.blocks[0], cells, deep=True).listed())
     number = min(cells, pages)
     assert len(told["cells"]) == number
     for index, cell in enumerate(told["cells"]):

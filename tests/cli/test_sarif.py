@@ -6,13 +6,13 @@ import json
 import os
 import re
 from base64 import b64decode
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from conftest import run_cli
 from fixedram_cli.render.sarif import sarif
@@ -47,7 +47,7 @@ def test_sarif_is_as_the_schema_says(fault: str, tmp_path: Path) -> None:
     log = json.loads(json.dumps(sarif([report], all_rules(), "1.2.3")))
     sarif_validator().validate(log)
     found = [result["ruleId"] for result in log["runs"][0]["results"]]
-    assert found == [finding.rule.id for finding in report.findings]
+    assert found == [finding.rule for finding in report.findings]
     assert FAULTS[fault] in found
 
 
@@ -68,7 +68,7 @@ def test_sarif_results_refer_to_their_rules_and_bytes(fault: str, tmp_path: Path
     rules = run["tool"]["driver"]["rules"]
     regions = 0
     for result, finding in zip(run["results"], report.findings, strict=True):
-        assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == finding.rule.id
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == finding.rule
         assert result["level"] == finding.severity.value
         (location,) = result["locations"]
         names = [one["fullyQualifiedName"] for one in location.get("logicalLocations", [])]
@@ -112,7 +112,7 @@ def test_sarif_names_no_place_that_cannot_be(tmp_path: Path) -> None:
     report = told(image(tmp_path, "pages-offset-wraps"))
     finding = report.findings[0]
     offsets = [(1 << 63) - 1, 1 << 63, (1 << 64) - PAGE, -8, None]
-    report.findings = [replace(finding, offset=offset) for offset in offsets]
+    report = replace(report, findings=tuple(replace(finding, offset=offset) for offset in offsets))
     places = [one["locations"][0]["physicalLocation"] for one in run_of(report)["results"]]
     assert places[0]["region"]["byteOffset"] == offsets[0]
     for place in places[1:]:
@@ -151,8 +151,9 @@ def test_sarif_fingerprints_outlive_a_move_of_the_image(
 
 def test_sarif_tells_equal_findings_apart(tmp_path: Path) -> None:
     report = told(image(tmp_path, "escaping-block"))
-    (finding,) = (one for one in report.findings if one.rule.id == "R15")
-    report.findings = [finding, replace(finding, offset=1), replace(finding, path="elsewhere")]
+    (finding,) = (one for one in report.findings if one.rule == "R15")
+    twins = (replace(finding, offset=1), replace(finding, path="elsewhere"))
+    report = replace(report, findings=(finding, *twins))
     prints = [one["partialFingerprints"]["fixedram/v1"] for one in run_of(report)["results"]]
     assert [one.partition(":")[2] for one in prints] == ["1", "2", "1"]
     assert len({one.partition(":")[0] for one in prints}) == 2

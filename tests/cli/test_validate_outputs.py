@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 
 from conftest import run_cli
 from fixedram_cli.render.github import annotations
 from fixedram_cli.render.junit import junit
 from fixedram_fmt.validation.rule import Severity
+from fixedram_fmt.validation.rules import all_rules
 from support.reports import HOSTILE_NAMES, image, sarif_validator, told, unreadable
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -67,7 +68,7 @@ def test_junit_fails_from_the_severity_that_is_asked_for(
 ) -> None:
     report = told(image(tmp_path, "flag-multifd-flush", "header-version-0", "stale-page"))
     wanted = ("Y01", "L02", "P01")
-    report.findings = [one for one in report.findings if one.rule.id in wanted]
+    report = replace(report, findings=tuple(one for one in report.findings if one.rule in wanted))
     assert [one.severity.value for one in report.findings] == ["error", "warning", "note"]
     (suite,) = check_structure(junit([report], fail_on))
     assert suite.get("name") == report.path
@@ -81,10 +82,10 @@ def test_junit_fails_from_the_severity_that_is_asked_for(
 
 def test_junit_has_one_case_for_all_findings_of_a_rule(tmp_path: Path) -> None:
     report = told(image(tmp_path, "escaping-block"))
-    (finding,) = (one for one in report.findings if one.rule.id == "R15")
+    (finding,) = (one for one in report.findings if one.rule == "R15")
     milder = replace(finding, severity=Severity.NOTE, offset=7)
-    report.findings = [milder, finding]
-    report.unlisted = {"R15": 1234, "L01": 5}
+    report = replace(report, findings=(milder, finding))
+    report = replace(report, unlisted={"R15": 1234, "L01": 5})
     (suite,) = check_structure(junit([report], Severity.ERROR))
     assert failed(suite) == ["verdict:", "R15"], "the worst of them counts"
     text = suite[1][0].text or ""
@@ -94,8 +95,7 @@ def test_junit_has_one_case_for_all_findings_of_a_rule(tmp_path: Path) -> None:
 
 
 def test_junit_of_good_and_unreadable_images(tmp_path: Path) -> None:
-    good = told(image(tmp_path))
-    good.findings, good.accepted = [], 3
+    good = replace(told(image(tmp_path)), findings=(), accepted=3)
     good_suite, gone = check_structure(junit([good, unreadable()], Severity.NOTE))
     names = [case.get("name") for case in good_suite]
     assert names == ["verdict: qemu-11.1", "no findings (3 accepted)"]
@@ -149,7 +149,7 @@ def test_github_has_the_verdict_and_a_line_for_each_finding(tmp_path: Path) -> N
     assert verdict[2].startswith("qemu-11.1: refuses: Unexpected RAM flags: 512 (Y01)")
     for (command, properties, message), finding in zip(lines, report.findings, strict=True):
         assert command == commands[finding.severity]
-        title = f"{finding.rule.id} {finding.rule.title}"
+        title = f"{finding.rule} {all_rules()[finding.rule].title}"
         assert properties == {"file": report.path, "title": title}
         assert finding.message in message
         assert finding.found in message
@@ -173,7 +173,7 @@ def test_github_says_that_an_image_loads_or_cannot_be_read(tmp_path: Path) -> No
 
 def test_github_counts_what_is_not_listed(tmp_path: Path) -> None:
     report = told(image(tmp_path, "escaping-block"))
-    report.unlisted = {"R15": 1234, "L01": 5}
+    report = replace(report, unlisted={"R15": 1234, "L01": 5})
     more = [line for line in annotations([report]) if "more" in line]
     assert [parsed(line)[2] for line in more] == ["and 1,234 more findings of it"]
 

@@ -37,7 +37,7 @@ def test_pages_that_differ_are_those_a_loop_finds(
     assert block.ranges_total == len(block.ranges)
     # Ranges are as long as they can be.
     for left, right in pairwise(block.ranges):
-        assert left.stop < right.start or left.change is not right.change
+        assert left.first_page + left.pages < right.first_page or left.change is not right.change
     assert sum(number for number, _ in block.cells) == sum(counts)
     assert sum(total for _, total in block.cells) == block.pages
 
@@ -171,10 +171,10 @@ def test_one_flipped_bit_is_found_at_its_place(tmp_path: Path) -> None:
             (rows,) = page_rows(first, second, block)
         assert block.first_byte == at
         assert block.differing == 1
-        ((address, before, after),) = rows.rows
-        assert address == at // 16 * 16
-        assert before == content[address : address + 16]
-        assert after == bytes(changed[address : address + 16])
+        (row,) = rows.rows
+        assert row.address == at // 16 * 16
+        assert row.a == content[row.address : row.address + 16]
+        assert row.b == bytes(changed[row.address : row.address + 16])
         assert rows.bytes_differing == 1
 
 

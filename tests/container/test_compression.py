@@ -58,7 +58,7 @@ def test_compressed_stream_in_a_libvirt_save_is_read(packer: str) -> None:
         assert image.complete
         assert image.container.kind == "libvirt"
         assert image.container.compression == packer
-        assert image.container.describe()["libvirt"]["format"] == packer
+        assert image.container.describe().libvirt.format == packer
 
 
 @pytest.mark.slow

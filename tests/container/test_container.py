@@ -17,6 +17,7 @@ from fixedram_fmt import (
 )
 from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.container.locate import split_location
+from fixedram_fmt.results import builtins
 from support.builders import open_bytes, tiny_image
 from support.containers import STREAM, XML, libvirt
 
@@ -162,7 +163,7 @@ def test_libvirt_header_of_either_byte_order(order: str, version: int, kind: int
     assert image.complete
     container = image.container
     assert (container.kind, container.stream_offset) == ("libvirt", len(head))
-    assert container.describe()["libvirt"] == {
+    assert builtins(container.describe())["libvirt"] == {
         "version": version,
         "byte_order": "little" if order == "<" else "big",
         "format": {0: "raw", 6: "sparse", 77: "77"}[kind],

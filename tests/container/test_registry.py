@@ -52,7 +52,7 @@ class Toy(Recognized):
         yield Part("prefix", "toy/magic", self.outer.offset, len(MAGIC), note="a toy")
 
     def describe(self) -> dict[str, object]:
-        return {"toy": {"size": len(MAGIC)}}
+        return {"compression": "toy"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def test_commands_show_a_new_container(tmp_path: Path) -> None:
     path = tmp_path / "guest.toy"
     path.write_bytes(after(MAGIC))
     shown = run_cli("info", path, "--json").json["container"]
-    assert shown == {"kind": "toy", "stream_offset": len(MAGIC), "toy": {"size": len(MAGIC)}}
+    assert shown == {"kind": "toy", "stream_offset": len(MAGIC), "compression": "toy"}
     assert "toy, stream at 0x8" in run_cli("info", path).out
     records = run_cli("dump", path, "--json").json["records"]
     first = {"offset": 0, "length": 8, "kind": "prefix", "path": "toy/magic"}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from fixedram_fmt import Image
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.results import dumps
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.summary import summarize
 from fixedram_fmt.tiling import fields, layout, leaves, merged
@@ -80,7 +81,7 @@ def look_at(raw: bytes, *, sound: bool = False) -> Image | None:
         str(error)
         return None
     with image:
-        json.dumps(summarize(image, "raw", cells=64).as_dict())
+        dumps(summarize(image, "raw", cells=64))
         for deep in (False, True):
             at = image.container.stream_offset
             paths = []

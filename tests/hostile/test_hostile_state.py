@@ -274,8 +274,8 @@ def test_a_pattern_looks_only_where_it_can_match() -> None:
 
 def test_json_in_pieces_is_the_json_of_the_whole() -> None:
     """Members, elements and bytes on both sides of what is decoded at once."""
+    from fixedram_fmt.results import plain as as_plain
     from fixedram_fmt.vmstate.jsontext import value_pieces
-    from fixedram_fmt.vmstate.plain import plain as as_plain
 
     inner = [plain("n", "uint16", 2), plain("b", "buffer", 3)]
     fields = [

@@ -26,8 +26,10 @@ from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import LOADERS, Outcome
+from fixedram_fmt.results import dumps
 from fixedram_fmt.strategies import broken_images, mutated_images
 from fixedram_fmt.validation import Destination, Report, Severity, all_rules, unopened, validate
+from fixedram_fmt.validation.imagereport import ReportedFinding
 from fixedram_fmt.validation.report import Question, ask
 from fixedram_fmt.write.faults import catalogue
 from support.synthetic import PAGE, made
@@ -54,7 +56,7 @@ def check(report: Report) -> None:
             question = {"multifd": multifd, "property_on": property_on}
             verdict = report.verdict(loader, **question)
             judged = report.judged_by(loader, **question)
-            json.dumps([finding.as_dict() for finding in judged])
+            dumps([ReportedFinding.of(finding) for finding in judged])
             errors = [finding for finding in judged if finding.severity is Severity.ERROR]
             assert (verdict.decided_by is None) == (verdict.outcome is Outcome.LOADS)
             assert errors or verdict.outcome is Outcome.LOADS
@@ -66,7 +68,7 @@ def show(raw: bytes) -> None:
         file.write(raw)
         file.flush()
         report = ask(file.name, Question("qemu-10.0", multifd=True, deep=True, destination=OTHER))
-    json.dumps(report.as_dict())
+    dumps(report)
     held = io.StringIO()
     console = Console(file=held, markup=False, emoji=False, highlight=False, width=100)
     print_report(console, report)

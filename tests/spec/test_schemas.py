@@ -11,10 +11,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from conftest import ROOT, SAMPLES, run_cli, sample_entries, unpack
+from conftest import SAMPLES, run_cli, sample_entries, unpack
 from fixedram_cli.app import COMMANDS, application
+from support.schemas import SCHEMAS, validator
 
-SCHEMAS = ROOT / "spec" / "schemas"
 ENTRIES = {entry["name"]: entry for entry in sample_entries()}
 
 #: One of each kind: hand-coded sections, ordinary streams, containers, what is shared or absent.
@@ -33,10 +33,6 @@ VARIOUS = (
 )
 
 
-def schema(name: str) -> Any:
-    return json.loads((SCHEMAS / f"{name}.schema.json").read_text())
-
-
 def check(name: str, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> Any:
     """Run the command with --json, in this process, and hold its output to the schema."""
     out = io.StringIO()
@@ -44,7 +40,7 @@ def check(name: str, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> A
         code = application()([name, *map(str, arguments), "--json"], standalone_mode=False) or 0
     assert code in codes, err.getvalue()
     document = json.loads(out.getvalue())
-    errors = jsonschema.Draft202012Validator(schema(name)).iter_errors(document)
+    errors = validator(name).iter_errors(document)
     worst = jsonschema.exceptions.best_match(errors)
     assert worst is None, f"{worst.json_path}: {worst.message[:500]}"
     return document
@@ -77,6 +73,16 @@ def test_schemas_are_sound_and_closed(path: Path) -> None:
     document = json.loads(path.read_text())
     jsonschema.Draft202012Validator.check_schema(document)
     assert all(found["additionalProperties"] is False for found in objects(document))
+
+
+def test_keys_that_no_type_has_fail() -> None:
+    document = check("rules")
+    document["rules"][0]["new"] = 1
+    assert not validator("rules").is_valid(document)
+    del document["rules"][0]["new"]
+    assert validator("rules").is_valid(document)
+    del document["rules"][0]["why"]
+    assert not validator("rules").is_valid(document)
 
 
 @pytest.mark.slow

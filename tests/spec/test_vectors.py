@@ -8,12 +8,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from conftest import ROOT
 from qemu_vm import QemuError, QemuVM, require_qemu
 from specification.vectors import read_vector, write_vector
+from support.schemas import validator
 from support.two_blocks import GUEST, RANGES, TIME_LIMIT, outcome_of
 
 FOLDER = ROOT / "spec" / "vectors"
@@ -31,8 +31,7 @@ ALL = {**SOUND, **BROKEN}
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sound", "broken"])
 def test_the_files_are_as_their_schema_says(name: str) -> None:
-    schema = json.loads((ROOT / "spec" / "schemas" / "vectors.schema.json").read_text())
-    jsonschema.validate(json.loads((FOLDER / f"{name}.json").read_text()), schema)
+    validator("vectors").validate(json.loads((FOLDER / f"{name}.json").read_text()))
 
 
 def test_no_two_vectors_have_a_name_in_common() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.results import builtins
 from fixedram_fmt.summary import summarize
 from fixedram_fmt.validation.validator import validate
 from support.cut_saves import TAILS, Devices, cut_copy, devices_of, outcomes, stops
@@ -219,18 +220,18 @@ def test_info_says_in_words_where_a_save_ends(unpacked_dir: Path, tmp_path: Path
         with Image.open(cut(xhci.body_offset + 700, b"")) as image:
             stopped = summarize(image, "cut").stopped
         assert stopped is not None
-        assert stopped["summary"] == (
+        assert stopped.summary == (
             f"the save ends inside {xhci.label}, which begins at offset {xhci.offset:#x}; "
             "the guest was not completely saved"
         )
-        assert stopped["section"] == {
+        assert builtins(stopped.section) == {
             "id": xhci.section_id, "name": xhci.name, "instance_id": 0,
             "offset": xhci.offset, "inside": True,
         }  # fmt: skip
         with Image.open(cut(xhci.offset, b"")) as image:
             stopped = summarize(image, "cut").stopped
         assert stopped is not None
-        assert stopped["summary"].startswith("the save ends after ")
+        assert stopped.summary.startswith("the save ends after ")
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def pages_of(block: Any) -> dict[str, list[int]]:
     """Pages that a comparison found, by kind."""
     found: dict[str, list[int]] = {"changed": [], "only-a": [], "only-b": []}
     for one in block.ranges:
-        found[one.change.value] += range(one.start, one.stop)
+        found[one.change.value] += range(one.first_page, one.first_page + one.pages)
     return found
 
 

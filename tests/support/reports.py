@@ -49,7 +49,9 @@ def told(path: Path | str, **question: Any) -> ImageReport:
 
 def unreadable(path: str = "gone.img") -> ImageReport:
     """The report on what cannot be opened."""
-    return ImageReport(path, "qemu-11.1", multifd=False, error=f"cannot open {path}: no such")
+    return ImageReport(
+        path=path, loader="qemu-11.1", multifd=False, error=f"cannot open {path}: no such"
+    )
 
 
 @cache

@@ -11,6 +11,7 @@ import pytest
 
 from fixedram_fmt.io.output import BufferOutput
 from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.results import builtins, dumps
 from fixedram_fmt.validation import Destination, Report, load_destination, validate
 from fixedram_fmt.validation.destination import DestinationError
 from fixedram_fmt.write.faults import Outcome
@@ -80,7 +81,7 @@ def test_image_fits_the_vm_it_was_saved_from(raw: bytes) -> None:
     report = judged(raw, **FITTING)
     assert rules_of(report) == set()
     assert outcome(report) is Outcome.LOADS
-    assert Destination.of_image(image_of(raw)).as_dict() == FITTING
+    assert builtins(Destination.of_image(image_of(raw))) == FITTING
 
 
 def test_nothing_is_judged_by_a_destination_that_says_nothing(raw: bytes) -> None:
@@ -226,7 +227,7 @@ def test_destination_of_a_sound_image_fits_it_whatever_its_names(tmp_path: Path)
     assert list(destination.blocks) == names
     assert not {rule for rule in rules_of(validate(image_of(raw), destination)) if rule[0] == "T"}
     path = tmp_path / "vm.json"
-    path.write_text(json.dumps(destination.as_dict()))
+    path.write_text(dumps(destination))
     assert load_destination(path) == destination
 
 
@@ -252,7 +253,7 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     wanted = Destination(**document)
     assert load_destination(toml) == load_destination(other) == load_destination(js) == wanted
     assert wanted.block_lengths == {"pc.ram": 32768, "pc.rom": 8192}
-    assert wanted.as_dict() == document
+    assert builtins(wanted) == document
 
 
 @pytest.mark.parametrize(

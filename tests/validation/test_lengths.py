@@ -49,7 +49,7 @@ def test_image_tells_the_ceilings_of_the_blocks_that_qemu_builds(tmp_path: Path)
         destination = Destination.of_image(image)
     assert destination.max_lengths == {TABLES: 2 << 20}
     path = tmp_path / "vm.json"
-    path.write_bytes(msgspec.json.encode(destination.as_dict()))
+    path.write_bytes(msgspec.json.encode(destination))
     assert load_destination(path).block_ceilings == {"pc.ram": 16 << 20, TABLES: 2 << 20}
     assert Destination(blocks={LOADER: 4096}).block_ceilings == {LOADER: 65536}
 

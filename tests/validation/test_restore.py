@@ -10,14 +10,13 @@ import pytest
 
 from conftest import SHARED, absent, run_cli, unpack
 from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.validation.report import Question, ask
+from fixedram_fmt.validation.report import ImageReport, Question, ask
 from support.containers import libvirt
 from support.synthetic import PAGE, made, ordinary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fixedram_fmt.validation.validator import Verdict
 
 XML = b"<domain><memory unit='KiB'>%d</memory><os><type>hvm</type></os></domain>\0"
 STREAM = ordinary(b"", length=4 * PAGE)
@@ -26,12 +25,10 @@ GZIP = gzip.compress(STREAM, mtime=0)
 REFUSES, CRASHES, LOADS = Outcome.REFUSES, Outcome.CRASHES, Outcome.LOADS
 
 
-def verdict(folder: Path, data: bytes, loader: str | None = None) -> Verdict:
+def verdict(folder: Path, data: bytes, loader: str | None = None) -> ImageReport:
     path = folder / "guest.save"
     path.write_bytes(data)
-    found = ask(str(path), Question(loader)).verdict
-    assert found is not None
-    return found
+    return ask(str(path), Question(loader))
 
 
 @pytest.mark.parametrize(
@@ -51,15 +48,15 @@ def test_format_of_the_header_decides_who_reads_the_stream(
     kind: int, stream: bytes, outcome: Outcome, tmp_path: Path
 ) -> None:
     save = libvirt(xml=XML % 16, kind=kind) + stream
-    assert verdict(tmp_path, save).outcome is outcome
+    assert verdict(tmp_path, save).verdict is outcome
     # Put away in a compressed file it is the same save.
-    assert verdict(tmp_path, lzma.compress(save)).outcome is outcome
-    assert verdict(tmp_path, gzip.compress(save)).outcome is outcome
+    assert verdict(tmp_path, lzma.compress(save)).verdict is outcome
+    assert verdict(tmp_path, gzip.compress(save)).verdict is outcome
 
 
 def test_formats_came_one_after_the_other(tmp_path: Path) -> None:
     raw = made(container={"kind": "libvirt"})
-    found = [verdict(tmp_path, raw, f"libvirt-{one}").outcome for one in ("9.0", "11.3", "12.8")]
+    found = [verdict(tmp_path, raw, f"libvirt-{one}").verdict for one in ("9.0", "11.3", "12.8")]
     assert found == [REFUSES, LOADS, LOADS]
     old = verdict(tmp_path, raw, "libvirt-9.0")
     assert old.message == "Invalid compressed save format 6"
@@ -68,18 +65,18 @@ def test_formats_came_one_after_the_other(tmp_path: Path) -> None:
 def test_save_is_judged_by_libvirt_unless_someone_else_is_asked(tmp_path: Path) -> None:
     raw = made(container={"kind": "libvirt", "partial": True})
     found = verdict(tmp_path, raw)
-    assert (found.loader, found.outcome) == ("libvirt-12.8", REFUSES)
+    assert (found.loader, found.verdict) == ("libvirt-12.8", REFUSES)
     assert found.message == "save image is incomplete"
-    assert verdict(tmp_path, raw, "qemu-11.1").outcome is LOADS
+    assert verdict(tmp_path, raw, "qemu-11.1").verdict is LOADS
     assert verdict(tmp_path, made()).loader == "qemu-11.1"
     assert verdict(tmp_path, b"LibvirtQemudSave" + b"\x7f" * 100).loader == "libvirt-12.8"
 
 
 def test_xml_is_the_destination(tmp_path: Path) -> None:
     for memory, outcome in ((16, LOADS), (8, REFUSES), (32, REFUSES)):
-        assert verdict(tmp_path, libvirt(xml=XML % memory) + STREAM).outcome is outcome
+        assert verdict(tmp_path, libvirt(xml=XML % memory) + STREAM).verdict is outcome
     for xml in (b"\0" * 40, b"<network/>\0", b"<domain/>\0", b"<domain><os>\0"):
-        assert verdict(tmp_path, libvirt(xml=xml) + STREAM).outcome is REFUSES
+        assert verdict(tmp_path, libvirt(xml=xml) + STREAM).verdict is REFUSES
     nothing = verdict(tmp_path, libvirt(xml=b"") + STREAM)
     assert nothing.message == "invalid header data length: 0"
 

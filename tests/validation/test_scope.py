@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.results import builtins
 from fixedram_fmt.schema.ram import RamSaveFlag
 from fixedram_fmt.validation import Destination, load_destination, validate
 from fixedram_fmt.validation.scope import Extent, Scope
@@ -62,7 +62,7 @@ def test_packed_data_that_is_cut_short_is_not_judged_to_its_end(tmp_path: Path) 
 
     path = tmp_path / "cut.img.xz"
     path.write_bytes(lzma.compress(made(), preset=0)[:-40])
-    found = told(path).scope
+    found = told(path).judged
     assert found.stream is PARTLY
 
 
@@ -124,12 +124,12 @@ def test_ordinary_stream_is_judged_by_its_records() -> None:
 
 
 def test_json_has_the_scope_even_of_what_cannot_be_opened(tmp_path: Path) -> None:
-    document: dict[str, Any] = json.loads(json.dumps(told(image(tmp_path)).as_dict()))
+    document: dict[str, Any] = builtins(told(image(tmp_path)))
     assert document["judged"] == {
         "stream": "full", "layout": "full", "memory": "full", "devices": "none",
     }  # fmt: skip
     assert document["not_judged"]
-    assert set(unreadable().as_dict()["judged"].values()) == {"none"}
+    assert set(builtins(unreadable())["judged"].values()) == {"none"}
     no_image = tmp_path / "text"
     no_image.write_text("no image")
-    assert told(no_image).as_dict()["judged"]["stream"] == "partly"
+    assert builtins(told(no_image))["judged"]["stream"] == "partly"

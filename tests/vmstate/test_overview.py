@@ -83,22 +83,22 @@ def test_a_virtio_blob_that_lies_changes_what_is_told_of_its_device_only(
 ) -> None:
     with Image.open(location_of(name, unpacked_dir)) as image:
         whole = image.source.read_exact(0, image.source.size)
-        sound = [device.as_dict() for device in virtio_devices(image.state)]
-        blob = image.state.value(sound[0]["path"])
+        sound = list(virtio_devices(image.state))
+        blob = image.state.value(sound[0].path)
         assert blob is not None
     # The list of capabilities, then what lies behind the configuration space.
     for place in (0x34, 0x35, *range(0x40, 0x70, 7), *range(256, 340, 3)):
         raw = bytearray(whole)
         raw[blob.offset + place] ^= 0xFF
         with open_bytes(bytes(raw)) as image:
-            told = [device.as_dict() for device in virtio_devices(image.state)]
-        assert [one for one in told if one["path"] != blob.path] == sound[1:]
-        for queue in (queue for one in told for queue in one["queues"]):
-            assert 0 < queue["size"] <= 1 << 15
+            told = list(virtio_devices(image.state))
+        assert [one for one in told if one.path != blob.path] == sound[1:]
+        for queue in (queue for one in told for queue in one.queues):
+            assert 0 < queue.size <= 1 << 15
     raw = bytearray(whole)
     raw[blob.offset : blob.offset + blob.size] = b"\xff" * blob.size
     with open_bytes(bytes(raw)) as image:
-        assert [device.as_dict() for device in virtio_devices(image.state)] == sound[1:]
+        assert list(virtio_devices(image.state)) == sound[1:]
 
 
 def test_the_work_grows_with_the_vcpus_not_with_their_square(

@@ -114,9 +114,8 @@ def test_bare_stream_without_xml_is_warned_of_and_has_a_machine(tmp_path: Path) 
     assert result.code == 0
     assert "no --xml" in result.err
     assert "paused" in result.err
-    verdict = ask(str(tmp_path / "new.save"), Question("libvirt-12.8")).verdict
-    assert verdict is not None
-    assert verdict.outcome is Outcome.LOADS
+    report = ask(str(tmp_path / "new.save"), Question("libvirt-12.8"))
+    assert report.verdict is Outcome.LOADS
 
 
 @pytest.mark.slow

@@ -24,13 +24,14 @@ def destination(
 
     Example: fixedram destination good.img -o vm.toml
     """
+    from fixedram_fmt.results import builtins
     from fixedram_fmt.validation.destination import Destination
 
     keep([image], [out])
     with searching.open(image) as opened:
-        document = Destination.of_image(opened).as_dict()
+        document = Destination.of_image(opened)
         if not opened.complete:
             warn(f"{image} cannot be read to its end: what comes after that is missing here")
     as_json = form.is_json or (out is not None and out.suffix == ".json")
-    text = dumps(document, 2) + "\n" if as_json else "".join(toml(document))
+    text = dumps(document, 2) + "\n" if as_json else "".join(toml(builtins(document)))
     write_text(text, out, force=force)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,16 +111,17 @@ def diff(
 
     Example: fixedram diff a.img b.img --state-only --ignore-state 'timer' --json
     """
+    from msgspec.structs import replace
+
     from fixedram_fmt.comparison import diff as compare
 
     _check(a, b, compared)
     options = compared.options(shown.limit_or(_JSON_LIMIT if form.is_json else _TEXT_LIMIT))
     with reading.open(a) as first, reading.open(b) as second:
         found = compare(first, second, options)
-        if compared.in_part:
-            found = replace(found, structure=())
+        found = replace(found, a=replace(found.a, path=a), b=replace(found.b, path=b))
         if not shown.quiet:
-            _print((a, b), (first, second), found, shown, as_json=form.is_json)
+            _print(first, second, found, shown, as_json=form.is_json)
         for name, image in (("A", first), ("B", second)):
             warn_if_stopped(image, f"{name}: the stream stops early")
     for text in found.trouble:
@@ -141,16 +142,16 @@ def _check(a: str, b: str, compared: Compared) -> None:
         raise typer.BadParameter("standard input can be read once only", param_hint="'B'")
 
 
-def _print(
-    paths: tuple[str, str], images: tuple[Image, Image], found: Diff, shown: Shown, *, as_json: bool
-) -> None:
-    rows = _rows(*images, found, shown.limit_or(_PAGES_LIMIT)) if shown.pages else iter(())
+def _print(first: Image, second: Image, found: Diff, shown: Shown, *, as_json: bool) -> None:
+    rows = _rows(first, second, found, shown.limit_or(_PAGES_LIMIT)) if shown.pages else iter(())
     if as_json:
-        _print_json(paths, images, found, rows)
+        from msgspec.structs import replace
+
+        print_json(replace(found, ram=replace(found.ram, pages=tuple(rows))))
         return
     from fixedram_cli.render.diffview import print_diff
 
-    print_diff(paths, images, found, rows)
+    print_diff(found, rows)
 
 
 def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterator[PageRows]:
@@ -165,41 +166,3 @@ def _rows(first: Image, second: Image, found: Diff, limit: int | None) -> Iterat
             left = None if left is None else left - 1
         if left == 0:
             return
-
-
-def _print_json(
-    paths: tuple[str, str], images: tuple[Image, Image], found: Diff, rows: Iterator[PageRows]
-) -> None:
-    sides = {
-        letter: {
-            "path": path,
-            "machine": image.machine,
-            "dialect": image.dialect,
-            "container": image.container.kind,
-            "complete": image.complete,
-        }
-        for letter, path, image in zip("ab", paths, images, strict=True)
-    }
-    state = found.state
-    print_json({
-        **sides,
-        "same": found.same,
-        "structure": [one.as_dict() for one in found.structure],
-        "ram": {
-            "pages_changed": sum(block.changed for block in found.blocks),
-            "pages_only_a": sum(block.only_a for block in found.blocks),
-            "pages_only_b": sum(block.only_b for block in found.blocks),
-            "blocks_compared": found.compared,
-            "blocks": [block.as_dict() for block in found.blocks],
-            "pages": [page.as_dict() for page in rows],
-        },
-        "state": None if state is None else {
-            "differing": state.total,
-            "devices": state.devices,
-            "ignored": state.ignored,
-            "more": state.more,
-            "values": [value.as_dict() for value in state.values],
-        },
-        "notes": list(found.notes),
-        "trouble": list(found.trouble),
-    })  # fmt: skip

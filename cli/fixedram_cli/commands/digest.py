@@ -7,7 +7,7 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -107,32 +107,15 @@ def _print(names: list[str], part: Part, how: dict[str, Any], *, as_json: bool) 
         if made is None:
             failed += 1
         elif as_json:
-            entries.append(_entry(name, made))
+            entries.append(made)
         else:
             _print_line(getattr(made, part.value), name)
             _print_blocks(made)
     if as_json:
-        print_json({"images": entries})
+        from fixedram_fmt.digests import ImageDigests
+
+        print_json(ImageDigests(tuple(entries)))
     return 2 if failed else 0
-
-
-def _entry(name: str, made: ImageDigest) -> dict[str, Any]:
-    return {
-        "path": name,
-        "digest": made.image,
-        "memory": made.memory,
-        "devices": made.devices,
-        "blocks": [
-            {
-                "name": block.name,
-                "length": block.length,
-                "content": block.content,
-                "sha256": block.sha256,
-                "ignored": block.ignored,
-            }
-            for block in made.blocks
-        ],
-    }
 
 
 def _print_line(value: str, name: str) -> None:
@@ -162,19 +145,23 @@ _STATUS = {"ok": "OK", "failed": "FAILED", "unreadable": "FAILED open or read"}
 
 def _check(path: Path, part: Part, how: dict[str, Any], *, as_json: bool) -> int:
     """Compare with a list; 1 where one differs, 2 where one could not be had."""
+    from fixedram_fmt.digests import CheckedImage, CheckedImages
+
     listed = list(_listed(path))
-    counts = {"ok": 0, "failed": 0, "unreadable": 0}
+    counts: dict[str, int] = {"ok": 0, "failed": 0, "unreadable": 0}
     results = []
     digested = _digested([name for name, _ in listed], how)
     for (name, made), (_, value) in zip(digested, listed, strict=True):
         right = made is not None and getattr(made, part.value) == value
-        status = "unreadable" if made is None else "ok" if right else "failed"
+        status: Literal["ok", "failed", "unreadable"] = (
+            "unreadable" if made is None else "ok" if right else "failed"
+        )
         counts[status] += 1
-        results.append({"path": name, "status": status})
+        results.append(CheckedImage(name, status))
         if not as_json:
             print(f"{visible(name)}: {_STATUS[status]}", flush=True)
     if as_json:
-        print_json({"checked": results, **counts})
+        print_json(CheckedImages(tuple(results), **counts))
     return 2 if counts["unreadable"] else 1 if counts["failed"] else 0
 
 

@@ -108,33 +108,15 @@ def _filter(kinds: list[str] | None, offset: str | None) -> Callable[[Record[Any
 def _print_json(
     image: Image, path: str, records: Iterator[Record[Any]], *, with_bytes: bool
 ) -> None:
+    from fixedram_fmt.tiling import Dump, DumpStop, entry
+
     stopped = image.stopped
-    head = {
-        "path": path,
-        "size": image.source.size,
-        "stream_offset": image.container.stream_offset,
-        "complete": image.complete,
-        "stopped": None if stopped is None else {"offset": stopped.offset, "message": str(stopped)},
-    }
-    print_json_list(head, "records", (_entry(image, record, with_bytes) for record in records))
-
-
-def _entry(image: Image, record: Record[Any], with_bytes: bool) -> dict[str, Any]:
-    from fixedram_fmt.tiling import fields, layout
-
-    entry: dict[str, Any] = {
-        "offset": record.offset,
-        "length": record.length,
-        "kind": record.kind.value,
-        "path": record.path,
-        "fields": fields(record),
-    }
-    if with_bytes:
-        spans = layout(image, record)
-        if spans:
-            entry["bytes"] = image.source.read_exact(record.offset, record.length).hex()
-            entry["layout"] = [
-                {"name": span.name, "offset": record.offset + span.offset, "length": span.length}
-                for span in spans
-            ]
-    return entry
+    head = Dump(
+        path=path,
+        size=image.source.size,
+        stream_offset=image.container.stream_offset,
+        complete=image.complete,
+        stopped=None if stopped is None else DumpStop(stopped.offset, str(stopped)),
+        records=(),
+    )
+    print_json_list(head, (entry(image, record, with_bytes=with_bytes) for record in records))

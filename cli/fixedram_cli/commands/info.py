@@ -40,7 +40,7 @@ def info(
         if xml:
             _print_xml(opened)
         elif form.is_json:
-            print_json(summarize(opened, image, cells=0).as_dict())
+            print_json(summarize(opened, image, cells=0))
         else:
             from fixedram_cli.render.infoview import MAP_CELLS, print_info
 

@@ -21,9 +21,8 @@ from fixedram_fmt.loaders import DEFAULT_LOADER, Outcome
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
     from fixedram_fmt.loaders import Loader
     from fixedram_fmt.multifd.loader import Loaded
@@ -62,6 +61,9 @@ def load(
 
     Example: fixedram load guest.img -o blocks/ --json
     """
+    from fixedram_fmt.multifd.loader import Loaded
+    from fixedram_fmt.multifd.loadresult import LoadResult, loaded_blocks
+
     model = loader_named(receiver.loader or DEFAULT_LOADER)
     with (
         _answering(model, receiver.channels, as_json=form.is_json),
@@ -71,7 +73,8 @@ def load(
         refused = verdict.outcome is not Outcome.LOADS
         if refused and not wanted.anyway:
             if form.is_json:
-                print_json(_document(opened.blocks, _nothing(receiver.channels), model, verdict))
+                blocks = loaded_blocks(opened.blocks)
+                print_json(LoadResult.of(model, Loaded(receiver.channels), blocks, verdict))
             raise typer.Exit(1)
         if refused:
             # A note says so; from here on nothing in the stream makes it give up.
@@ -82,7 +85,8 @@ def load(
         for note in loaded.notes:
             warn(note)
         if form.is_json:
-            print_json(_document(opened.blocks, loaded, model, verdict, hashes=hashes, files=files))
+            blocks = loaded_blocks(opened.blocks, hashes, files)
+            print_json(LoadResult.of(model, loaded, blocks, verdict))
         else:
             _print(loaded, model, len(opened.blocks))
     if refused:
@@ -92,11 +96,14 @@ def load(
 @contextmanager
 def _answering(loader: Loader, channels: int, *, as_json: bool) -> Iterator[None]:
     """With --json an answer on stdout also where there is nothing that could be loaded."""
+    from fixedram_fmt.multifd.loader import Loaded
+    from fixedram_fmt.multifd.loadresult import LoadResult
+
     try:
         yield
     except FixedRamError as error:
         if as_json:
-            print_json(_document((), _nothing(channels), loader) | {"error": str(error)})
+            print_json(LoadResult.of(loader, Loaded(channels), error=str(error)))
         raise
 
 
@@ -178,38 +185,3 @@ def _print(loaded: Loaded, loader: Loader, blocks: int) -> None:
         f" {count(loaded.syncs, 'sync')} ({loader.name}),"
         f" {loaded.seconds:.3f} s, {speed}/s"
     )
-
-
-def _document(
-    blocks: Sequence[RamBlock],
-    loaded: Loaded,
-    loader: Loader,
-    verdict: Verdict | None = None,
-    *,
-    hashes: Sequence[str] = (),
-    files: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The answer; verdict is what was expected of the load, None where nothing could be judged."""
-    return {
-        "blocks": [
-            {
-                "name": block.name,
-                "length": block.used_length,
-                "sha256": hashes[block.index] if hashes else None,
-                "file": files[block.index] if files else None,
-            }
-            for block in blocks
-        ],
-        "loader": loader.name,
-        "verdict": verdict.outcome.value if verdict else None,
-        "message": verdict.message if verdict else "",
-        "rule": verdict.decided_by.rule.id if verdict and verdict.decided_by else None,
-        "error": None,
-        "channels": loaded.channels,
-        "jobs": loaded.jobs,
-        "syncs": loaded.syncs,
-        "unsynced_jobs": loaded.unsynced,
-        "bytes": loaded.bytes,
-        "seconds": round(loaded.seconds, 6),
-        "notes": loaded.notes,
-    }

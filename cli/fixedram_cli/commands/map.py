@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,11 +15,11 @@ from fixedram_cli.render.jsonout import print_json_list
 from fixedram_cli.target import keep
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.io.output import replacing
-from fixedram_fmt.pagemap.cells import page_cells
+from fixedram_fmt.pagemap.cells import ImageCells, page_cells
 from fixedram_fmt.pagemap.picture import Order, draw, png, square_cells, svg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
@@ -108,9 +108,6 @@ def _write(out: Path, image: Image, block: RamBlock, wanted: Wanted) -> None:
 
 
 def _print_json(image: Image, path: str, blocks: Sequence[RamBlock], wanted: Wanted) -> None:
-    def entries() -> Iterator[dict[str, Any]]:
-        for block in blocks:
-            number = wanted.cells or _JSON_CELLS
-            yield page_cells(image, block, number, deep=wanted.deep).as_dict()
-
-    print_json_list({"path": path, "deep": wanted.deep}, "blocks", entries())
+    number = wanted.cells or _JSON_CELLS
+    counted = (page_cells(image, block, number, deep=wanted.deep).listed() for block in blocks)
+    print_json_list(ImageCells(path, wanted.deep, ()), counted)

@@ -141,11 +141,10 @@ def _block(image: Image, text: str) -> tuple[RamBlock, int]:
 def _list(image: Image, *, as_json: bool) -> None:
     found = memory.memory_map(image)
     if as_json:
-        print_json({
-            "memory_map": found.as_dicts(),
-            "notes": list(found.notes),
-            "unmapped": [block.name for block in found.unmapped],
-        })  # fmt: skip
+        from fixedram_fmt.memory.ranges import ShownMap
+
+        unmapped = tuple(block.name for block in found.unmapped)
+        print_json(ShownMap(found.shown(), found.notes, unmapped))
         return
     for line in memory_map_lines(found):
         print(line)
@@ -161,6 +160,6 @@ def _show(image: Image, asked: Asked, shown: Shown, *, as_json: bool) -> None:
     elif shown.raw:
         views.write_raw(asked)
     elif as_json:
-        print_json(views.document(asked, explain=shown.explain))
+        print_json(views.answer(asked, explain=shown.explain))
     else:
         views.print_hex(asked)

@@ -45,6 +45,8 @@ def report(
         page = html_report(opened, image, deep=deep).encode("utf-8", "backslashreplace")
         write(page)
     if form.is_json:
-        print_json({"path": image, "out": str(out), "bytes": len(page)})
+        from fixedram_fmt.results import WrittenPage
+
+        print_json(WrittenPage(image, str(out), len(page)))
     elif file is not None:
         print(f"{visible(str(out))}: {human_size(len(page))}")

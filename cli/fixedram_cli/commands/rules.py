@@ -32,7 +32,9 @@ def rules(
     chosen = rule_ids(ids) if ids else known
     asked = [rule for rule_id, rule in known.items() if rule_id in chosen]
     if form.is_json:
-        print_json({"rules": [rule.as_dict() for rule in asked]})
+        from fixedram_fmt.validation.imagereport import RuleList
+
+        print_json(RuleList.of(asked))
         return
     from fixedram_cli.render.rulelist import explain_rules, list_rules
 

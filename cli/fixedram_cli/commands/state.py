@@ -188,7 +188,7 @@ def _print_summary(image: Image, machine: MachineState, *, as_json: bool) -> Non
 
     told = overview(image, machine)
     if as_json:
-        print_json(told.as_dict())
+        print_json(told)
     else:
         from fixedram_cli.render.overview import print_overview
 

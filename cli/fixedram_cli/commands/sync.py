@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -75,35 +75,16 @@ def _print_text(lines: list[Timeline], path: str, *, compare: bool, explain: boo
 
 
 def _print_json(lines: list[Timeline], *, compare: bool, explain: bool) -> None:
+    from msgspec.structs import replace
+
     from fixedram_cli.render.explanation import explanation
+    from fixedram_fmt.multifd.loadresult import Explained, TimelineComparison
 
-    document: dict[str, Any] = {"explanation": explanation()} if explain else {}
+    told = explanation() if explain else None
+    summaries = tuple(line.summary for line in lines)
     if compare and lines:
-        document["loaders"] = [_document(line) for line in lines]
+        print_json(TimelineComparison(explanation=told, loaders=summaries))
     elif lines:
-        document |= _document(lines[0])
-    print_json(document)
-
-
-def _document(line: Timeline) -> dict[str, Any]:
-    return {
-        "loader": line.loader.name,
-        "channels": line.channels,
-        "property": line.property_on,
-        "calls": [
-            {
-                "section": call.section,
-                "path": call.path,
-                "offset": call.offset,
-                "events": len(call.events),
-            }
-            for call in line.calls
-        ],
-        "events": [event.as_dict() for event in line.events],
-        "jobs": line.jobs,
-        "syncs": len(line.syncs),
-        "hazards": [
-            {"kind": hazard.kind, "message": hazard.message, "offset": hazard.offset}
-            for hazard in line.hazards
-        ],
-    }
+        print_json(replace(summaries[0], explanation=told))
+    else:
+        print_json(Explained(told or ()))

@@ -125,25 +125,13 @@ def synth(
 
 
 def _list_faults(*, as_json: bool) -> None:
-    from fixedram_fmt.write.faults import catalogue
+    from fixedram_fmt.write.faults import fault_list
 
-    faults = catalogue().values()
+    found = fault_list()
     if as_json:
-        print_json(
-            {
-                "faults": [
-                    {
-                        "name": fault.name,
-                        "text": fault.text,
-                        "qemu-10.0": fault.plain.value,
-                        "qemu-10.0 multifd": fault.multifd.value,
-                    }
-                    for fault in faults
-                ]
-            }
-        )
+        print_json(found)
         return
-    for fault in faults:
+    for fault in found.faults:
         outcome = fault.plain.value
         if fault.multifd is not fault.plain:
             outcome += f" ({fault.multifd.value} with multifd)"

@@ -153,12 +153,10 @@ def validate(
     accepted: list[Accepted] = []
     for one in _ask_all(images, question, jobs):
         # What was accepted before stays accepted in a baseline that is written now.
-        replace(selection, baseline=None).narrow(one)
-        accepted += Baseline.of([one]).accepted
-        selection.narrow(one)
-        reports.append(one)
+        accepted += Baseline.of([replace(selection, baseline=None).narrowed(one)]).accepted
+        reports.append(selection.narrowed(one))
         if at_once:
-            render.print_now(one, alone=len(images) == 1)
+            render.print_now(reports[-1], alone=len(images) == 1)
     if not at_once:
         text = render.rendered(reports, report.form, threshold)
         render.write(text, reports, report.out, force=report.force)

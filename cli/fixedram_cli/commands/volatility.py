@@ -20,6 +20,6 @@ def volatility_path(form: Form) -> None:
     """
     path = forensics.volatility_path()
     if form.is_json:
-        print_json({"path": str(path)})
+        print_json(forensics.LayerFolder(str(path)))
     else:
         typer.echo(os.fsencode(path))

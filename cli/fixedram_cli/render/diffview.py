@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fixedram_fmt.comparison import BlockDiff, Diff, PageRows, StateDiff, ValueDiff
-    from fixedram_fmt.image import Image
 
 __all__ = ["print_diff"]
 
@@ -43,17 +42,12 @@ _TOLD = {
 }
 
 
-def print_diff(
-    paths: tuple[str, str],
-    images: tuple[Image, Image],
-    found: Diff,
-    rows: Iterator[PageRows],
-) -> None:
+def print_diff(found: Diff, rows: Iterator[PageRows]) -> None:
     """Everything that differs; a line where nothing does."""
     out = console()
-    for letter, path, image in zip("AB", paths, images, strict=True):
-        about = f"  {image.machine or 'no configuration'}, {image.dialect}"
-        line = Text(f"{letter}  ", style="dim").append(visible(path), style="not dim bold")
+    for letter, side in (("A", found.a), ("B", found.b)):
+        about = f"  {side.machine or 'no configuration'}, {side.dialect}"
+        line = Text(f"{letter}  ", style="dim").append(visible(side.path), style="not dim bold")
         print_line(out, line.append(visible(about), style="dim"))
     if found.structure:
         _print_structure(out, found)
@@ -114,7 +108,7 @@ def _print_memory(out: Console, found: Diff) -> None:
     total = sum(block.differing for block in found.blocks)
     size = sum(block.differing * block.page_size for block in found.blocks)
     about = f"{_differ(total, 'page')}, {human_size(size)}" if total else "the same"
-    _heading(out, "memory", f"{about}; {count(found.compared, 'block')} compared")
+    _heading(out, "memory", f"{about}; {count(found.ram.blocks_compared, 'block')} compared")
     if not differing:
         return
     _print_table(out, differing)
@@ -144,7 +138,7 @@ def _print_table(out: Console, blocks: Sequence[BlockDiff]) -> None:
     _more(out, len(blocks) - _BLOCKS_SHOWN, "block")
     untouched = [block for block in blocks if block.not_compared]
     for block in untouched[:_BLOCKS_SHOWN]:
-        why = f"  {visible(block.name)}: {visible(block.not_compared)}"
+        why = f"  {visible(block.name)}: {visible(block.not_compared or '')}"
         print_line(out, Text(why, style="yellow"))
 
 
@@ -155,8 +149,8 @@ def _print_ranges(out: Console, blocks: Sequence[BlockDiff]) -> None:
             continue
         digits = len(f"{block.pages * block.page_size:x}")
         for one in block.ranges:
-            start, stop = one.start * block.page_size, one.stop * block.page_size
-            pages = count(one.stop - one.start, "page")
+            start, stop = one.address, one.address + one.length
+            pages = count(one.pages, "page")
             line = Text(f"  {visible(block.name)}  {start:0{digits}x}..{stop:0{digits}x}  ")
             line.append(f"{_TOLD[one.change]:<9}", style=_STYLES[one.change])
             print_line(out, line.append(f"  {pages}", style="dim"))
@@ -170,7 +164,8 @@ def _print_rows(out: Console, rows: Iterator[PageRows]) -> None:
         title = f"  {visible(page.block)} page {page.page:,} at {page.address:#x}: "
         title += f"{_differ(page.bytes_differing, 'byte')} in {count(len(page.rows), 'row')}"
         print_line(out, Text(title, style="bold"))
-        for address, a, b in page.rows[:_ROWS_SHOWN]:
+        for row in page.rows[:_ROWS_SHOWN]:
+            address, a, b = row.address, row.a, row.b
             if out.width >= _SIDE_BY_SIDE:
                 line = Text(f"  {address:08x}  ", style="dim")
                 print_line(out, _bytes(_bytes(line, a, b, "red").append("  "), b, a, "green"))
@@ -195,15 +190,15 @@ def _bytes(line: Text, side: bytes, other: bytes, style: str) -> Text:
 
 def _print_state(out: Console, state: StateDiff) -> None:
     about = "the same"
-    if state.total:
+    if state.differing:
         more = "more than " if state.more else ""
-        about = f"{more}{_differ(state.total, 'value')} in {count(state.devices, 'device')}"
+        about = f"{more}{_differ(state.differing, 'value')} in {count(state.devices, 'device')}"
     if state.ignored:
         about += f", {state.ignored:,} ignored"
     _heading(out, "state", about)
     for value in state.values:
         _print_value(out, value)
-    _more(out, state.total - len(state.values), "value", "--limit 0 lists all")
+    _more(out, state.differing - len(state.values), "value", "--limit 0 lists all")
 
 
 def _print_value(out: Console, value: ValueDiff) -> None:

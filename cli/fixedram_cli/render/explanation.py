@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fixedram_cli.render.terminal import print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from fixedram_fmt.multifd.loadresult import Topic
 
 __all__ = ["explanation", "print_explanation"]
 
@@ -92,12 +94,11 @@ def print_explanation(out: Console) -> None:
         print_line(out, Text())
 
 
-def explanation() -> list[dict[str, Any]]:
+def explanation() -> tuple[Topic, ...]:
     """The same as data: titles, and paragraphs with the loader they are about."""
-    return [
-        {
-            "title": title,
-            "paragraphs": [{"loader": name or None, "text": text} for name, text in paragraphs],
-        }
+    from fixedram_fmt.multifd.loadresult import Paragraph, Topic
+
+    return tuple(
+        Topic(title, tuple(Paragraph(name or None, text) for name, text in paragraphs))
         for title, paragraphs in _EXPLANATION
-    ]
+    )

@@ -12,15 +12,14 @@ from fixedram_cli.render.terminal import count, print_line, visible
 from fixedram_cli.render.wording import loader_text
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.rule import Severity
+from fixedram_fmt.validation.rules import all_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-    from fixedram_fmt.validation.report import Bytes, ImageReport
-    from fixedram_fmt.validation.rule import Finding
-    from fixedram_fmt.validation.validator import Verdict
+    from fixedram_fmt.validation.imagereport import Bytes, ImageReport, ReportedFinding
 
 __all__ = ["left_open", "print_report", "print_summary", "severity_style"]
 
@@ -45,7 +44,7 @@ def print_report(out: Console, report: ImageReport, *, path: bool = True) -> Non
         return
     for line in _verdict_lines(report):
         print_line(out, line)
-    for _, findings in groupby(report.findings, key=lambda one: (one.severity, one.rule.id)):
+    for _, findings in groupby(report.findings, key=lambda one: (one.severity, one.rule)):
         print_line(out, Text())
         _print_group(out, report, list(findings))
     print_line(out, Text())
@@ -57,7 +56,7 @@ def print_summary(out: Console, report: ImageReport) -> None:
     if report.error or report.verdict is None:
         mark = Text("unreadable", style="bold red")
     else:
-        mark = _outcome(report.verdict.outcome)
+        mark = _outcome(report.verdict)
     line = Text(visible(report.path)).append("  ").append(mark)
     told = visible(report.error) if report.error else _totals(report)
     print_line(out, line.append(f"  {told}", style="dim"))
@@ -68,20 +67,19 @@ def _outcome(outcome: Outcome) -> Text:
 
 
 def _verdict_lines(report: ImageReport) -> Iterator[Text]:
-    verdict = report.verdict
-    if verdict is None:
+    if report.verdict is None:
         return
-    line = Text(f"  {loader_text(verdict)}: ").append(_outcome(verdict.outcome))
-    yield line.append(_because(verdict))
+    line = Text(f"  {loader_text(report)}: ").append(_outcome(report.verdict))
+    yield line.append(_because(report))
     others: dict[str, list[str]] = {}
     for one in report.verdicts:
-        if (one.loader, one.multifd) != (verdict.loader, verdict.multifd):
-            others.setdefault(one.outcome.value, []).append(loader_text(one))
+        if (one.loader, one.multifd) != (report.loader, report.multifd):
+            others.setdefault(one.verdict.value, []).append(loader_text(one))
     if others:
         told = "; ".join(f"{', '.join(names)}: {outcome}" for outcome, names in others.items())
         yield Text(f"  {told}", style="dim")
-    if report.scope.not_judged:
-        yield Text(f"  {left_open(report.scope.not_judged)}", style="dim")
+    if report.not_judged:
+        yield Text(f"  {left_open(report.not_judged)}", style="dim")
 
 
 def left_open(parts: Iterable[str]) -> str:
@@ -89,23 +87,24 @@ def left_open(parts: Iterable[str]) -> str:
     return visible(f"not judged: {'; '.join(parts)}")
 
 
-def _because(verdict: Verdict) -> str:
-    if verdict.decided_by is None:
+def _because(report: ImageReport) -> str:
+    if report.decided_by is None:
         return ""
-    told = f' "{visible(verdict.message)}"' if verdict.message else ""
-    return f" ({verdict.decided_by.rule.id}){told}"
+    told = f' "{visible(report.message)}"' if report.message else ""
+    return f" ({report.decided_by.rule}){told}"
 
 
-def _print_group(out: Console, report: ImageReport, findings: Sequence[Finding]) -> None:
+def _print_group(out: Console, report: ImageReport, findings: Sequence[ReportedFinding]) -> None:
     first = findings[0]
     head = Text(f"  {first.severity.value:<8}", style=_STYLES[first.severity])
-    print_line(out, head.append(f"{first.rule.id}  {first.rule.title}", style="bold not red"))
+    title = all_rules()[first.rule].title
+    print_line(out, head.append(f"{first.rule}  {title}", style="bold not red"))
     for finding in findings[:_PLACES_SHOWN]:
         around = None if finding.offset is None else report.bytes.get(finding.offset)
         for line in _place(finding, around):
             print_line(out, line)
     hidden = len(findings) - _PLACES_SHOWN
-    hidden = max(0, hidden) + report.unlisted.get(first.rule.id, 0)
+    hidden = max(0, hidden) + report.unlisted.get(first.rule, 0)
     if hidden:
         told = f"{_INDENT} ... and {hidden:,} more of these (see --json)"
         print_line(out, Text(told, style="dim"))
@@ -113,7 +112,7 @@ def _print_group(out: Console, report: ImageReport, findings: Sequence[Finding])
         print_line(out, Text(f"{_INDENT} fix: {visible(fix)}", style="green"))
 
 
-def _place(finding: Finding, around: Bytes | None) -> Iterator[Text]:
+def _place(finding: ReportedFinding, around: Bytes | None) -> Iterator[Text]:
     where = f"{finding.offset:#x}" if finding.offset is not None else "-"
     text = Text(f"{_INDENT} {where}", style="dim")
     if finding.path:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.render.wording import STDIN, file_of, finding_text, verdict_text
-from fixedram_fmt.validation.report import ImageReport
+from fixedram_fmt.validation.imagereport import ImageReport
 from fixedram_fmt.validation.rule import Severity
+from fixedram_fmt.validation.rules import all_rules
 
 __all__ = ["annotations"]
 
@@ -29,12 +30,12 @@ def annotations(reports: Sequence[ImageReport]) -> Iterator[str]:
             yield _command("error", report.path, "the image cannot be read", report.error)
             continue
         if report.verdict:
-            told = verdict_text(report.verdict)
+            told = verdict_text(report)
             yield _command(
                 "error" if report.verdict_stands else "notice", report.path, "verdict", told
             )
         for finding in report.findings:
-            title = f"{finding.rule.id} {finding.rule.title}"
+            title = f"{finding.rule} {all_rules()[finding.rule].title}"
             command = _COMMANDS[finding.severity]
             yield _command(command, report.path, title, finding_text(finding))
         yield from _unlisted(report)
@@ -42,7 +43,7 @@ def annotations(reports: Sequence[ImageReport]) -> Iterator[str]:
 
 def _unlisted(report: ImageReport) -> Iterator[str]:
     """How many more there are of what is told; of rules that are not wanted nothing is said."""
-    for rule_id in dict.fromkeys(finding.rule.id for finding in report.findings):
+    for rule_id in dict.fromkeys(finding.rule for finding in report.findings):
         more = report.unlisted.get(rule_id)
         if more:
             yield _command("notice", report.path, rule_id, f"and {more:,} more findings of it")

@@ -95,21 +95,21 @@ def _summary(summary: ImageSummary) -> str:
     rows = [
         ("file", f"{human_size(summary.size)} ({number(summary.size)} bytes)"),
         ("on disk", human_size(summary.disk_size) if summary.disk_size is not None else ""),
-        ("container", f"{shown(container['kind'])}, stream at {container['stream_offset']:#x}"),
+        ("container", f"{shown(container.kind)}, stream at {container.stream_offset:#x}"),
         ("machine", shown(summary.machine) if summary.machine else ""),
         ("dialect", shown(summary.dialect)),
         ("capabilities", shown(", ".join(summary.capabilities[:16]) or "none")),
         ("page size", human_size(summary.target_page_size)),
         (
             "bitmaps",
-            shown(f"{summary.byte_order['host_long']}-endian") if summary.byte_order else "",
+            shown(f"{summary.byte_order.host_long}-endian") if summary.byte_order else "",
         ),
         ("UUID", shown(summary.uuid or "")),
         ("sections", f"{number(len(summary.sections))}, {number(summary.devices)} of devices"),
         ("complete", _complete(summary)),
     ]
     notes = "".join(
-        f"<li>{note['offset']:#x} {shown(note['path'])}: {shown(note['message'])}</li>"
+        f"<li>{note.offset:#x} {shown(note.path)}: {shown(note.message)}</li>"
         for note in summary.notes[:_NOTES_SHOWN]
     )
     told = facts((name, value) for name, value in rows if value and value != "<bdi></bdi>")
@@ -119,7 +119,7 @@ def _summary(summary: ImageSummary) -> str:
 def _complete(summary: ImageSummary) -> str:
     if summary.stopped is None:
         return '<span class="good">yes</span>'
-    return f'<span class="bad">no</span>: {shown(summary.stopped["message"])}'
+    return f'<span class="bad">no</span>: {shown(summary.stopped.message)}'
 
 
 # -- findings -------------------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from fixedram_fmt.container.described import LibvirtSummary
     from fixedram_fmt.memory import MemoryMap
-    from fixedram_fmt.summary import BlockSummary, ImageSummary
+    from fixedram_fmt.summary import BlockSummary, ContainerSummary, ImageSummary, VmdescSummary
 
 __all__ = ["MAP_CELLS", "print_info"]
 
@@ -45,7 +46,7 @@ def print_info(summary: ImageSummary, memory: MemoryMap) -> None:
         print_shades(out, page_map.block, page_map.cells, summary.target_page_size)
     _print_memory_map(out, memory)
     for note in summary.notes[:_NOTES_SHOWN]:
-        told = f"  note: at {note['offset']:#x} {note['path']}: {note['message']}"
+        told = f"  note: at {note.offset:#x} {note.path}: {note.message}"
         out.print(Text(visible(told), style="yellow"))
     if len(summary.notes) > _NOTES_SHOWN:
         out.print(f"  ... and {len(summary.notes) - _NOTES_SHOWN} more notes (see --json)")
@@ -77,19 +78,19 @@ def _facts(summary: ImageSummary) -> list[tuple[str, str]]:
         ("page size", human_size(summary.target_page_size)),
     ]
     if summary.byte_order:
-        order, reason = summary.byte_order["host_long"], summary.byte_order["reason"]
+        order, reason = summary.byte_order.host_long, summary.byte_order.reason
         facts.append(("bitmaps", f"{order}-endian ({reason})"))
     if summary.offset_bias:
         facts.append(("offsets", _bias(summary.offset_bias)))
     if summary.uuid:
         facts.append(("uuid", summary.uuid))
-    if summary.container.get("libvirt"):
-        facts.append(("on restore", _on_restore(summary.container["libvirt"])))
+    if summary.container.libvirt:
+        facts.append(("on restore", _on_restore(summary.container.libvirt)))
     facts.append(("sections", _sections(summary)))
     facts.append(("vmdesc", _vmdesc(summary.vmdesc)))
     if summary.stopped:
-        facts.append(("complete", f"no: {summary.stopped['summary']}"))
-        facts.append(("stopped", summary.stopped["message"]))
+        facts.append(("complete", f"no: {summary.stopped.summary}"))
+        facts.append(("stopped", summary.stopped.message))
     else:
         facts.append(("complete", "yes"))
     return facts
@@ -99,7 +100,7 @@ def _size(summary: ImageSummary) -> str:
     from fixedram_fmt.units import human_size
 
     text = f"{human_size(summary.size)} ({summary.size:,} bytes)"
-    if summary.container.get("compression"):
+    if summary.container.compression:
         own = f"{human_size(summary.file_size)} ({summary.file_size:,} bytes)"
         return f"{own}, {text} unpacked"
     if summary.disk_size is not None:
@@ -107,27 +108,27 @@ def _size(summary: ImageSummary) -> str:
     return text
 
 
-def _container(container: dict[str, Any]) -> str:
-    text = f"stream at {container['stream_offset']:#x}"
-    libvirt = container.get("libvirt")
+def _container(container: ContainerSummary) -> str:
+    text = f"stream at {container.stream_offset:#x}"
+    libvirt = container.libvirt
     if libvirt:
-        parts = [f"libvirt save image, {libvirt['format']}", f"{libvirt['byte_order']}-endian"]
-        if libvirt["domain"]:
-            parts.append(f"domain {libvirt['domain']}")
-        parts.append("was running" if libvirt["was_running"] else "was paused")
-        if libvirt["partial"]:
+        parts = [f"libvirt save image, {libvirt.format}", f"{libvirt.byte_order}-endian"]
+        if libvirt.domain:
+            parts.append(f"domain {libvirt.domain}")
+        parts.append("was running" if libvirt.was_running else "was paused")
+        if libvirt.partial:
             parts.append("THE SAVE NEVER FINISHED")
         text = ", ".join([*parts, text])
     else:
-        text = text if container["kind"] == "offset" else f"{container['kind']}, {text}"
-    if container.get("compression"):
-        text += f", unpacked from {container['compression']}"
+        text = text if container.kind == "offset" else f"{container.kind}, {text}"
+    if container.compression:
+        text += f", unpacked from {container.compression}"
     return text
 
 
-def _on_restore(libvirt: dict[str, Any]) -> str:
+def _on_restore(libvirt: LibvirtSummary) -> str:
     """What virsh does with the guest: libvirt stops every guest before it saves it."""
-    if libvirt["was_running"]:
+    if libvirt.was_running:
         return "virsh resumes the guest (the stream itself says paused: libvirt stops it to save)"
     return "virsh leaves the guest paused, as it was when it was saved (virsh restore --running)"
 
@@ -146,15 +147,12 @@ def _bias(bias: int) -> str:
     return f"all wrong by {bias:+,}: {what}; fixedram copy --rebase auto repairs it"
 
 
-def _vmdesc(vmdesc: dict[str, Any] | None) -> str:
+def _vmdesc(vmdesc: VmdescSummary | None) -> str:
     from fixedram_fmt.units import human_size
 
     if vmdesc is None:
         return "none"
-    return (
-        f"{human_size(vmdesc['length'])} at {vmdesc['offset']:#x}, "
-        f"describes {vmdesc['devices']} devices"
-    )
+    return f"{human_size(vmdesc.length)} at {vmdesc.offset:#x}, describes {vmdesc.devices} devices"
 
 
 def _block_table(blocks: list[BlockSummary]) -> Table:

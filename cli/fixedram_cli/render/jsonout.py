@@ -5,32 +5,26 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.results import dumps, pieces
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from fixedram_fmt.results import Result
 
 __all__ = ["dumps", "print_json", "print_json_list"]
 
 
-def dumps(value: Any, indent: int | None = None) -> str:
-    """value as JSON, ASCII alone."""
-    from fixedram_fmt.vmstate import jsontext
-
-    return jsontext.dumps(value, indent)
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """The whole object, indented; its text is never in memory as a whole."""
-    from fixedram_fmt.vmstate.jsontext import pieces
-
+def print_json(value: Any) -> None:
+    """A whole result, indented; its text is never in memory as a whole."""
     for piece in pieces(value, 2):
         sys.stdout.write(piece)
     sys.stdout.write("\n")
 
 
-def print_json_list(head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> None:
-    """An object with head's keys and one long list that is never held in memory as a whole."""
-    start = dumps(head)[:-1]
-    sys.stdout.write(start + (", " if head else "") + f"{dumps(name)}: [")
+def print_json_list(head: Result, items: Iterable[Result]) -> None:
+    """A result whose last field is a long list: empty in head, and never in memory as a whole."""
+    sys.stdout.write(dumps(head).removesuffix("]}"))
     separator = "\n"
     for item in items:
         sys.stdout.write(separator + dumps(item))

@@ -12,13 +12,13 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.render.wording import finding_text, loader_text, verdict_text
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.validation.rules import all_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixedram_fmt.validation.report import ImageReport
-    from fixedram_fmt.validation.rule import Finding, Severity
-    from fixedram_fmt.validation.validator import Verdict
+    from fixedram_fmt.validation.imagereport import ImageReport, ReportedFinding
+    from fixedram_fmt.validation.rule import Severity
 
 __all__ = ["junit"]
 
@@ -50,10 +50,10 @@ def _add_cases(suite: Element, report: ImageReport, fail_on: Severity | None) ->
         return
     if report.verdict:
         fails = fail_on is not None and report.verdict_stands
-        _add_verdict(suite, report.verdict, fails=fails)
+        _add_verdict(suite, report, fails=fails)
     # Severities of one rule's findings may differ: they are sorted by them, rules are not.
-    by_rule = sorted(report.findings, key=lambda one: one.rule.id)
-    for rule_id, findings in groupby(by_rule, key=lambda one: one.rule.id):
+    by_rule = sorted(report.findings, key=lambda one: one.rule)
+    for rule_id, findings in groupby(by_rule, key=lambda one: one.rule):
         _add_rule(suite, list(findings), report.unlisted.get(rule_id, 0), fail_on)
     if not report.findings:
         accepted = f" ({report.accepted:,} accepted)" if report.accepted else ""
@@ -64,19 +64,19 @@ def _case(suite: Element, name: str) -> Element:
     return SubElement(suite, "testcase", classname=suite.get("name", ""), name=name)
 
 
-def _add_verdict(suite: Element, verdict: Verdict, *, fails: bool) -> None:
-    case = _case(suite, f"verdict: {loader_text(verdict)}")
-    if verdict.outcome is not Outcome.LOADS and fails:
-        told = verdict_text(verdict)
-        SubElement(case, "failure", message=told, type=verdict.outcome.value).text = told
+def _add_verdict(suite: Element, report: ImageReport, *, fails: bool) -> None:
+    case = _case(suite, f"verdict: {loader_text(report)}")
+    told = verdict_text(report)
+    if report.verdict not in (None, Outcome.LOADS) and fails:
+        SubElement(case, "failure", message=told, type=str(report.verdict)).text = told
     else:
-        SubElement(case, "system-out").text = verdict_text(verdict)
+        SubElement(case, "system-out").text = told
 
 
 def _add_rule(
-    suite: Element, findings: Sequence[Finding], unlisted: int, fail_on: Severity | None
+    suite: Element, findings: Sequence[ReportedFinding], unlisted: int, fail_on: Severity | None
 ) -> None:
-    rule = findings[0].rule
+    rule = all_rules()[findings[0].rule]
     worst = min((finding.severity for finding in findings), key=lambda one: one.rank)
     case = _case(suite, f"{rule.id} {rule.title}")
     lines = [f"{finding.severity.value}: {finding_text(finding)}" for finding in findings]

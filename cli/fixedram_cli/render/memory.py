@@ -6,13 +6,15 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from fixedram_cli.render.hexview import hex_lines
 from fixedram_cli.render.terminal import visible
 from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.io.output import replacing
 from fixedram_fmt.memory import AddressError, PhysicalMemory
 from fixedram_fmt.memory.paging import VirtualMemory
-from fixedram_fmt.memory.pieces import ABSENT, HOLE, PRESENT, pieces_of
+from fixedram_fmt.memory.pieces import ABSENT, HOLE, PRESENT, ReadMemory, ReadPiece, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.memory.paging import Translation
     from fixedram_fmt.memory.pieces import Piece
 
-__all__ = ["Asked", "document", "explain", "print_hex", "write_file", "write_raw"]
+__all__ = ["Asked", "answer", "explain", "print_hex", "write_file", "write_raw"]
 
 _LENGTH = 256
 _STEP = 1 << 20
@@ -119,8 +121,8 @@ def write_file(image: Image, asked: Asked, path: Path, *, force: bool) -> None:
         output.finish(asked.length)
 
 
-def document(asked: Asked, *, explain: bool) -> dict[str, Any]:
-    """The answer in JSON."""
+def answer(asked: Asked, *, explain: bool) -> ReadMemory:
+    """What JSON says."""
     if asked.length > _JSON_CEILING:
         raise UnsupportedError(
             "too much for JSON", expected=f"at most {_JSON_CEILING} bytes", hint="use --raw or -o"
@@ -131,32 +133,24 @@ def document(asked: Asked, *, explain: bool) -> dict[str, Any]:
         length = piece.stop - piece.start
         known = piece.state in (PRESENT, ABSENT)
         data += asked.memory.read(piece.start, length) if known else bytes(length)
-        pieces.append({
-            "address": piece.start, "length": length, "state": piece.state,
-            "block": piece.block, "offset": piece.offset, "file_offset": piece.file_offset,
-        })  # fmt: skip
-    first = pieces[0] if pieces else {"block": None, "offset": None, "file_offset": None}
-    return {
-        "address": asked.address, "length": asked.length, "space": asked.space,
-        "block": first["block"], "offset": first["offset"], "file_offset": first["file_offset"],
-        "present": all(piece["state"] == PRESENT for piece in pieces),
-        "data": data.hex(), "pieces": pieces,
-        **({"translation": _translation(asked)} if explain else {}),
-    }  # fmt: skip
+        place = (piece.block, piece.offset, piece.file_offset)
+        pieces.append(ReadPiece(piece.start, length, piece.state, *place))
+    first = pieces[0] if pieces else ReadPiece(0, 0, "", None, None, None)
+    return ReadMemory(
+        address=asked.address,
+        length=asked.length,
+        space=asked.space,
+        block=first.block,
+        offset=first.offset,
+        file_offset=first.file_offset,
+        present=all(piece.state == PRESENT for piece in pieces),
+        data=data.hex(),
+        pieces=tuple(pieces),
+        translation=asked.translation() if explain else UNSET,
+    )
 
 
 # -- how it was found ------------------------------------------------------------------------------
-
-
-def _translation(asked: Asked) -> dict[str, Any] | None:
-    found = asked.translation()
-    if found is None:
-        return None
-    return {
-        "virtual": found.virtual, "physical": found.physical, "mode": found.mode,
-        "page_size": found.page_size, "fault": found.fault,
-        "steps": [step.as_dict() for step in found.steps],
-    }  # fmt: skip
 
 
 def explain(asked: Asked, *, to: Any) -> None:

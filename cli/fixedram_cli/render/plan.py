@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fixedram_fmt.io.output import Output
+    from fixedram_fmt.tiling import RecordEntry
     from fixedram_fmt.write.piece import Piece
 
 __all__ = ["finish", "tell_made"]
@@ -46,30 +47,24 @@ def tell_made(out: Path, size: int, *, as_json: bool) -> None:
         from fixedram_fmt.image import Image
 
         with Image.open(str(out), search=True) as image:
-            print_json(summarize(image, str(out)).as_dict())
+            print_json(summarize(image, str(out)))
     else:
         print(f"{visible(str(out))}: {human_size(size)}")
 
 
+def _entry(piece: Piece) -> RecordEntry:
+    from fixedram_fmt.tiling import RecordEntry, values
+
+    fields = values(piece.kind, piece.value)
+    return RecordEntry(piece.offset, piece.content.length, piece.kind, piece.path, fields)
+
+
 def _print_plan(pieces: Iterable[Piece], *, as_json: bool) -> None:
-    from fixedram_fmt.tiling import values
+    from fixedram_fmt.tiling import WritingPlan
 
     rows = (piece for piece in pieces if piece.content.length)
     if as_json:
-        print_json_list(
-            {},
-            "pieces",
-            (
-                {
-                    "offset": piece.offset,
-                    "length": piece.content.length,
-                    "kind": piece.kind.value,
-                    "path": piece.path,
-                    "fields": values(piece.kind, piece.value),
-                }
-                for piece in rows
-            ),
-        )
+        print_json_list(WritingPlan(()), map(_entry, rows))
         return
     for piece in rows:
         size = human_size(piece.content.length)

@@ -11,6 +11,7 @@ from fixedram_cli.render.findings import left_open, print_report, print_summary
 from fixedram_cli.render.jsonout import dumps
 from fixedram_cli.render.terminal import console, warn
 from fixedram_cli.target import write_text
+from fixedram_fmt.validation.imagereport import ImageReports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ def print_now(report: ImageReport, *, alone: bool) -> None:
 
 def tell_left_open(reports: Sequence[ImageReport]) -> None:
     """A note after one line an image: what the verdicts do not cover, each once."""
-    parts = dict.fromkeys(part for one in reports for part in one.scope.not_judged if not one.error)
+    parts = dict.fromkeys(part for one in reports for part in one.not_judged if not one.error)
     if parts:
         warn(left_open(parts))
 
@@ -49,7 +50,7 @@ def rendered(reports: Sequence[ImageReport], form: str, threshold: Severity | No
     """All reports in a form of --output; threshold is what --fail-on says."""
     match form:
         case "json":
-            return dumps({"images": [report.as_dict() for report in reports]}, 2) + "\n"
+            return dumps(ImageReports(tuple(reports)), 2) + "\n"
         case "sarif":
             from fixedram_cli.render.sarif import sarif
             from fixedram_fmt import __version__

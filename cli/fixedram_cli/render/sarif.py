@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.render.wording import STDIN, file_of, finding_text
+from fixedram_fmt.results import builtins
 from fixedram_fmt.validation.selection import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from fixedram_fmt.validation.report import Bytes, ImageReport
-    from fixedram_fmt.validation.rule import Finding, Rule
+    from fixedram_fmt.validation.imagereport import Bytes, ImageReport, ReportedFinding
+    from fixedram_fmt.validation.rule import Rule
 
 __all__ = ["sarif"]
 
@@ -111,7 +112,7 @@ def _invocation(reports: Sequence[ImageReport], places: Mapping[str, int]) -> di
         "toolExecutionNotifications": [
             {
                 "level": "error",
-                "message": {"text": _plain(visible(report.error))},
+                "message": {"text": _plain(visible(report.error or ""))},
                 "locations": [
                     {"physicalLocation": {"artifactLocation": _artifact_location(report, places)}}
                 ],
@@ -123,7 +124,7 @@ def _invocation(reports: Sequence[ImageReport], places: Mapping[str, int]) -> di
 
 def _properties(report: ImageReport) -> dict[str, Any]:
     """What `validate --json` says of an image, but for the findings: the verdicts above all."""
-    document = report.as_dict()
+    document = builtins(report)
     del document["findings"]
     return {**document, "path": visible(report.path), "message": visible(document["message"])}
 
@@ -140,8 +141,8 @@ def _results(
         seen[identity] += 1
         numbered = f"{identity}:{seen[identity]}"
         yield {
-            "ruleId": finding.rule.id,
-            "ruleIndex": indices[finding.rule.id],
+            "ruleId": finding.rule,
+            "ruleIndex": indices[finding.rule],
             "level": finding.severity.value,
             "message": {"text": _plain(finding_text(finding))},
             "locations": [_location(report, finding, places)],
@@ -159,7 +160,9 @@ def _plain(text: str) -> str:
     return text.replace("](", "] (")
 
 
-def _location(report: ImageReport, finding: Finding, places: Mapping[str, int]) -> dict[str, Any]:
+def _location(
+    report: ImageReport, finding: ReportedFinding, places: Mapping[str, int]
+) -> dict[str, Any]:
     physical: dict[str, Any] = {"artifactLocation": _artifact_location(report, places)}
     offset = finding.offset
     # Where the file is packed, no place in it is that of the finding.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fixedram_cli.render.jsonout import dumps
 from fixedram_cli.render.stateview import nothing_found
+from fixedram_fmt.results import dumps
 from fixedram_fmt.vmstate.handcoded import summarize
 from fixedram_fmt.vmstate.jsontext import located_pieces, value_pieces
 from fixedram_fmt.vmstate.paths import Pattern
+from fixedram_fmt.vmstate.statesummary import DeviceSummary, StateNote, StateSummary
 from fixedram_fmt.vmstate.structure import BODY_CEILING
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ def print_state(view: StateView) -> None:
     image, machine, pattern, offsets = view.image, view.machine, view.pattern, view.offsets
     if pattern and next(machine.find(pattern), None) is None:
         raise nothing_found(machine, pattern)
-    summaries = {one.section_id: one.as_dict() for one in summarize(image)}
-    head = {"path": view.location, "complete": image.complete, "machine": image.machine}
+    summaries = {one.section_id: one for one in summarize(image)}
+    head = StateSummary(view.location, image.complete, image.machine, {}, ())
     compiled = Pattern(pattern) if pattern is not None else None
     write = sys.stdout.write
-    write(dumps(head)[:-1] + ', "devices": {')
+    write(dumps(head).removesuffix('}, "notes": []}'))
     separator = "\n"
     for device in machine.devices:
         content = (
@@ -54,24 +55,23 @@ def print_state(view: StateView) -> None:
     write('\n}, "notes": [')
     separator = ""
     for note in machine.notes:
-        told = {"offset": note.offset, "path": note.path, "message": note.message}
-        write(separator + dumps(told))
+        write(separator + dumps(StateNote(note.offset, note.path, note.message)))
         separator = ", "
     write("]}\n")
 
 
-def _about(device: DeviceState) -> dict[str, object]:
-    return {
-        "name": device.name,
-        "instance_id": device.instance_id,
-        "version": device.version_id,
-        "section_id": device.section_id,
-        "offset": device.offset,
-        "size": device.size,
-        "delimited_by": device.delimited_by,
-        "described_by": device.described_by or None,
-        "problem": device.problem or None,
-    }
+def _about(device: DeviceState) -> DeviceSummary:
+    return DeviceSummary(
+        name=device.name,
+        instance_id=device.instance_id,
+        version=device.version_id,
+        section_id=device.section_id,
+        offset=device.offset,
+        size=device.size,
+        delimited_by=device.delimited_by,
+        described_by=device.described_by or None,
+        problem=device.problem or None,
+    )
 
 
 def _fields(device: DeviceState, *, offsets: bool) -> Iterator[str]:

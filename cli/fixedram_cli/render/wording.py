@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from fixedram_cli.render.terminal import visible
 from fixedram_fmt.container.locate import split_location
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.validation.rules import all_rules
 
 if TYPE_CHECKING:
-    from fixedram_fmt.validation.rule import Finding
+    from fixedram_fmt.validation.imagereport import ImageReport, LoaderVerdict, ReportedFinding
     from fixedram_fmt.validation.validator import Verdict
 
 __all__ = ["STDIN", "file_of", "finding_text", "loader_text", "verdict_text"]
@@ -29,7 +30,7 @@ def file_of(location: str) -> str:
         return location
 
 
-def finding_text(finding: Finding) -> str:
+def finding_text(finding: ReportedFinding) -> str:
     """What was found and expected, and where; what to do, where that is not the rule's fix."""
     text = finding.message
     values = (("found", finding.found), ("expected", finding.expected))
@@ -41,18 +42,19 @@ def finding_text(finding: Finding) -> str:
         where.append(f"at {finding.offset:#x}")
     if where:
         text += f" ({' '.join(where)})"
-    return visible(f"{text}; fix: {finding.fix}" if finding.fix != finding.rule.fix else text)
+    usual = all_rules()[finding.rule].fix
+    return visible(f"{text}; fix: {finding.fix}" if finding.fix != usual else text)
 
 
-def loader_text(verdict: Verdict) -> str:
+def loader_text(verdict: ImageReport | LoaderVerdict | Verdict) -> str:
     """Who would load it, and how."""
     return verdict.loader + (" with multifd" if verdict.multifd else "")
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """What a loader does, why, and by which rule that is known."""
-    text = f"{loader_text(verdict)}: {verdict.outcome.value}"
-    if verdict.decided_by is None:
+def verdict_text(report: ImageReport) -> str:
+    """What the loader does, why, and by which rule that is known."""
+    text = f"{loader_text(report)}: {report.verdict}"
+    if report.decided_by is None:
         return text
-    told = f": {verdict.message}" if verdict.message else ""
-    return visible(f"{text}{told} ({verdict.decided_by.rule.id})")
+    told = f": {report.message}" if report.message else ""
+    return visible(f"{text}{told} ({report.decided_by.rule})")

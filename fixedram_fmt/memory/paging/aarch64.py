@@ -73,7 +73,7 @@ class Arm64Registers:
     def translate(self, memory: Readable, address: int) -> Translation:
         """Walk the tables of this CPU's regime."""
         if not self.sctlr & _SCTLR_M:
-            return Translation(address, self.mode, address, 4096)
+            return Translation(address, address, self.mode)
         walk = Walk(memory, address, self.mode, "big" if self.sctlr & _SCTLR_EE else "little")
         upper = self.split and bool(address >> 55 & 1)
         half = self._half(upper=upper)

@@ -54,7 +54,7 @@ class RiscvRegisters:
         """Walk the tables of this hart."""
         levels = self._levels
         if not levels:
-            return Translation(address, self.mode, address, 4096)
+            return Translation(address, address, self.mode)
         narrow = self.xlen == 32
         entry_size, stride = (4, 10) if narrow else (8, 9)
         walk = Walk(memory, address, self.mode)

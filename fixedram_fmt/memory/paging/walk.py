@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.results import Result
 
 if TYPE_CHECKING:
     from fixedram_fmt.memory.block import Readable
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Registers", "Step", "Translation", "Walk"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Result, frozen=True):
     """One entry that was read: index of table, at address; level is the architecture's name."""
 
     level: str
@@ -24,20 +24,8 @@ class Step:
     entry: int
     meaning: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """What `read --explain --json` shows of it."""
-        return {
-            "level": self.level,
-            "table": self.table,
-            "index": self.index,
-            "address": self.address,
-            "entry": self.entry,
-            "meaning": self.meaning,
-        }
 
-
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(Result, frozen=True):
     """Where a virtual address leads: physical is None and fault says why when it leads nowhere.
 
     page_size is that of the page (or block) it lies in, in bytes; of a fault it is how much leads
@@ -45,11 +33,11 @@ class Translation:
     """
 
     virtual: int
+    physical: int | None
     mode: str
-    physical: int | None = None
     page_size: int = 4096
-    steps: tuple[Step, ...] = ()
     fault: str = ""
+    steps: tuple[Step, ...] = ()
 
     @property
     def page_left(self) -> int:
@@ -105,11 +93,11 @@ class Walk:
         """It ends in the page at base."""
         self.tell(f"page of {size:#x} bytes at {base:#x}")
         physical = base + self.virtual % size
-        return Translation(self.virtual, self.mode, physical, size, tuple(self.steps))
+        return Translation(self.virtual, physical, self.mode, size, steps=tuple(self.steps))
 
     def failed(self, why: str = "", size: int = 4096) -> Translation:
         """It ends nowhere; so do all the addresses of the same size bytes."""
         if why and self.steps:
             self.tell(why)
         fault, steps = why or self.fault, tuple(self.steps)
-        return Translation(self.virtual, self.mode, None, size, steps, fault)
+        return Translation(self.virtual, None, self.mode, size, fault, steps)

@@ -48,7 +48,7 @@ class X86Registers:
             address &= 0xFFFF_FFFF
         walk = Walk(memory, address, self.mode)
         if not self.cr0 & _CR0_PG:
-            return Translation(address, self.mode, address & self.a20_mask, 4096)
+            return Translation(address, address & self.a20_mask, self.mode)
         if self.efer & _EFER_LMA:
             levels = ("PML5E", "PML4E", "PDPTE", "PDE", "PTE")[0 if self.cr4 & _CR4_LA57 else 1 :]
             bits = 12 + 9 * len(levels)

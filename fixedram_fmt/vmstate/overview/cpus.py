@@ -6,8 +6,9 @@ Field names are those of QEMU's target/*/machine.c; bits are those of each archi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fixedram_fmt.results import Result
 from fixedram_fmt.vmstate.arm64 import system_register, system_registers
 from fixedram_fmt.vmstate.overview.fact import Fact, fact
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Cpu", "cpus"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(Result, frozen=True):
     """One vCPU: registers in the order people ask for them, and what mode they make."""
 
     path: str
@@ -31,16 +31,6 @@ class Cpu:
     mode: str
     halted: bool | None
     registers: tuple[Fact, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "path": self.path,
-            "architecture": self.architecture,
-            "mode": self.mode,
-            "halted": self.halted,
-            "registers": [register.as_dict() for register in self.registers],
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.results import Result
 
 if TYPE_CHECKING:
     from fixedram_fmt.vmstate.values import DeviceState
@@ -13,19 +14,13 @@ __all__ = ["Fact", "fact"]
 _LONGEST_NUMBER = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Result, frozen=True, omit_defaults=True):
     """name and value with the path of the value it comes from; text is how people read it."""
 
     name: str
     value: int | str | bool
     path: str
     text: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        told = {"name": self.name, "value": self.value, "path": self.path}
-        return told | ({"text": self.text} if self.text else {})
 
 
 def fact(device: DeviceState | None, name: str, path: str) -> Fact | None:

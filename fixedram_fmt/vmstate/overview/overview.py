@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fixedram_fmt.results import Result
 from fixedram_fmt.vmstate.overview.clock import clocks, run_state
 from fixedram_fmt.vmstate.overview.cpus import Cpu, cpus
+from fixedram_fmt.vmstate.overview.fact import Fact
 from fixedram_fmt.vmstate.overview.pci import PciDevice, pci_devices
 from fixedram_fmt.vmstate.overview.virtio import VirtioDevice, virtio_devices
 
 if TYPE_CHECKING:
     from fixedram_fmt.facts import ImageFacts
-    from fixedram_fmt.vmstate.overview.fact import Fact
     from fixedram_fmt.vmstate.state import MachineState
 
 __all__ = ["Overview", "overview"]
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Result, frozen=True):
     """What a machine was doing when it was saved, as far as its state says."""
 
     machine: str | None
@@ -28,17 +27,6 @@ class Overview:
     cpus: tuple[Cpu, ...]
     pci: tuple[PciDevice, ...]
     virtio: tuple[VirtioDevice, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "machine": self.machine,
-            "run_state": [one.as_dict() for one in self.run_state],
-            "clocks": [one.as_dict() for one in self.clocks],
-            "cpus": [one.as_dict() for one in self.cpus],
-            "pci": [one.as_dict() for one in self.pci],
-            "virtio": [one.as_dict() for one in self.virtio],
-        }
 
 
 def overview(image: ImageFacts, state: MachineState) -> Overview:

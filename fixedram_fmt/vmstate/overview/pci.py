@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.schema import pci
 
 if TYPE_CHECKING:
@@ -41,38 +43,17 @@ _CLASSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PciDevice:
-    """A PCI device; path is that of its configuration space in the state."""
+class PciDevice(Result, frozen=True):
+    """A PCI device and its kind; path is that of its configuration space in the state."""
 
     address: str
     name: str
-    vendor_id: int
-    device_id: int
-    class_code: int
+    vendor_id: Unsigned
+    device_id: Unsigned
+    class_code: Unsigned
+    class_name: str = msgspec.field(name="class")
     bars: tuple[pci.Bar, ...]
     path: str
-
-    @property
-    def class_name(self) -> str:
-        """What kind of device it is."""
-        return _CLASSES.get(self.class_code, f"class {self.class_code:04x}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "address": self.address,
-            "name": self.name,
-            "vendor_id": self.vendor_id,
-            "device_id": self.device_id,
-            "class_code": self.class_code,
-            "class": self.class_name,
-            "bars": [
-                {"number": bar.number, "address": bar.address, "kind": bar.kind}
-                for bar in self.bars
-            ],
-            "path": self.path,
-        }
 
 
 def pci_devices(state: MachineState) -> list[PciDevice]:
@@ -91,12 +72,14 @@ def _device(device: DeviceState) -> PciDevice | None:
         header, _ = pci.CONFIG_HEADER.parse(raw, offset=value.offset, path=value.path)
     except FormatError:
         return None
+    code = header.class_code
     return PciDevice(
         address=match[1],
         name=match[2] or device.name,
         vendor_id=header.vendor_id,
         device_id=header.device_id,
-        class_code=header.class_code,
+        class_code=code,
+        class_name=_CLASSES.get(code, f"class {code:04x}"),
         bars=tuple(pci.bars(header)),
         path=value.path,
     )

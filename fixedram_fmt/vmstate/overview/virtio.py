@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.schema import pci, virtio
 from fixedram_fmt.vmstate.structure import subsection_header_of
 
@@ -42,55 +43,30 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VirtioQueue:
+Transport = Literal["pci", "mmio", "ccw"]
+
+
+class VirtioQueue(Result, frozen=True):
     """A virtqueue: size in descriptors, rings as guest-physical addresses (0: not set up)."""
 
-    index: int
-    size: int
+    index: Unsigned
+    size: Unsigned
     desc: int
     avail: int | None
     used: int | None
     last_avail_idx: int
 
 
-@dataclass(frozen=True, slots=True)
-class VirtioDevice:
-    """A virtio device; path is that of the blob, transport `pci`, `mmio` or `ccw`."""
+class VirtioDevice(Result, frozen=True):
+    """A virtio device; path is that of the blob, status_names are the bits of status by name."""
 
     name: str
-    transport: str
-    status: int
-    features: int
+    transport: Transport
+    status: Unsigned
+    status_names: tuple[str, ...]
+    features: Unsigned
     queues: tuple[VirtioQueue, ...]
     path: str
-
-    @property
-    def status_names(self) -> list[str]:
-        """The bits of status by their names."""
-        return [name for bit, name in _STATUS.items() if self.status & bit]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "name": self.name,
-            "transport": self.transport,
-            "status": self.status,
-            "status_names": self.status_names,
-            "features": self.features,
-            "queues": [
-                {
-                    "index": queue.index,
-                    "size": queue.size,
-                    "desc": queue.desc,
-                    "avail": queue.avail,
-                    "used": queue.used,
-                    "last_avail_idx": queue.last_avail_idx,
-                }
-                for queue in self.queues
-            ],
-            "path": self.path,
-        }
 
 
 @dataclass(slots=True)
@@ -98,7 +74,7 @@ class _Blob:
     """The head of a blob as one transport lays it out; config is the PCI configuration space."""
 
     value: Value
-    transport: str
+    transport: Transport
     raw: bytes
     at: int = 0
     config: bytes | None = None
@@ -129,10 +105,15 @@ def virtio_devices(state: MachineState) -> Iterator[VirtioDevice]:
                 name=device.path,
                 transport=blob.transport,
                 status=blob.device.status,
+                status_names=_names(blob.device.status),
                 features=_features(blob, blob.device),
                 queues=tuple(_queues(blob)),
                 path=blob.value.path,
             )
+
+
+def _names(status: int) -> tuple[str, ...]:
+    return tuple(name for bit, name in _STATUS.items() if status & bit)
 
 
 def blob_of(device: DeviceState) -> _Blob | None:
@@ -188,7 +169,7 @@ def _mmio(blob: _Blob) -> bool:
     return False
 
 
-_TRANSPORTS: tuple[tuple[str, Callable[[_Blob], bool], bool], ...] = (
+_TRANSPORTS: tuple[tuple[Transport, Callable[[_Blob], bool], bool], ...] = (
     *(("pci", partial(_pci, size=size), False) for size in _PCI_CONFIG_SIZES),
     ("mmio", _mmio, True),
 )

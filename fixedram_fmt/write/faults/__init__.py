@@ -4,6 +4,21 @@ catalogue() has them all by name; a Fault breaks elements before they are laid o
 """
 
 from fixedram_fmt.write.faults.fault import Fault, FaultError, Outcome
-from fixedram_fmt.write.faults.named import catalogue, fault_named
+from fixedram_fmt.write.faults.named import (
+    FaultList,
+    FaultSummary,
+    catalogue,
+    fault_list,
+    fault_named,
+)
 
-__all__ = ["Fault", "FaultError", "Outcome", "catalogue", "fault_named"]
+__all__ = [
+    "Fault",
+    "FaultError",
+    "FaultList",
+    "FaultSummary",
+    "Outcome",
+    "catalogue",
+    "fault_list",
+    "fault_named",
+]
