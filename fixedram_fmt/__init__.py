@@ -1,11 +1,11 @@
-"""fixedram_fmt: read QEMU fixed-ram (mapped-ram) migration images.
+"""fixedram_fmt: read, judge, make and take apart QEMU mapped-ram (fixed-ram) migration images.
 
-    from fixedram_fmt import Image
+    import fixedram_fmt as fx
 
-    with Image.open("guest.img") as image:
+    with fx.open("guest.img") as image:
         for block in image.blocks:
-            bitmap = image.bitmap(block)
-            print(block.name, bitmap.count() if bitmap else "not in the image")
+            print(block.name, image.presence(block).count(), "pages")
+    print(fx.validate("guest.img").verdict)
 
 The names below are the supported ones; they are imported when first used.
 """
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.presence.hostlong import HostLong
+    from fixedram_fmt.verbs import (
+        Written,
+        convert,
+        copy,
+        diff,
+        digest,
+        extract,
+        load,
+        open,  # noqa: A004 - fx.open
+        synth,
+        validate,
+    )
 
 __version__ = "0.1.0"
 
@@ -41,7 +53,17 @@ __all__ = [
     "SourceError",
     "TruncatedError",
     "UnsupportedError",
+    "Written",
     "__version__",
+    "convert",
+    "copy",
+    "diff",
+    "digest",
+    "extract",
+    "load",
+    "open",
+    "synth",
+    "validate",
 ]
 
 _HOME = {
@@ -54,6 +76,16 @@ _HOME = {
     "SourceError": "errors",
     "TruncatedError": "errors",
     "UnsupportedError": "errors",
+    "Written": "verbs",
+    "convert": "verbs",
+    "copy": "verbs",
+    "diff": "verbs",
+    "digest": "verbs",
+    "extract": "verbs",
+    "load": "verbs",
+    "open": "verbs",
+    "synth": "verbs",
+    "validate": "verbs",
 }
 
 __getattr__ = importer(__name__, _HOME)

@@ -34,7 +34,6 @@ does.
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.container.opening import OpenedStream
+    from fixedram_fmt.container.opening import Location, OpenedStream
     from fixedram_fmt.image import Image
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
@@ -114,18 +113,18 @@ class CheckedImages(Result, frozen=True):
 
 
 def digest_file(
-    location: str | os.PathLike[str],
+    location: Location,
     *,
     search: bool = False,
     host_long: HostLong | None = None,
     whole_blocks: bool = False,
 ) -> ImageDigest:
-    """The digest of what is at `PATH`, `PATH@OFFSET` or `-`.
+    """The digest of what is at `PATH`, `PATH@OFFSET` or `-`, of the bytes of a file, or a Source.
 
     The memory of an ordinary stream is put in order in a temporary file (TMPDIR).  Raises
     FixedRamError for what cannot be read to its end.
     """
-    from fixedram_fmt.container.opening import OpenedStream
+    from fixedram_fmt.container.opening import OpenedStream, name_of
     from fixedram_fmt.container.wrapper import Container
     from fixedram_fmt.conversion import dialect_of
     from fixedram_fmt.dialect import ORDINARY
@@ -135,11 +134,11 @@ def digest_file(
         if dialect_of(stream) != ORDINARY:
             image = Image(stream.source, stream.container, host_long=host_long)
             made = digest_image(image, whole_blocks=whole_blocks)
-            return replace(made, path=os.fspath(location))
+            return replace(made, path=name_of(location))
         with _ordered(stream) as source:
             image = Image(source, Container())
             made = digest_image(image, whole_blocks=whole_blocks)
-            return replace(made, path=os.fspath(location))
+            return replace(made, path=name_of(location))
 
 
 def _ordered(stream: OpenedStream) -> Source:

@@ -17,11 +17,11 @@ from fixedram_fmt.stream.sentpresence import SentPresence
 from fixedram_fmt.stream.walker import StreamWalker
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from typing import Self
 
     from fixedram_fmt.blocks import Note, RamBlock, Section
+    from fixedram_fmt.container.opening import Location
     from fixedram_fmt.container.wrapper import Container
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.hostlong import HostLong
@@ -75,7 +75,7 @@ class ImageFacts(Closing):
     @classmethod
     def open(
         cls,
-        location: str | os.PathLike[str] | bytes | bytearray | memoryview | Source,
+        location: Location,
         *,
         offset: int | None = None,
         search: bool = False,

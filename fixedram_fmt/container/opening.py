@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import IO, TYPE_CHECKING
 
@@ -12,15 +13,27 @@ from fixedram_fmt.io.source import Source
 from fixedram_fmt.io.spool import spool_pipe
 
 if TYPE_CHECKING:
-    import os
     from typing import Self
 
     from fixedram_fmt.container.wrapper import Container
 
-__all__ = ["PRIVATE", "OpenedStream", "open_source"]
+__all__ = ["PRIVATE", "Location", "OpenedStream", "name_of", "open_source"]
 
 #: Mode of what holds a guest's memory and comes from no file: from a pipe, a device, a network.
 PRIVATE = 0o600
+
+
+#: Where an image is: `PATH`, `PATH@OFFSET` or `-`; the bytes of a file; or a Source.
+Location = str | os.PathLike[str] | bytes | bytearray | memoryview | Source
+
+
+def name_of(location: Location) -> str:
+    """What a location is called in results: a path as it was given."""
+    if isinstance(location, Source):
+        return location.name
+    if isinstance(location, (bytes, bytearray, memoryview)):
+        return "buffer"
+    return os.fspath(location)
 
 
 def open_source(
@@ -60,7 +73,7 @@ class OpenedStream(Closing):
     @classmethod
     def open(
         cls,
-        location: str | os.PathLike[str] | bytes | bytearray | memoryview | Source,
+        location: Location,
         *,
         offset: int | None = None,
         search: bool = False,

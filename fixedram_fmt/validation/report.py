@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from fixedram_fmt.container.opening import name_of
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import DEFAULT_LIBVIRT, DEFAULT_LOADER, LOADERS
@@ -22,6 +23,7 @@ from fixedram_fmt.validation.validator import Report, unopened, validate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fixedram_fmt.container.opening import Location
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.validation.destination import Destination
@@ -53,20 +55,21 @@ class Question:
 
 
 def ask(
-    location: str, question: Question, wanted: Callable[[Finding], bool] | None = None
+    location: Location, question: Question, wanted: Callable[[Finding], bool] | None = None
 ) -> ImageReport:
     """Validate the image at location; an unreadable file is told in the report's error.
 
     wanted says which findings to tell (None: all); the verdict is given by all of them.
     """
+    name = name_of(location)
     try:
         with Image.open(location, search=question.search, host_long=question.host_long) as image:
-            return ask_of(image, location, question, wanted)
+            return ask_of(image, name, question, wanted)
     except FormatError as error:
-        return _answer(location, question, unopened(error), wanted, None)
+        return _answer(name, question, unopened(error), wanted, None)
     except FixedRamError as error:
         loader = question.loader or DEFAULT_LOADER
-        return ImageReport(path=location, loader=loader, multifd=question.multifd, error=str(error))
+        return ImageReport(path=name, loader=loader, multifd=question.multifd, error=str(error))
 
 
 def ask_of(
