@@ -12,7 +12,7 @@ from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.inference import HostLongGuess, infer_host_long
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.schema.ram import is_page_size
-from fixedram_fmt.stream.pagebatch import PageBatch
+from fixedram_fmt.stream.pagebatch import SentPages
 from fixedram_fmt.stream.sentpresence import SentPresence
 from fixedram_fmt.stream.walker import StreamWalker
 
@@ -67,7 +67,7 @@ class ImageFacts(Closing):
         next(records)
         try:
             for record in records:
-                if isinstance(record.value, PageBatch):
+                if isinstance(record.value, SentPages):
                     self._sent.take(record.value)
         except FormatError as error:
             self.stopped = error
@@ -107,7 +107,7 @@ class ImageFacts(Closing):
     def records(self, *, batched: bool = False) -> Iterator[Record[Any]]:
         """Walk the stream again, record by record; ends with the FormatError of stopped, if any.
 
-        batched: page records of an ordinary stream come a window's at a time (PageBatch).
+        batched: page records of an ordinary stream come a window's at a time (SentPages).
         """
         start = self.container.stream_offset
         return StreamWalker(self.source, start, batched=batched).records()

@@ -15,7 +15,7 @@ from fixedram_fmt.conversion.received import Received, ReceivedBitmap, ReceivedP
 from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.io.closing import Closing
 from fixedram_fmt.schema import ram
-from fixedram_fmt.stream.pagebatch import PageBatch
+from fixedram_fmt.stream.pagebatch import SentPages
 from fixedram_fmt.stream.ramstate import DEFAULT_PAGE_SIZE
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, SECTION_HEADERS, Kind, Record
 from fixedram_fmt.stream.walker import StreamWalker
@@ -84,7 +84,7 @@ class OrdinaryStream(Closing):
     def _element(self, record: Record[Any]) -> Iterator[Element]:
         """What becomes of a record outside the list of blocks."""
         self._require_known(record)
-        if isinstance(record.value, PageBatch):
+        if isinstance(record.value, SentPages):
             if self._received is None:
                 raise UnsupportedError(
                     "pages before the list of blocks", offset=record.offset, path=record.path

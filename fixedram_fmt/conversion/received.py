@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.io.output import Output
-    from fixedram_fmt.stream.pagebatch import PageBatch, SentRun
+    from fixedram_fmt.stream.pagebatch import SentPages, SentRun
 
 __all__ = ["Received", "ReceivedBitmap", "ReceivedBlock", "ReceivedPages"]
 
@@ -72,7 +72,7 @@ class Received(Closing):
             start += length
         self._by_name = {received.block.idstr: received for received in self.blocks}
 
-    def take(self, batch: PageBatch) -> None:
+    def take(self, batch: SentPages) -> None:
         """Pages of a batch, to their block.
 
         Raises FormatError for pages outside their block and blocks that are not in the list,
@@ -82,7 +82,7 @@ class Received(Closing):
         if received is None:
             raise FormatError(
                 "a page of a block that is not in the list",
-                offset=batch.base + int(batch.offsets[0]),
+                offset=batch.start,
                 path=batch.path_of(0),
                 found=repr(text(batch.block)),
             )
@@ -171,7 +171,7 @@ class ReceivedBlock:
 
     # -- what arrives -------------------------------------------------------------------------
 
-    def take(self, run: SentRun, batch: PageBatch) -> None:
+    def take(self, run: SentRun, batch: SentPages) -> None:
         """The pages of a run of batch; FormatError for one outside the block."""
         first, count = run.address // self.page_size, run.pages
         if first + count > self.pages:
@@ -183,7 +183,7 @@ class ReceivedBlock:
                 found=f"{count} pages from {run.address:#x} on",
             )
         if run.kind is Kind.PAGE:
-            self._put(first, count, batch.window, run.data_offset - batch.base)
+            self._put(first, count, *batch.bytes_at(run.data_offset, run.length))
         elif run.kind is Kind.ZERO:
             self._fill(first, count, run.fill)
         elif run.kind is Kind.XBZRLE:

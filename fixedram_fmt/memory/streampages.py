@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError, UnsupportedError
 from fixedram_fmt.memory.run import Run
-from fixedram_fmt.stream.pagebatch import PageBatch
+from fixedram_fmt.stream.pagebatch import SentPages
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.stream.xbzrle import apply_delta
 
@@ -56,12 +56,12 @@ class StreamPages:
         self._extra = (array("b"), array("q"), array("q"), array("q"))
         self._cached: tuple[int, bytes] = (0, b"")
         for record in image.known_records(batched=True):
-            if isinstance(record.value, PageBatch):
+            if isinstance(record.value, SentPages):
                 self._take(record.value)
 
     # -- the index ----------------------------------------------------------------------------
 
-    def _take(self, batch: PageBatch) -> None:
+    def _take(self, batch: SentPages) -> None:
         chunks = self._chunks.get(batch.block)
         if chunks is not None:
             pages = self._pages[batch.block]

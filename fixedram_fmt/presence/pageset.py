@@ -45,6 +45,14 @@ class PageSet:
         np.bitwise_or.at(bits, places[present], masks[present])
         np.bitwise_and.at(bits, places[~present], ~masks[~present])
 
+    def mark_one(self, page: int, *, present: bool) -> None:
+        """Set or clear a page inside the set."""
+        mask = 1 << (page & 7)
+        if present:
+            self._bits[page >> 3] |= mask
+        else:
+            self._bits[page >> 3] &= ~mask
+
     def bitmap(self) -> PageBitmap:
         """The set as a bitmap that can be counted and split into runs."""
         return PageBitmap.from_bytes(self._bits, self.pages)

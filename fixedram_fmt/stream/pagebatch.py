@@ -5,6 +5,7 @@ Upstream: QEMU migration/ram.c save_page_header(), save_zero_page(), save_normal
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["WORD", "ZERO_RECORD", "PageBatch", "SentRun", "page_runs"]
+    from fixedram_fmt.io.source import Source
+
+__all__ = [
+    "PAGE_KINDS", "WORD", "ZERO_RECORD", "LonePage", "PageBatch", "SentPages", "SentRun",
+    "page_runs",
+]  # fmt: skip
 
 #: Bytes of the word each record begins with, and of a ZERO record without a name.
 WORD = ram.RAM_RECORD.size
@@ -56,24 +62,104 @@ class SentRun(NamedTuple):
 
 #: Runs made into objects at a time.
 _RUNS = 1 << 13
-_KINDS = {_PAGE: Kind.PAGE, _ZERO: Kind.ZERO, _XBZRLE: Kind.XBZRLE, _COMPRESS: Kind.COMPRESS_PAGE}
+#: By the flag, without CONTINUE.
+PAGE_KINDS = {
+    _PAGE: Kind.PAGE,
+    _ZERO: Kind.ZERO,
+    _XBZRLE: Kind.XBZRLE,
+    _COMPRESS: Kind.COMPRESS_PAGE,
+}
 
 
 @dataclass(frozen=True)
-class PageBatch:
-    """Page records of one block, one after the other in the file.
+class SentPages(ABC):
+    """Page records of one block, one after the other in the file; of each its run.
 
-    window holds the file from offset base on: the records whole, but for what follows the header of
-    an XBZRLE or COMPRESS_PAGE.  offsets has where in window each record begins, and where the last
-    ends; name_length is what the first one's name takes.  path is that of the RAM part of the
-    section, number which of its records the first run that begins here is; before has the word and
-    the fill of the record before, where that was of the same stretch.
+    path is that of the RAM part of the section, number which of its records the first run is.
     """
 
     block: bytes
     page_size: int
     path: str
     number: int
+
+    @property
+    @abstractmethod
+    def start(self) -> int:
+        """Where in the file the first record begins."""
+
+    @property
+    @abstractmethod
+    def stop(self) -> int:
+        """Where in the file the last record ends."""
+
+    @property
+    @abstractmethod
+    def next_number(self) -> int:
+        """Which record of the section would come next, if it began a run."""
+
+    @abstractmethod
+    def path_of(self, index: int) -> str:
+        """The path of the run that the record at index is in."""
+
+    @abstractmethod
+    def runs(self) -> Iterator[SentRun]:
+        """The runs in order; one that goes on from the batch before is a run of its own."""
+
+    @abstractmethod
+    def bytes_at(self, offset: int, length: int) -> tuple[bytearray, int]:
+        """A buffer that holds the bytes at an offset in the file, and where in it they are."""
+
+    def record(self, cursor: Cursor) -> Record[SentPages]:
+        """All of them as a record of the stream; its path is that of the first run."""
+        return cursor.record(Kind.PAGE, self.path_of(0), self.start, self.stop - self.start, self)
+
+
+@dataclass(frozen=True)
+class LonePage(SentPages):
+    """A record after which none CONTINUEs: no array is worth its while."""
+
+    run: SentRun
+    source: Source
+
+    @property
+    def start(self) -> int:
+        """Where in the file the record begins."""
+        return self.run.offset
+
+    @property
+    def stop(self) -> int:
+        """Where in the file it ends."""
+        return self.run.data_offset + self.run.length
+
+    @property
+    def next_number(self) -> int:
+        """Which record of the section comes next."""
+        return self.number + 1
+
+    def path_of(self, index: int) -> str:
+        """Its path."""
+        return f"{self.path}/record[{self.number + index}]"
+
+    def runs(self) -> Iterator[SentRun]:
+        """It alone."""
+        return iter((self.run,))
+
+    def bytes_at(self, offset: int, length: int) -> tuple[bytearray, int]:
+        """Its payload, read now."""
+        return bytearray(self.source.read_exact(offset, length, self.path_of(0))), 0
+
+
+@dataclass(frozen=True)
+class PageBatch(SentPages):
+    """Records as arrays.
+
+    window holds the file from offset base on: the records whole, but for what follows the header of
+    an XBZRLE or COMPRESS_PAGE.  offsets has where in window each record begins, and where the last
+    ends; name_length is what the first one's name takes.  before has the word and the fill of the
+    record before, where that was of the same stretch: the first run that begins here has number.
+    """
+
     window: bytearray
     base: int
     offsets: npt.NDArray[np.int64]
@@ -88,9 +174,18 @@ class PageBatch:
         return replace(self, offsets=self.offsets[: int(strange.argmax()) + 1])
 
     @property
+    def start(self) -> int:
+        """Where in the file the first record begins."""
+        return self.base + int(self.offsets[0])
+
+    @property
     def stop(self) -> int:
         """Where in the file the last record ends."""
         return self.base + int(self.offsets[-1])
+
+    def bytes_at(self, offset: int, length: int) -> tuple[bytearray, int]:
+        """The window, which holds them."""
+        return self.window, offset - self.base
 
     @cached_property
     def words(self) -> npt.NDArray[np.uint64]:
@@ -163,11 +258,6 @@ class PageBatch:
         runs = int(self.begins[: index + 1].sum())
         return f"{self.path}/record[{self.number + runs - 1}]"
 
-    def record(self, cursor: Cursor) -> Record[PageBatch]:
-        """The batch as a record of the stream; its path is that of its first run."""
-        start, stop = int(self.offsets[0]), int(self.offsets[-1])
-        return cursor.record(Kind.PAGE, self.path_of(0), self.base + start, stop - start, self)
-
     def runs(self) -> Iterator[SentRun]:
         """The runs in order; one that goes on from the batch before is a run of its own."""
         import numpy as np
@@ -195,11 +285,11 @@ class PageBatch:
             self.offsets[starts + 1] - payloads,
             self.fills[starts],
         )
-        kinds = [_KINDS[flag] for flag in flags.tolist()]
+        kinds = [PAGE_KINDS[flag] for flag in flags.tolist()]
         return map(SentRun._make, zip(kinds, *(column.tolist() for column in columns), strict=True))
 
 
-def page_runs(batches: Iterable[PageBatch], cursor: Cursor) -> Iterator[Record[PageRun]]:
+def page_runs(batches: Iterable[SentPages], cursor: Cursor) -> Iterator[Record[PageRun]]:
     """The batches of one stretch as a record for each run, over however many batches it reaches."""
     run: SentRun | None = None
     for batch in batches:
@@ -207,7 +297,7 @@ def page_runs(batches: Iterable[PageBatch], cursor: Cursor) -> Iterator[Record[P
         number = batch.number
         if run is not None:
             number -= 1
-            if not batch.begins[0]:
+            if isinstance(batch, PageBatch) and not batch.begins[0]:
                 run = run._replace(pages=run.pages + next(runs).pages)
         for following in runs:
             if run is not None:
@@ -218,7 +308,7 @@ def page_runs(batches: Iterable[PageBatch], cursor: Cursor) -> Iterator[Record[P
         yield _record(run, batch, batch.next_number - 1, cursor)
 
 
-def _record(run: SentRun, batch: PageBatch, number: int, cursor: Cursor) -> Record[PageRun]:
+def _record(run: SentRun, batch: SentPages, number: int, cursor: Cursor) -> Record[PageRun]:
     stop = run.data_offset + (run.pages - 1) * run.stride + run.length
     delta = run.kind not in (Kind.PAGE, Kind.ZERO)
     value = PageRun(

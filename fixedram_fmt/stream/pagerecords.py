@@ -18,7 +18,15 @@ from fixedram_fmt.errors import FormatError, TruncatedError
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import RamSaveFlag
-from fixedram_fmt.stream.pagebatch import WORD, ZERO_RECORD, PageBatch
+from fixedram_fmt.stream.pagebatch import (
+    PAGE_KINDS,
+    WORD,
+    ZERO_RECORD,
+    LonePage,
+    PageBatch,
+    SentPages,
+    SentRun,
+)
 from fixedram_fmt.stream.ramstate import DEFAULT_PAGE_SIZE, RamState, can_follow_list
 from fixedram_fmt.stream.records import Cursor, Kind, Record
 
@@ -64,17 +72,22 @@ class PageReader:
         self._try_after = _FIRST_TRY
         self._reach = _SHORT
 
-    def read(self, head: Record[ram.RamRecord], path: str, number: int) -> Iterator[PageBatch]:
+    def read(self, head: Record[ram.RamRecord], path: str, number: int) -> Iterator[SentPages]:
         """The record that head begins and all page records that CONTINUE after it, in batches.
 
         path is that of the section's RAM part, number which record of it this is.  The cursor is
         after each batch when that is given; a batch is good until the next is asked for.
         """
+        state, cursor = self._state, self._cursor
+        run, name_length = self._first(head)
+        block, page_size = state.last_idstr, state.page_size
+        assert block is not None
+        if not self._goes_on():
+            self.next_number = number + 1
+            yield LonePage(block, page_size, path, number, run, cursor.source)
+            return
         import numpy as np
 
-        state, cursor = self._state, self._cursor
-        name_length = self._first(head)
-        assert state.last_idstr is not None
         self._sizes = [0] * 256
         self._sizes[_ZERO | _CONTINUE] = ZERO_RECORD
         if state.target_page_size is not None:
@@ -86,8 +99,8 @@ class PageReader:
             position = self._measure(cursor.offset, offsets)
             offsets.append(np.array([position - self._base]))
             batch = PageBatch(
-                state.last_idstr,
-                state.page_size,
+                block,
+                page_size,
                 path,
                 number,
                 self._window,
@@ -107,8 +120,14 @@ class PageReader:
 
     # -- the first record of a stretch ----------------------------------------------------------
 
-    def _first(self, head: Record[ram.RamRecord]) -> int:
-        """Go to after the record that head begins; the bytes of its name."""
+    def _goes_on(self) -> bool:
+        """Whether the next record is of the same stretch."""
+        data = self._cursor.peek(WORD)
+        flags = int.from_bytes(data, "big") & (self._state.page_size - 1)
+        return len(data) == WORD and bool(flags & _CONTINUE) and flags ^ _CONTINUE in PAGE_KINDS
+
+    def _first(self, head: Record[ram.RamRecord]) -> tuple[SentRun, int]:
+        """Go to after the record that head begins; the run it is, and the bytes of its name."""
         state, cursor, path = self._state, self._cursor, head.path
         flags = head.value.word & (state.page_size - 1)
         cursor.offset = head.stop
@@ -124,13 +143,15 @@ class PageReader:
                 expected="the name of a block",
                 hint="the stream's beginning is missing",
             )
-        payload = cursor.offset
+        payload, fill = cursor.offset, -1
+        data_offset = payload
         if flags & _ZERO:
-            cursor.take(ram.ZERO_PAGE, Kind.ZERO, path)
+            fill = cursor.take(ram.ZERO_PAGE, Kind.ZERO, path).value.fill
         elif flags & _PAGE:
             cursor.skip(_page_size(cursor, state), Kind.PAGE, path, None)
         elif flags & _COMPRESS:
             header = cursor.take(ram.COMPRESS_PAGE, Kind.COMPRESS_PAGE, path).value
+            data_offset = cursor.offset
             cursor.skip(header.length, Kind.COMPRESS_PAGE, path, None)
         else:
             delta = cursor.take(ram.XBZRLE_PAGE, Kind.XBZRLE, path)
@@ -143,8 +164,12 @@ class PageReader:
                     expected=str(ram.ENCODING_FLAG_XBZRLE),
                     found=str(delta.value.encoding),
                 )
+            data_offset = cursor.offset
             cursor.skip(delta.value.length, Kind.XBZRLE, path, None)
-        return payload - head.stop
+        kind, address = PAGE_KINDS[flags & ~_CONTINUE], head.value.word & -state.page_size
+        length = cursor.offset - data_offset
+        run = SentRun(kind, address, 1, head.offset, data_offset, length, fill)
+        return run, payload - head.stop
 
     # -- the window -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.presence.pageset import PageSet
 from fixedram_fmt.schema.base import text
+from fixedram_fmt.stream.pagebatch import LonePage, PageBatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.presence.bitmap import PageBitmap
-    from fixedram_fmt.stream.pagebatch import PageBatch
+    from fixedram_fmt.stream.pagebatch import SentPages
     from fixedram_fmt.stream.ramstate import RamState
 
 __all__ = ["SentPresence"]
@@ -34,11 +35,25 @@ class SentPresence:
         # How many blocks have a set, and of how many pages.
         self._blocks = self._pages = 0
 
-    def take(self, batch: PageBatch) -> None:
+    def take(self, batch: SentPages) -> None:
         """Mark the pages of a batch; one outside its block is noted, once a run."""
         pages = self._of(batch.block)
         if not self._sets:
             return
+        if isinstance(batch, LonePage):
+            self._take_one(batch, pages)
+        elif isinstance(batch, PageBatch):
+            self._take_batch(batch, pages)
+
+    def _take_one(self, batch: LonePage, pages: PageSet | None) -> None:
+        run = batch.run
+        number = run.address // batch.page_size
+        if pages is None or number >= pages.pages:
+            self._note_one(batch, run.address, run.offset, 0)
+        else:
+            pages.mark_one(number, present=run.fill != 0)
+
+    def _take_batch(self, batch: PageBatch, pages: PageSet | None) -> None:
         numbers, present = batch.pages, batch.fills != 0
         outside = numbers >= (pages.pages if pages else 0)
         if outside.any():
@@ -55,11 +70,11 @@ class SentPresence:
         before[0] = False
         for index in np.flatnonzero(outside & (batch.begins | ~before)).tolist():
             address = int(batch.words[index]) & -batch.page_size
-            self._state.note(
-                batch.base + int(batch.offsets[index]),
-                batch.path_of(index),
-                f"page {address:#x} lies outside every block called {text(batch.block)!r}",
-            )
+            self._note_one(batch, address, batch.base + int(batch.offsets[index]), index)
+
+    def _note_one(self, batch: SentPages, address: int, offset: int, index: int) -> None:
+        what = f"page {address:#x} lies outside every block called {text(batch.block)!r}"
+        self._state.note(offset, batch.path_of(index), what)
 
     def bitmap(self, block: RamBlock) -> PageBitmap | None:
         """The pages of a block that are present; None where they are not tracked."""

@@ -38,7 +38,7 @@ PARTS_CEILING = 1 << 20
 class StreamWalker:
     """One walk over the stream that starts at offset start of source.
 
-    batched: page records of an ordinary stream come a window's at a time (PageBatch), which is much
+    batched: page records of an ordinary stream come a window's at a time (SentPages), which is much
     faster than a record for each run of them.
 
     records() does the walk; the attributes hold what has been learnt so far, so they are complete
