@@ -73,14 +73,13 @@ def test_an_image_that_only_volatility_can_open_is_read_through_it(
     context.add_layer(base)
     layer = vol.layer.FixedRamStacker.stack(context, "base")
     reads: list[int] = []
-    read = base.read
-    base.read = lambda offset, length: reads.append(offset) or read(offset, length)
+    base.read = lambda offset, length, read=base.read: reads.append(offset) or read(offset, length)
     with Image.open(plain) as image:
         for address in (*range(0, 2 * MIB, PAGE), *range(0, 2 * MIB, 16 * PAGE)):
             assert layer.read(address, PAGE) == image.physical_memory.read(address, PAGE)
     assert 0 < len(reads) <= 2 * MIB >> 16, "64 KiB at once, and none a second time"
     # volatility3 leaves the archive open; here, not in the middle of some other test.
-    del layer, context
+    del layer, context, base
     gc.collect()
 
 
