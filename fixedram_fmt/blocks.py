@@ -112,5 +112,5 @@ class RamBlock:
 
     @property
     def pages_stop(self) -> int:
-        """Where the stream goes on behind the block's pages."""
+        """Where the stream goes on after the block's pages."""
         return self.pages_offset + self.used_length

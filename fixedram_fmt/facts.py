@@ -159,7 +159,7 @@ class ImageFacts(Closing):
         return told or self._walker.ram.page_size
 
     @property
-    def told_page_size(self) -> int | None:
+    def announced_page_size(self) -> int | None:
         """What configuration/target-page-bits says, in bytes; None where it is not sent."""
         bits = self._walker.header.page_bits
         return 1 << bits if bits is not None and bits < 64 else None
@@ -232,7 +232,7 @@ class ImageFacts(Closing):
 
     def bitmap_length(self, block: RamBlock) -> int:
         """Bytes of block's bitmap in the file, by the longs of the host that saved."""
-        return block.bitmap_length(self.host_long.host_long.size)
+        return block.bitmap_length(self.host_long.value.size)
 
     def bitmap(self, block: RamBlock) -> PageBitmap | None:
         """Presence of block's pages; None where the image has none for it (ignored, not sent).
@@ -241,7 +241,7 @@ class ImageFacts(Closing):
         does not lie in the file.
         """
         if block.has_pages:
-            return PageBitmap.of_block(self.source, block, self.host_long.host_long)
+            return PageBitmap.of_block(self.source, block, self.host_long.value)
         return None if block.mapped else self._sent.bitmap(block)
 
     def readable_bitmap(self, block: RamBlock) -> PageBitmap | None:

@@ -19,7 +19,7 @@ __all__ = [
 
 
 class Outcome(StrEnum):
-    """What a loader does with an image; a hang counts as a crash, nobody gets a guest from it."""
+    """What a loader does with an image; a hang counts as a crash."""
 
     LOADS = "loads"
     REFUSES = "refuses"
@@ -114,7 +114,7 @@ _ALL = (
     _merged("libvirt-9.0", "virsh restore of libvirt 9.0", 10, _LIBVIRT_9),
     _merged("libvirt-11.3", "virsh restore of libvirt 11.3", 10, Libvirt(6, raw_through_fd=True)),
     _merged("libvirt-12.8", "virsh restore of libvirt 12.8", 11, Libvirt(6)),
-    _merged("mapped-ram", "the design as merged: one sync behind the list of blocks", 10),
+    _merged("mapped-ram", "the design as merged: one sync after the list of blocks", 10),
     _reviewed("fixed-ram-v4", "review version 4: syncs at MULTIFD_FLUSH, once", _FLUSH, _FLUSH),
     _reviewed("reentrant", "syncs at every MULTIFD_FLUSH, or at EOS", _FLUSH, _FLUSH | _EOS),
     _reviewed("per-ram-load", "syncs at the end of every ram_load()", _EOS, _EOS),

@@ -207,7 +207,7 @@ def _byte_order(image: Image) -> ByteOrderSummary | None:
     if not any(block.has_pages for block in image.blocks):
         return None
     guess = image.host_long
-    return ByteOrderSummary(guess.host_long.label, guess.reason)
+    return ByteOrderSummary(guess.value.label, guess.reason)
 
 
 def _stopped(image: Image) -> StopSummary | None:

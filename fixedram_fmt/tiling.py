@@ -1,7 +1,7 @@
 """Every byte of an image has exactly one owner: the leaves, in the order of the file.
 
 Records of the stream, bitmaps, padding and pages (as runs) come from what the image says; what
-nothing claims becomes a gap, what lies behind the point where the walk stopped is unparsed.
+nothing claims becomes a gap, what lies after the point where the walk stopped is unparsed.
 Leaves tile the file from where the stream starts to its end: no gap, no overlap.
 """
 
@@ -155,7 +155,7 @@ class _Paddings:
 
 
 def _unclaimed(image: Image, start: int, stop: int) -> Record[Any]:
-    why = image.stopped.message if image.stopped else "behind the stream"
+    why = image.stopped.message if image.stopped else "after the stream"
     return Record(Kind.UNPARSED, "unparsed", start, stop - start, Region(why))
 
 

@@ -109,7 +109,7 @@ def analyzer(script: Path, python: str, name: str) -> Program:
 
 
 def cause(text: str) -> str:
-    """The error a traceback begins with; the analyzer puts its whole JSON behind it."""
+    """The error a traceback begins with; the analyzer puts its whole JSON after it."""
     lines = [line.strip() for line in text.splitlines()]
     errors = [line for line in lines if re.match(r"\w*(Error|Exception)\b", line)]
     return errors[0][:100] if errors else "an error"

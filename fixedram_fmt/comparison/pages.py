@@ -45,7 +45,7 @@ class BlockPages(Protocol):
         """Ranges of pages outside which none is present; in order, apart from each other."""
 
     def flags(self, start: int, stop: int) -> Flags:
-        """Which of the pages are present and hold data; those behind the last are not."""
+        """Which of the pages are present and hold data; those after the last are not."""
 
     def unreadable(self, start: int, stop: int) -> tuple[int, int]:
         """The pages [first, last) that can be read; the others are not in the file."""
@@ -81,7 +81,7 @@ class _Bits:
                 done = last
 
     def flags(self, start: int, stop: int) -> Flags:
-        """Presence of [start, stop); False behind the last page."""
+        """Presence of [start, stop); False after the last page."""
         import numpy as np
 
         flags = np.zeros(stop - start, np.bool_)

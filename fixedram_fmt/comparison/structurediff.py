@@ -131,4 +131,4 @@ def _container(image: Image) -> str:
 def _byte_order(image: Image) -> str:
     if not any(block.has_pages for block in image.blocks):
         return ""
-    return image.host_long.host_long.label
+    return image.host_long.value.label

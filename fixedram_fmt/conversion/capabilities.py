@@ -74,7 +74,7 @@ def adapted(
 def _configuration(
     records: list[Record[Any]], names: Sequence[bytes]
 ) -> Iterator[Record[Any] | Element]:
-    """records with the subsection of capabilities in its place: behind target-page-bits."""
+    """records with the subsection of capabilities in its place: after target-page-bits."""
     kept = [record for record in records if not _lists_capabilities(record)]
     headers = [n for n, record in enumerate(kept) if record.kind is Kind.SUBSECTION]
     after_bits = [n for n in headers if c_string(kept[n].value.idstr) == _PAGE_BITS]
@@ -126,8 +126,8 @@ def _described(data: bytes, names: Sequence[bytes]) -> bytes:
     except (ValueError, RecursionError, AttributeError, TypeError):
         return data
     if names:
-        behind = subsections[:1] and subsections[0].get("vmsd_name") == text(_PAGE_BITS)
-        subsections.insert(1 if behind else 0, _capabilities_described(names))
+        after = subsections[:1] and subsections[0].get("vmsd_name") == text(_PAGE_BITS)
+        subsections.insert(1 if after else 0, _capabilities_described(names))
     value.pop("subsections", None)
     if subsections:
         value["subsections"] = subsections

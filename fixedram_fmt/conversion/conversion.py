@@ -121,7 +121,7 @@ class Conversion:
         require_whole(self._image)
         if self.options.to == STREAM:
             return as_stream(self._image)
-        return as_mapped(self._image, self.options.host_long or self._image.host_long.host_long)
+        return as_mapped(self._image, self.options.host_long or self._image.host_long.value)
 
     @cached_property
     def _image(self) -> Image:

@@ -55,7 +55,7 @@ def require_whole(image: Image) -> None:
                 "the pages of two blocks overlap",
                 offset=block.pages_offset,
                 path=block.path,
-                expected=f"pages behind {stop:#x}",
+                expected=f"pages after {stop:#x}",
                 found=f"{block.pages_offset:#x}",
             )
         stop = max(stop, block.pages_stop if block.has_pages else stop)

@@ -165,7 +165,7 @@ class ReceivedBlock:
         return PageBitmap(self._owner.source, self._start, self.pages, path=self.block.path)
 
     def bitmap_to_top(self) -> PageBitmap:
-        """The same, without the pages behind the last that was ever present."""
+        """The same, without the pages after the last that was ever present."""
         pages = min(self.pages, -(-self._top // 64) * 64)
         return PageBitmap(self._owner.source, self._start, pages, path=self.block.path)
 

@@ -57,7 +57,7 @@ class Part:
 
     @property
     def stop(self) -> int:
-        """The offset right behind it."""
+        """The offset right after it."""
         return self.offset + self.length
 
 

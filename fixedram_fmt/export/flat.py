@@ -54,7 +54,7 @@ def physical_image(
 
 
 def lime_image(image: Image, start: int = 0, stop: int | None = None) -> Artifact:
-    """Ranges of guest-physical memory, each behind a header of LiME's."""
+    """Ranges of guest-physical memory, each after a header of LiME's."""
     start, stop = inside(start, stop, map_stop(image), "physical memory")
     memory = image.physical_memory
     parts: list[Part] = []

@@ -57,14 +57,14 @@ class GuestMemory:
         self._lost = {index for index, block in blocks.items() if self._is_lost(block)}
         if len(self._lost) == len(blocks):
             raise FixedRamError("; ".join((*self._map.notes, *self.notes)) or "no memory map")
-        #: Bytes behind the end of a file that was cut off; such files alone need a look at runs.
+        #: Bytes after the end of a file that was cut off; such files alone need a look at runs.
         self._cut = any(
             block.has_pages and block.pages_stop > self._size for block in blocks.values()
         )
         self._in_base = _lies_in_base(image)
 
     def _is_lost(self, block: RamBlock) -> bool:
-        """Whether nothing of a block can be read: shared memory, a bitmap behind the file's end."""
+        """Whether nothing of a block can be read: shared memory, a bitmap after the file's end."""
         try:
             self._memory.block(block)
         except FixedRamError as error:

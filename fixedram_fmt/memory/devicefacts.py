@@ -22,7 +22,7 @@ __all__ = ["Machine", "PciDevice"]
 
 CMOS_BYTES = 128
 
-#: PCIDevice.config of a conventional device, behind the int32 version_id of vmstate_pci_device.
+#: PCIDevice.config of a conventional device, after the int32 version_id of vmstate_pci_device.
 _PCI_VERSION = b"\0\0\0\2"
 _CONFIG_BYTES = 256
 #: More functions than a PCI segment's first bus has are not looked at.

@@ -28,7 +28,7 @@ _VIRTIO_MEM = "virtio-mem-device-early"
 
 
 def paint_backends(canvas: Canvas, machine: Machine, roles: Roles, ram_stop: int) -> None:
-    """The backends that are no part of the machine's RAM, behind ram_stop."""
+    """The backends that are no part of the machine's RAM, after ram_stop."""
     taken = [_virtio_mem(canvas, machine, block) for block in roles.devices.values()]
     busy = sorted(span for span in taken if span is not None)
     base = -(-ram_stop // GIB) * GIB

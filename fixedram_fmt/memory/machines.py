@@ -162,7 +162,7 @@ def paint_board(canvas: Canvas, machine: Machine, board: Board) -> Roles:
 
 
 def _fill_windows(canvas: Canvas, roles: Roles, board: Board) -> int:
-    """The RAM blocks, one behind the other, over the windows; where the last of them ends."""
+    """The RAM blocks, one after the other, over the windows; where the last of them ends."""
     windows = list(board.windows)
     at = room = 0
     for block in roles.main:

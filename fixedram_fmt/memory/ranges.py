@@ -107,7 +107,7 @@ class MemoryMap:
 
     @property
     def stop(self) -> int:
-        """The address behind the last range; 0 for an empty map."""
+        """The address after the last range; 0 for an empty map."""
         return self.ranges[-1].stop if self.ranges else 0
 
     def find(self, address: int) -> MemoryRange | None:

@@ -45,7 +45,7 @@ class StreamPages:
 
     def __init__(self, image: ImageFacts, blocks: Iterable[RamBlock]) -> None:
         self._image = image
-        self.page_size = image.told_page_size or image.target_page_size
+        self.page_size = image.announced_page_size or image.target_page_size
         self._chunks: dict[bytes, dict[int, array[int]]] = {}
         self._pages: dict[bytes, int] = {}
         for block in blocks:
@@ -156,7 +156,7 @@ class StreamPages:
         view[:] = self._content(entry)[start : start + view.nbytes]
 
     def _content(self, entry: int) -> bytes:
-        """The page behind an entry: its base, with the deltas since applied in order."""
+        """The page that an entry leads to: its base, with the deltas since applied in order."""
         if entry == self._cached[0] and entry:
             return self._cached[1]
         kinds, before, where, lengths = self._extra

@@ -161,7 +161,7 @@ def _split(
 
 
 def _paint_ram(canvas: Canvas, roles: Roles, below: int, source: str) -> int:
-    """The RAM blocks, one behind the other, over the two windows; where the second one ends."""
+    """The RAM blocks, one after the other, over the two windows; where the second one ends."""
     done = 0
     for block in roles.main:
         first = max(0, min(block.used_length, below - done))

@@ -19,7 +19,7 @@ J = TypeVar("J")
 
 
 class Channels(Closing, Generic[J]):
-    """Threads that do jobs; a context manager, which leaves no thread behind.
+    """Threads that do jobs; a context manager, which leaves no thread running.
 
     act does one job, in the thread of a channel, and may raise: that is raised by the next
     hand_out() or sync_main().  Jobs that were handed out and never synced for are abandoned when
@@ -90,7 +90,7 @@ class Channels(Closing, Generic[J]):
                 try:
                     self._act(step.job)
                 except BaseException as error:
-                    # GeneratorExit would end the channel without its last will.
+                    # GeneratorExit would end the channel without its last post.
                     told = RuntimeError(repr(error)) if isinstance(error, GeneratorExit) else error
                     step = process.throw(told)
                     continue

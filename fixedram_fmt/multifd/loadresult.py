@@ -29,7 +29,7 @@ class Event(Result, frozen=True):
     section is `start`, `part[3]`, `end` or `full`, path the record's in the stream.  jobs is how
     many jobs it hands out (MEM_SIZE: all of its blocks), pending how many nobody has waited for
     when action begins; action is `sync` where sync_main() is called, else `none`.  refused marks
-    the record that ends the load, reached is False behind that, or behind a hang.
+    the record that ends the load, reached is False after that, or after a hang.
     """
 
     offset: int

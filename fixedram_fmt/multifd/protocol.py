@@ -7,7 +7,7 @@ steps in every order there is.
 Upstream: migration/multifd.c multifd_recv_thread(), multifd_recv(), multifd_recv_sync_main(), in
 the re-entrant form: per channel `sem` and `pending_job`, one `sem_sync` for all.  Two things are
 added.  `idle` lets main sleep until a channel is free, where QEMU spins.  And a channel that fails
-leaves a last will: it records its error and posts what main may be waiting for, once; so nobody
+makes a last post: it records its error and posts what main may be waiting for, once; so nobody
 waits for the dead.
 """
 
@@ -113,7 +113,7 @@ class Protocol(Generic[J]):
 
     def hand_out(self, job: J) -> Generator[Step[J], None, None]:
         """Give a job to the first idle channel; raises the error of a channel that failed."""
-        # Asked again after an error, main would wait for a last will that it has had.
+        # Asked again after an error, main would wait for a last post that it has had.
         self._raise_error()
         yield Wait(self.idle)
         self._raise_error()

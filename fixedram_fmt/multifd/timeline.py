@@ -136,7 +136,7 @@ def timeline(
 ) -> Timeline:
     """How loader would load image; property_on is its multifd_flush_after_each_section.
 
-    Reads the stream and the bitmaps.  What lies behind a refusal or a hang is listed, not reached;
+    Reads the stream and the bitmaps.  What lies after a refusal or a hang is listed, not reached;
     that an image's capability is refused does not end it, so that designs can be compared.
     """
     return timelines(image, (loader,), channels=channels, property_on=property_on)[0]

@@ -33,7 +33,7 @@ _PAGES_LOOKED_AT = 32
 class HostLongGuess(NamedTuple):
     """The order, and what speaks for it."""
 
-    host_long: HostLong
+    value: HostLong
     reason: str
 
 

@@ -32,7 +32,7 @@ def non_zero_runs(
 ) -> Iterator[tuple[int, int]]:
     """Maximal runs of pages in [start, stop) that hold a byte other than 0.
 
-    Page i lies at base + i * page_size; what is behind the end of the file counts as zero.
+    Page i lies at base + i * page_size; what is after the end of the file counts as zero.
     """
     # Pages before the file are none (an offset that is wrong by a constant may point there).
     start = max(start, -(base // page_size)) if base < 0 else start

@@ -95,7 +95,7 @@ def _holds_data(data: bytes, page_size: int, number: int) -> bool:
 
 
 def _probe(source: Source, block: RamBlock, bitmap: PageBitmap, start: int) -> list[int]:
-    """Of pages spread evenly behind start, those that are absent and hold data."""
+    """Of pages spread evenly after start, those that are absent and hold data."""
     left = bitmap.pages - start
     step = max(1, left // _PROBES)
     return [

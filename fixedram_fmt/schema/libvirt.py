@@ -30,7 +30,7 @@ QEMU_SAVE_VERSION = 2
 
 
 class SaveFormat(IntEnum):
-    """virQEMUSaveFormat: what was done to the stream behind the header."""
+    """virQEMUSaveFormat: what was done to the stream after the header."""
 
     RAW = 0
     GZIP = 1

@@ -94,7 +94,7 @@ RAM_RECORD = Schema(cs.Struct("word" / cs.Int64ub), RamRecord, "migration/ram.c 
 
 @dataclass(frozen=True, slots=True)
 class BlockEntry:
-    """One RAM block of the list behind MEM_SIZE; used_length in bytes."""
+    """One RAM block of the list after MEM_SIZE; used_length in bytes."""
 
     idstr: bytes
     used_length: int

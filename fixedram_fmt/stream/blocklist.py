@@ -32,7 +32,7 @@ BLOCKS_CEILING = 65536
 
 
 def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterator[Record[Any]]:
-    """MEM_SIZE and the entries behind it, until their lengths sum up to what it says."""
+    """MEM_SIZE and the entries after it, until their lengths sum up to what it says."""
     mem_size = cursor.take(ram.RAM_RECORD, Kind.MEM_SIZE, here)
     yield mem_size
     remaining = mem_size.value.word & ~(state.page_size - 1)
@@ -44,7 +44,7 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
                 f"the list of blocks ends {remaining} bytes short of the sum in MEM_SIZE",
                 "list-short",
             )
-            break
+            return
         if cursor.offset in state.visited or len(state.blocks) >= BLOCKS_CEILING:
             raise FormatError(
                 "the list of RAM blocks does not end",
@@ -72,7 +72,7 @@ def block_list(cursor: Cursor, state: RamState, path: str, here: str) -> Iterato
 
 
 def _jump_behind_pages(cursor: Cursor, state: RamState, block: RamBlock) -> None:
-    """The stream goes on behind the pages, wherever the header says that is."""
+    """The stream goes on after the pages, wherever the header says that is."""
     if block.pages_offset < cursor.offset:
         state.note(
             block.header_offset or block.entry_offset,
@@ -151,7 +151,7 @@ def _with_header(
 def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_length: int) -> int:
     """By how much the offsets in the first header are wrong, 0 when they are right.
 
-    QEMU puts the bitmap right behind the header.  Where the header points elsewhere, and only that
+    QEMU puts the bitmap right after the header.  Where the header points elsewhere, and only that
     difference leads to something that can follow the block's pages, the image was moved without
     its offsets.
     """
@@ -160,8 +160,8 @@ def _offset_bias(cursor: Cursor, header: Record[ram.MappedRamHeader], used_lengt
         return 0
     if header.value.pages_offset - bias < 0:
         return 0
-    behind = header.value.pages_offset + used_length - cursor.offset
-    if block_list_can_go_on(cursor, behind) or not block_list_can_go_on(cursor, behind - bias):
+    after = header.value.pages_offset + used_length - cursor.offset
+    if block_list_can_go_on(cursor, after) or not block_list_can_go_on(cursor, after - bias):
         return 0
     return bias
 

@@ -144,7 +144,7 @@ class DeviceBodies:
         return chain
 
     def _follows(self, cursor: Cursor, section: Section) -> bool:
-        """Whether nothing but a footer and this body's header lies behind the last body."""
+        """Whether nothing but a footer and this body's header lies after the last body."""
         header = section.body_offset - section.offset
         if section.body_offset != cursor.offset:
             header = stream.SECTION_PART.size
@@ -153,7 +153,7 @@ class DeviceBodies:
     def _first_possible(
         self, cursor: Cursor, section_id: int, known: Container[int]
     ) -> BodyEnd | None:
-        """The first footer of section_id with anything behind it that can follow, unverified."""
+        """The first footer of section_id with anything after it that can follow, unverified."""
         footer, step, low = _footer(section_id), _FIRST_STEP, cursor.offset
         stop = min(cursor.source.size, cursor.offset + _SEARCH_CEILING)
         while low < stop and self._tries_left:
@@ -161,8 +161,8 @@ class DeviceBodies:
             at = window.find(footer)
             while at >= 0 and self._tries_left:
                 self._tries_left -= 1
-                behind = Cursor(cursor.source, low + at + len(footer))
-                if can_follow(behind, 0, known):
+                after = Cursor(cursor.source, low + at + len(footer))
+                if can_follow(after, 0, known):
                     return BodyEnd(low + at, verified=False, others=0)
                 at = window.find(footer, at + 1)
             low, step = low + step, min(step * 2, _STEP)
@@ -244,10 +244,10 @@ def _footer_at(cursor: Cursor, ahead: int, section_id: int) -> bool:
 
 
 def _another_footer_at(cursor: Cursor, ahead: int, known_ids: Container[int]) -> bool:
-    """Whether a footer with a wrong id lies ahead bytes from here, and a section behind it."""
+    """Whether a footer with a wrong id lies ahead bytes from here, and a section after it."""
     mark = bytes([SectionType.SECTION_FOOTER])
-    behind = ahead + stream.SECTION_FOOTER.size
-    return cursor.peek(1, ahead) == mark and can_follow(cursor, behind, known_ids)
+    after = ahead + stream.SECTION_FOOTER.size
+    return cursor.peek(1, ahead) == mark and can_follow(cursor, after, known_ids)
 
 
 def _footer(section_id: int) -> bytes:

@@ -22,7 +22,7 @@ _STEP = 1 << 20
 #: Of more places than twice this, those in the middle are not judged.  Machines have some hundred
 #: devices, and a body holds such a place by chance once in hundreds of MiB.
 _PLACES_KEPT = 1 << 13
-#: The same for an EOF byte with anything behind it, which many zeros look like.
+#: The same for an EOF byte with anything after it, which many zeros look like.
 _LAST_PLACES_KEPT = 1 << 10
 
 _SIZE = stream.SECTION_FOOTER.size
@@ -60,7 +60,7 @@ class KeptPlaces:
         self._last: list[tuple[int, int]] = []
 
     def add(self, offsets: np.ndarray, ids: np.ndarray) -> None:
-        """More places, behind all others."""
+        """More places, after all others."""
         self._count += len(offsets)
         room = self._half - len(self._first)
         self._first += zip(offsets[:room].tolist(), ids[:room].tolist(), strict=True)

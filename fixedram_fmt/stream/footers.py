@@ -169,7 +169,7 @@ class _Judged:
         self._best.append(best)
 
     def best_from(self, offset: int) -> _Best | None:
-        """The best of the places at offset and behind it."""
+        """The best of the places at offset and after it."""
         count = bisect_left(self._negated, -offset + 1)
         return self._best[count - 1] if count else None
 
@@ -240,7 +240,7 @@ class FooterChain:
     # -- what follows -----------------------------------------------------------------------------
 
     def _judge(self, offset: int, before: int) -> _Rank:
-        """How credible it is that the stream goes on at offset, behind a footer of id before."""
+        """How credible it is that the stream goes on at offset, after a footer of id before."""
         cursor = Cursor(self._source, offset)
         try:
             while True:
@@ -340,7 +340,7 @@ class FooterChain:
 
 
 def _passed_command(cursor: Cursor) -> bool:
-    """Go behind the command at cursor and what is packaged in it; False: it is none."""
+    """Go after the command at cursor and what is packaged in it; False: it is none."""
     command = cursor.take(stream.COMMAND, Kind.COMMAND, "").value
     if command.packaged_length is not None:
         cursor.skip(command.packaged_length, Kind.PACKAGED, "", None)

@@ -1,7 +1,7 @@
 """Sections that QEMU writes by hand: their own framing says where they end.
 
 Each walker here takes a cursor at the start of a body, yields what it meets as records, and leaves
-the cursor right behind the body.  A record without a value is data, which is passed over unread.
+the cursor right after the body.  A record without a value is data, which is passed over unread.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ SECTION_STARTS = (Kind.SECTION_START, Kind.SECTION_FULL)
 SECTION_PARTS = (Kind.SECTION_PART, Kind.SECTION_END)
 SECTION_HEADERS = (*SECTION_STARTS, *SECTION_PARTS)
 
-#: The layout behind a kind, for the kinds that are one structure.
+#: The layout after a kind, for the kinds that are one structure.
 SCHEMA_OF_KIND: dict[Kind, Schema[Any]] = {
     Kind.FILE_HEADER: stream.FILE_HEADER,
     Kind.CONFIGURATION: stream.CONFIGURATION,
@@ -140,7 +140,7 @@ class Record(Generic[T]):
 
     @property
     def stop(self) -> int:
-        """The offset right behind it."""
+        """The offset right after it."""
         return self.offset + self.length
 
 
@@ -214,7 +214,7 @@ class Cursor:
         return self._window[start : start + length]
 
     def take(self, schema: Schema[S], kind: Kind, path: str) -> Record[S]:
-        """Parse the structure here and go behind it; TruncatedError where the file ends in it."""
+        """Parse the structure here and go after it; TruncatedError where the file ends in it."""
         record = self.look(schema, kind, path)
         self.offset = record.stop
         return record

@@ -38,7 +38,7 @@ class SentPresence:
     def take(self, batch: SentPages) -> None:
         """Mark the pages of a batch; one outside its block is noted, once a run."""
         pages = self._of(batch.block)
-        if not self._sets:
+        if not self._sets or self._state.mapped:
             return
         if isinstance(batch, LonePage):
             self._take_one(batch, pages)

@@ -119,7 +119,7 @@ def _size(vmstate: Sized, depth: int = 0) -> int:
 
 
 def find_vmdesc(source: Source, start: int) -> VmDescription | None:
-    """The description that lies at or behind start, None if there is none that can be read.
+    """The description that lies at or after start, None if there is none that can be read.
 
     It has no pointer to it and things may follow it, so candidates are searched for: a section
     type byte with a length and a `{`, whose JSON is a description.  The last one that ends exactly
@@ -163,7 +163,7 @@ def _candidates(source: Source, start: int) -> Iterator[int]:
 
 
 def _matches(source: Source, low: int, high: int) -> list[int]:
-    """Candidates that begin in [low, high), though they may reach behind it."""
+    """Candidates that begin in [low, high), though they may reach after it."""
     window = source.read_upto(low, high - low + _HEADER_SIZE)
     return [
         low + match.start() for match in _CANDIDATE.finditer(window) if match.start() < high - low

@@ -83,7 +83,7 @@ class StreamWalker:
         eof = self.cursor.take(stream.EOF, Kind.EOF, "eof")
         self.eof_offset = eof.offset
         yield eof
-        yield from self._behind_eof()
+        yield from self._after_eof()
 
     def elements(self) -> Iterator[Record[Any]]:
         """Sections and commands up to EOF; also those of a stream that a command wraps."""
@@ -214,7 +214,7 @@ class StreamWalker:
         self.last, self.current = self.current, None
         if self.cursor.peek(1) != bytes([SectionType.SECTION_FOOTER]):
             self.cursor.section = b""
-            self.ram.note(self.cursor.offset, path, "no footer behind this section")
+            self.ram.note(self.cursor.offset, path, "no footer after this section")
             return
         self._footers = True
         footer = self.cursor.take(stream.SECTION_FOOTER, Kind.SECTION_FOOTER, f"{path}/footer")
@@ -236,9 +236,9 @@ class StreamWalker:
                 length, Kind.PACKAGED, f"{path}/packaged", Region("a stream inside the stream")
             )
 
-    # -- behind EOF ---------------------------------------------------------------------------
+    # -- after EOF ---------------------------------------------------------------------------
 
-    def _behind_eof(self) -> Iterator[Record[Any]]:
+    def _after_eof(self) -> Iterator[Record[Any]]:
         if self.cursor.peek(1) == bytes([SectionType.VMDESCRIPTION]):
             header = self.cursor.look(
                 stream.VMDESCRIPTION, Kind.VMDESCRIPTION, "vmdescription/header"
@@ -250,7 +250,7 @@ class StreamWalker:
             self._accept_vmdesc(header)
         if self.cursor.remaining:
             yield self.cursor.skip(
-                self.cursor.remaining, Kind.TRAILING, "trailing", Region("behind the stream")
+                self.cursor.remaining, Kind.TRAILING, "trailing", Region("after the stream")
             )
 
     def _accept_vmdesc(self, header: Record[stream.Vmdescription]) -> None:

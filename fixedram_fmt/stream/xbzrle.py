@@ -23,13 +23,13 @@ def apply_delta(page: bytearray, delta: bytes, offset: int = 0) -> None:
     if end > size:
         raise _broken("it is longer than the page", offset)
     while at < end:
-        unchanged, behind = _length(delta, at, offset)
+        unchanged, after = _length(delta, at, offset)
         if at and not unchanged:
             raise _broken("an empty run of unchanged bytes", offset + at)
-        changed, start = _length(delta, behind, offset)
+        changed, start = _length(delta, after, offset)
         done += unchanged
         if not changed or done + changed > size or start + changed > end:
-            raise _broken("a run that is empty or reaches past an end", offset + behind)
+            raise _broken("a run that is empty or reaches past an end", offset + after)
         page[done : done + changed] = delta[start : start + changed]
         done += changed
         at = start + changed

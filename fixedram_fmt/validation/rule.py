@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.survey import Survey
 
 __all__ = [
-    "AREAS", "Case", "Finding", "Found", "Rule", "Severity", "at_records", "at_stop", "over_image",
+    "AREAS", "Case", "Finding", "Observation", "Rule", "Severity", "at_records", "at_stop",
+    "over_image",
 ]  # fmt: skip
 
 #: The letter of a rule's id, and what its rules look at.
@@ -61,7 +62,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Observation:
     """What a rule saw, and where: offset in bytes in the file, None for what has no place in it.
 
     order is the number of the record at which a loader comes across it, where path and offset do
@@ -96,7 +97,7 @@ class Rule:
     why: str
     fix: str
     source: str
-    check: Callable[..., Iterator[Found]] = field(repr=False, compare=False)
+    check: Callable[..., Iterator[Observation]] = field(repr=False, compare=False)
     kinds: tuple[Kind, ...] = ()
     #: Codes of the errors that end a walk; the function gets the error.
     stops: tuple[str, ...] = ()
@@ -196,10 +197,12 @@ def _register(rule_id: str, severity: Severity, source: str, check: Any, **more:
 
 def over_image(
     rule_id: str, severity: Severity, source: str, **more: Unpack[Declared]
-) -> Callable[[Callable[[Survey], Iterator[Found]]], Callable[[Survey], Iterator[Found]]]:
+) -> Callable[
+    [Callable[[Survey], Iterator[Observation]]], Callable[[Survey], Iterator[Observation]]
+]:
     """Register a rule that is asked once, when the walk is over."""
 
-    def register(check: Callable[[Survey], Iterator[Found]]) -> Any:
+    def register(check: Callable[[Survey], Iterator[Observation]]) -> Any:
         _register(rule_id, severity, source, check, **more)
         return check
 
@@ -209,12 +212,12 @@ def over_image(
 def at_records(
     rule_id: str, severity: Severity, source: str, *kinds: Kind, **more: Unpack[Declared]
 ) -> Callable[
-    [Callable[[Survey, Record[Any]], Iterator[Found]]],
-    Callable[[Survey, Record[Any]], Iterator[Found]],
+    [Callable[[Survey, Record[Any]], Iterator[Observation]]],
+    Callable[[Survey, Record[Any]], Iterator[Observation]],
 ]:
     """Register a rule that is asked at each record of kinds, while the walk passes it."""
 
-    def register(check: Callable[[Survey, Record[Any]], Iterator[Found]]) -> Any:
+    def register(check: Callable[[Survey, Record[Any]], Iterator[Observation]]) -> Any:
         _register(rule_id, severity, source, check, kinds=kinds, **more)
         return check
 
@@ -224,12 +227,12 @@ def at_records(
 def at_stop(
     rule_id: str, severity: Severity, source: str, *codes: str, **more: Unpack[Declared]
 ) -> Callable[
-    [Callable[[Survey, FormatError], Iterator[Found]]],
-    Callable[[Survey, FormatError], Iterator[Found]],
+    [Callable[[Survey, FormatError], Iterator[Observation]]],
+    Callable[[Survey, FormatError], Iterator[Observation]],
 ]:
     """Register a rule that is asked when the walk could not go on, with an error of these codes."""
 
-    def register(check: Callable[[Survey, FormatError], Iterator[Found]]) -> Any:
+    def register(check: Callable[[Survey, FormatError], Iterator[Observation]]) -> Any:
         _register(rule_id, severity, source, check, stops=codes, **more)
         return check
 

@@ -276,7 +276,7 @@ class Survey:
         return count + bitmap.count(wraps + size // block.page_size)
 
     def usual_bitmap(self, block: RamBlock) -> int:
-        """Where every QEMU puts a block's bitmap: right behind its header."""
+        """Where every QEMU puts a block's bitmap: right after its header."""
         return (block.header_offset or 0) + MAPPED_RAM_HEADER.size
 
     def has_other_bits(self, block: RamBlock) -> bool:

@@ -10,7 +10,7 @@ from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, Outcome
 from fixedram_fmt.validation.loaderlog import effect_of
 from fixedram_fmt.validation.order import Places
-from fixedram_fmt.validation.rule import Case, Finding, Found, Rule, Severity
+from fixedram_fmt.validation.rule import Case, Finding, Observation, Rule, Severity
 from fixedram_fmt.validation.rules import all_rules
 from fixedram_fmt.validation.scope import Scope, scope_of
 from fixedram_fmt.validation.survey import Survey
@@ -152,7 +152,7 @@ def _at_records(survey: Survey, report: Report, rules: Iterable[Rule]) -> None:
                 _add(report, rule, rule.check(survey, error), survey.order)
 
 
-def _add(report: Report, rule: Rule, found: Iterator[Found], order: int | Places) -> None:
+def _add(report: Report, rule: Rule, found: Iterator[Observation], order: int | Places) -> None:
     for one in _readable(found):
         told = report.conditional if one.conditional else report.findings
         if rule.id in report.unlisted or sum(kept.rule.id == rule.id for kept in told) >= _KEPT:
@@ -176,7 +176,7 @@ def _add(report: Report, rule: Rule, found: Iterator[Found], order: int | Places
         )
 
 
-def _readable(found: Iterator[Found]) -> Iterator[Found]:
+def _readable(found: Iterator[Observation]) -> Iterator[Observation]:
     """What a rule finds, up to where the file itself cannot be read (an error of its own)."""
     try:
         yield from found

@@ -206,7 +206,7 @@ class _Reader:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Tell what is only known behind the last part."""
+        """Tell what is only known after the last part."""
 
     def read(self, record: Record[Any]) -> Iterator[bytes]:
         """The data that a record stands for, in steps."""

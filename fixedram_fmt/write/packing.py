@@ -69,7 +69,7 @@ def _sink(output: Output, start: int, compression: str) -> _Module | _Program:
 
 
 class _Module:
-    """A compressor of Python's behind start of a file."""
+    """A compressor of Python's after start of a file."""
 
     def __init__(self, output: Output, start: int, compressor: Any) -> None:
         self._output, self._at, self._compressor = output, start, compressor

@@ -24,5 +24,5 @@ class Piece:
 
     @property
     def stop(self) -> int:
-        """The offset right behind it."""
+        """The offset right after it."""
         return self.offset + self.content.length

@@ -1,7 +1,7 @@
 """Gives every element its place: a pure function from elements to positions, then executed.
 
-The rule is QEMU's (migration/ram.c mapped_ram_setup_ramblock): the bitmap right behind the header,
-the pages at the next multiple of the alignment in the file, the stream goes on behind the pages.
+The rule is QEMU's (migration/ram.c mapped_ram_setup_ramblock): the bitmap right after the header,
+the pages at the next multiple of the alignment in the file, the stream goes on after the pages.
 """
 
 from __future__ import annotations

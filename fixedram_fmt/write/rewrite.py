@@ -111,7 +111,7 @@ def _check(image: Image, options: RewriteOptions) -> None:
         )
     if options.start is not None and options.container == "libvirt":
         raise FormatError(
-            "in a libvirt save image the stream starts right behind the XML",
+            "in a libvirt save image the stream starts right after the XML",
             path="rebase",
             expected="either a container or an offset",
         )
@@ -224,7 +224,7 @@ def _bitmap(image: Image, block: RamBlock, options: RewriteOptions) -> Content:
     if options.host_long is None:
         length = image.bitmap_length(block)
         return Copied(image.source, block.bitmap_offset, length)
-    bitmap = PageBitmap.of_block(image.source, block, image.host_long.host_long)
+    bitmap = PageBitmap.of_block(image.source, block, image.host_long.value)
     return ConvertedBitmap(bitmap, options.host_long)
 
 

@@ -172,7 +172,7 @@ def libvirt_head(
 
 
 def libvirt_pieces(header: LibvirtHeader, xml: Content, byte_order: str) -> list[Piece]:
-    """Header and XML at the start of the file; the stream goes right behind them."""
+    """Header and XML at the start of the file; the stream goes right after them."""
     head = Literal(LIBVIRT_HEADER[byte_order].build(header))
     return [
         Piece(Kind.LIBVIRT_HEADER, "libvirt/header", 0, head, header),

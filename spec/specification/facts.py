@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "checks", "dialects", "field_types", "loaders"]
 
 _POINTS = {
-    SyncPoint.MEM_SIZE: "behind the block list",
+    SyncPoint.MEM_SIZE: "after the block list",
     SyncPoint.FLUSH: "at MULTIFD_FLUSH",
     SyncPoint.EOS: "at every EOS",
 }
@@ -61,7 +61,7 @@ CHECKS = (
     ("bitmaps", "read in pieces; bits past the last page ignored; byte order given or inferred",
      "B01 B02 B03 B06 B07 B08 B09"),
     ("present pages", "inside the file before anything is handed to a channel", "B04 B05"),
-    ("absent pages", "never read as memory; wiped before an image leaves the house", "P01 L17 S18"),
+    ("absent pages", "never read as memory; wiped before an image is given away", "P01 L17 S18"),
     ("the description", "a ceiling on its length, nesting, sizes and counts; no size is negative",
      "D01 D02 D03 D04"),
     ("MULTIFD_FLUSH", "refused, or a sync that can be had again", "Y01 Y02 Y03 Y04"),

@@ -45,7 +45,7 @@ STRUCTURES = {
         {
             "magic": "`LibvirtQemudSave`; `LibvirtQemudPart` while the save is under way",
             "version": "2; read as a number above 2 it has the other byte order",
-            "data_len": "bytes of domain XML behind this header, padding and cookie included",
+            "data_len": "bytes of domain XML after this header, padding and cookie included",
             "was_running": "1: the guest ran when it was saved; 0: it was paused",
             "format": "a value of SaveFormat",
             "cookie_offset": "where the save cookie lies inside the XML area; 0: none",
@@ -75,7 +75,9 @@ STRUCTURES = {
     "target-page-bits": Structure(
         stream.TARGET_PAGE_BITS, {"target_page_bits": "log2 of the target's page size"}
     ),
-    "capabilities": Structure(stream.CAPABILITIES, {"caps_count": "Capability structures behind"}),
+    "capabilities": Structure(
+        stream.CAPABILITIES, {"caps_count": "Capability structures that follow"}
+    ),
     "capability": Structure(
         stream.CAPABILITY, {"len": _NAME_LENGTH, "capability": "name of a migration capability"}
     ),
@@ -114,12 +116,12 @@ STRUCTURES = {
         },
     ),
     "packaged-length": Structure(
-        stream.PACKAGED_LENGTH, {"length": "bytes of a wrapped stream behind the command"}
+        stream.PACKAGED_LENGTH, {"length": "bytes of a wrapped stream after the command"}
     ),
     "eof": Structure(stream.EOF, {"section_type": "0x00, EOF"}),
     "vmdescription": Structure(
         stream.VMDESCRIPTION,
-        {"section_type": "0x06, VMDESCRIPTION", "length": "bytes of JSON behind this header"},
+        {"section_type": "0x06, VMDESCRIPTION", "length": "bytes of JSON after this header"},
     ),
     "ram-record": Structure(
         ram.RAM_RECORD, {"word": "flags in the bits below the page size, else an address or size"}
@@ -159,7 +161,9 @@ STRUCTURES = {
     "s390-word": Structure(
         device.S390_WORD, {"word": "guest address; flags in the bits below 4096"}
     ),
-    "s390-count": Structure(device.S390_COUNT, {"count": "bytes behind, one for each 4 KiB page"}),
+    "s390-count": Structure(
+        device.S390_COUNT, {"count": "bytes that follow, one for each 4 KiB page"}
+    ),
     "htab-header": Structure(
         device.HTAB_HEADER,
         {"section_hdr": "log2 of the table's bytes; 0xffffffff: no table; 0: chunks follow"},
@@ -184,7 +188,7 @@ STRUCTURES = {
         device.BITMAP_BITS,
         {"start_sector": "first sector, of 512 bytes", "nr_sectors": "how many sectors"},
     ),
-    "bitmap-data": Structure(device.BITMAP_DATA, {"buf_size": "bytes of bitmap behind"}),
+    "bitmap-data": Structure(device.BITMAP_DATA, {"buf_size": "bytes of bitmap that follow"}),
 }
 
 #: The same for values with names.

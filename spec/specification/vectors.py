@@ -273,7 +273,7 @@ def _content(image: Image) -> dict[str, Any]:
         "capabilities": image.capabilities,
         "dialect": image.dialect,
         "target_page_size": image.target_page_size,
-        "byte_order": image.host_long.host_long.label,
+        "byte_order": image.host_long.value.label,
         "blocks": tuple(_block(image, block) for block in image.blocks),
         "sections": tuple(
             ExpectedSection(one.section_id, one.name, one.instance_id, one.version_id)

@@ -23,6 +23,7 @@ from support.image_pairs import (
     pages_of,
     with_device,
 )
+from support.synthetic import made
 
 # -- real images -----------------------------------------------------------------------------------
 
@@ -206,3 +207,13 @@ def test_bitmaps_of_a_hostile_length_are_not_believed() -> None:
     with open_bytes(image_of(Block(b"ram", memory(1, 8)))) as first, open_bytes(bytes(data)) as b:
         found = diff(first, b)
     assert found.structure or found.trouble
+
+
+def test_a_part_that_is_asked_about_is_compared_alone(tmp_path: Path) -> None:
+    images = [tmp_path / name for name in ("pc", "q35")]
+    for image in images:
+        image.write_bytes(made(machine=image.name))
+    assert run_cli("diff", *images).code == 1
+    for part in (["--ram-only"], ["--state-only"], ["--block", "pc.ram"]):
+        done = run_cli("diff", *images, *part, "--json")
+        assert (done.code, done.json["structure"]) == (0, [])

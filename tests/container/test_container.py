@@ -1,4 +1,4 @@
-"""Where in a file the stream starts: bare, at an offset, behind libvirt's header."""
+"""Where in a file the stream starts: bare, at an offset, after libvirt's header."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_options_of_hook_and_action_are_the_commands() -> None:
 
 
 def hook(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
-    """The hook as pre-commit runs it: no shell, the names of the files behind the entry."""
+    """The hook as pre-commit runs it: no shell, the names of the files after the entry."""
     return run([*shlex.split(HOOK["entry"]), *HOOK.get("args", []), *names], folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def _imports(path: Path, modules: dict[str, Path]) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
+@cache
 def _graph() -> dict[str, set[str]]:
     modules = _modules()
     return {
@@ -55,9 +57,12 @@ def _room(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-pytestmark = pytest.mark.skipif(
-    not PACKAGE.exists(), reason="this is the installed package, tested without its source tree"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PACKAGE.exists(), reason="this is the installed package, tested without its source tree"
+    ),
+]
 
 
 def test_no_import_leads_up() -> None:

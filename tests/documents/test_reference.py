@@ -16,7 +16,7 @@ from fixedram_cli.reference import completion, manual, markdown, pages
 
 
 def command_words(example: str) -> list[str]:
-    """The words behind the first `fixedram` of a line of a shell, up to the next command."""
+    """The words after the first `fixedram` of a line of a shell, up to the next command."""
     lexer = shlex.shlex(example, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words = list(lexer)

@@ -330,7 +330,7 @@ def _schema(command: str) -> Any:
 
 
 def _check_tiling(document: Any, places: dict[str, str]) -> None:
-    """Leaves lie one behind the other; a file that is not packed ends with the last."""
+    """Leaves lie one after the other; a file that is not packed ends with the last."""
     at = None
     for record in document["records"]:
         if at is not None and record["offset"] != at:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["documents", "of_sample", "seeds"]
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
-#: Of a sample beyond the ceiling: its head, and its devices behind a list without blocks.
+#: Of a sample beyond the ceiling: its head, and its devices after a list without blocks.
 _HEAD = 1 << 14
 _BLOCKS = [
     {"name": "pc.ram", "size": 16384, "pattern": "counter", "density": 0.4},
@@ -78,7 +78,7 @@ def of_sample(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _small(path: Path) -> bytes:
-    """The devices of a sample behind blocks that have its names and a few pages each."""
+    """The devices of a sample after blocks that have its names and a few pages each."""
     with Image.open(path, search=True) as image:
         page = image.target_page_size
         blocks = [

@@ -114,7 +114,7 @@ def test_twenty_thousand_sound_blocks(tmp_path: Path) -> None:
     builder.word("mem_size", RamSaveFlag.MEM_SIZE, count * 256)
     for number in range(count):
         entry(builder, b"%05x" % number, 256)
-        # Pages at a multiple of their size, behind some padding.
+        # Pages at a multiple of their size, after some padding.
         at = builder.offset + 28
         pages = -(-(at + 8) // 256) * 256
         builder.mapped_header(at, pages).put("bitmap", b"\1" + bytes(7))

@@ -80,7 +80,7 @@ class Virsh:
 
 
 def virsh(root: Path, commands: str, seconds: int) -> tuple[int | None, str]:
-    """Exit code (None: it had to be ended) and output; leaves no QEMU behind."""
+    """Exit code (None: it had to be ended) and output; leaves no QEMU after."""
     words = ["virsh", "-c", f"qemu:///embed?root={root}", commands]
     process = subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:

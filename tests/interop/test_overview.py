@@ -51,15 +51,15 @@ def test_cpus_pci_and_virtio_of_a_pc(tmp_path: Path) -> None:
     with QemuVM(require_qemu("x86_64"), cwd=tmp_path) as vm:
         told, monitor = saved(vm, (*machine, *DEVICES), tmp_path / "image")
     _same_registers(told, monitor["info registers -a"])
-    # No firmware has given the root port a bus: QEMU does not list what is behind it, qdev does.
-    behind = [one for one in told.pci if one.address.count(".") > 1]
-    assert [one.address for one in behind] == ["0000:00:05.0:00.0"]
+    # No firmware has given the root port a bus: QEMU does not list what is after it, qdev does.
+    after = [one for one in told.pci if one.address.count(".") > 1]
+    assert [one.address for one in after] == ["0000:00:05.0:00.0"]
     seen = re.findall(
         r"Bus +0, device +(\d+), function (\d+):\s+.*?PCI device ([0-9a-f]{4}):([0-9a-f]{4})",
         monitor["info pci"],
     )
     assert {(one.address, one.vendor_id, one.device_id) for one in told.pci} - {
-        (one.address, one.vendor_id, one.device_id) for one in behind
+        (one.address, one.vendor_id, one.device_id) for one in after
     } == {
         (f"0000:00:{int(slot):02x}.{function}", int(vendor, 16), int(device, 16))
         for slot, function, vendor, device in seen

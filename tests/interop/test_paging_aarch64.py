@@ -145,7 +145,7 @@ def test_a_program_of_a_host_in_el2_has_the_tables_of_el2(tmp_path: Path) -> Non
     code += msr(0, 2, 0, 1, high) + struct.pack("<I", 0xD5033FDF)
     code += msr(0, 1, 0, 0, 0x30D0_0801) + struct.pack("<I", 0xD5033FDF)
     code += msr(0, 4, 0, 0, 0x3C0)
-    # ELR: behind this move and the eret
+    # ELR: after this move and the eret
     code += msr(0, 4, 0, 1, ARM_CODE + len(code) + 24)
     code += struct.pack("<3I", 0xD69F03E0, 0xD2824680, 0x14000000)  # eret; mov x0, 0x1234; b .
     (tmp_path / "code").write_bytes(code)

@@ -205,7 +205,7 @@ def test_first_error_wins_and_is_told_as_often_as_one_asks(count: int) -> None:
     def act(job: int) -> None:
         if job == 0:
             raise BoomError
-        # The other channel has left its last will by then.
+        # The other channel has made its last post by then.
         wait_until(lambda: running() < count)
         raise OtherBoomError
 

@@ -1,4 +1,4 @@
-"""Loads that go wrong: the first error is raised, nobody waits for ever, nothing goes on behind."""
+"""Loads that go wrong: the first error is raised, nobody waits for ever, nothing goes on after."""
 
 from __future__ import annotations
 

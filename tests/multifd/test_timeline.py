@@ -154,7 +154,7 @@ def test_second_flush_hangs_the_design_that_syncs_once_and_no_other() -> None:
         assert (HANGS in told(line)[1]) == (kind == HANGS)
     hanging = list(timeline(image_of(raw), LOADERS["fixed-ram-v4"]).events)
     assert [event.reached for event in hanging if event.flag == "MULTIFD_FLUSH"] == [True, True]
-    assert not hanging[-1].reached, "what lies behind the hang is listed, not reached"
+    assert not hanging[-1].reached, "what lies after the hang is listed, not reached"
 
 
 def test_flush_in_mapped_ram_is_refused_where_it_stands() -> None:
@@ -187,7 +187,7 @@ def test_list_of_blocks_that_breaks_off_is_never_synced_behind() -> None:
     assert told(line) == (0, {"incomplete"})
     (event,) = line.events
     assert event.jobs == event.pending == count_jobs(cut, first) > 0
-    # Cut right behind the list, main has synced before it misses the next record.
+    # Cut right after the list, main has synced before it misses the next record.
     assert told(timeline(image_of(raw[: second.pages_stop]), LOADERS["mapped-ram"])) == (
         1,
         {"incomplete"},
@@ -267,7 +267,7 @@ def test_many_models_read_the_image_once_and_tell_what_each_tells_alone() -> Non
 
 
 def with_parts(count: int, dialect: str) -> bytes:
-    """An image with that many PARTs, one copied behind itself: offsets before them stay right."""
+    """An image with that many PARTs, one copied after itself: offsets before them stay right."""
     raw = made(rounds=1, dialect=dialect, blocks=[{"name": "pc.ram", "size": PAGE}])
     records = list(image_of(raw).records())
     start = next(record.offset for record in records if record.kind is Kind.SECTION_PART)

@@ -34,7 +34,7 @@ def test_order_is_told_by_bits_past_the_last_page(order: HostLong, machine: byte
     data = image(order, set(range(12)), 20, machine)
     with open_bytes(data) as opened:
         guess = opened.host_long
-        assert guess.host_long is order
+        assert guess.value is order
         assert guess.reason
         bits = opened.bitmap(opened.blocks[0])
         assert bits is not None
@@ -45,7 +45,7 @@ def test_order_is_told_by_bits_past_the_last_page(order: HostLong, machine: byte
 def test_big_endian_machine_is_told_by_page_data_where_no_tail_tells(order: HostLong) -> None:
     """64 pages and no hole: only a look at the pages tells which are present."""
     with open_bytes(image(order, {0, 1, 2, 9, 17}, 64, b"s390-ccw-virtio-11.1")) as opened:
-        assert opened.host_long.host_long is order
+        assert opened.host_long.value is order
         assert opened.host_long.reason == "page data"
 
 
@@ -65,7 +65,7 @@ def test_order_is_told_by_holes_of_the_file(order: HostLong, tmp_path: Path) -> 
             if any(data[at : at + 4096]):
                 os.pwrite(file.fileno(), data[at : at + 4096], at)
     with Image.open(path) as opened:
-        assert opened.host_long.host_long is order
+        assert opened.host_long.value is order
         bits = opened.bitmap(opened.blocks[0])
         assert bits is not None
         assert {run.start for run in bits.runs() if run.present} == {3, 70, 200, 450}
@@ -73,7 +73,7 @@ def test_order_is_told_by_holes_of_the_file(order: HostLong, tmp_path: Path) -> 
 
 def test_little_endian_where_nothing_tells() -> None:
     with open_bytes(image(HostLong.LITTLE_64, set(), 64)) as opened:
-        assert opened.host_long.host_long is HostLong.LITTLE_64
+        assert opened.host_long.value is HostLong.LITTLE_64
 
 
 @pytest.mark.parametrize("order", list(HostLong))
@@ -87,4 +87,4 @@ def test_cut_off_bitmaps_do_not_stop_the_guess() -> None:
     data = image(HostLong.BIG_64, set(range(12)), 20)
     with open_bytes(data[:150]) as opened:
         assert opened.blocks
-        assert opened.host_long.host_long in HostLong
+        assert opened.host_long.value in HostLong

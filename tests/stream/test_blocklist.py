@@ -67,7 +67,7 @@ def test_names_are_data(name: bytes) -> None:
 
 @pytest.mark.parametrize("length", [256 * 3 + 1, 100, 0, 255, 257])
 def test_block_that_is_no_whole_number_of_pages(length: int) -> None:
-    """Pages are rounded down, the stream goes on behind used_length (parse_ramblock_mapped_ram)."""
+    """Pages are rounded down, the stream goes on after used_length (parse_ramblock_mapped_ram)."""
     odd = Block(b"odd", b"\x01" * length)
     fill = Block(b"fill", page(1, 256) + bytes(-length % 256))
     builder = StreamBuilder().header().configuration().mapped_ram(odd, fill).described()
@@ -178,7 +178,7 @@ def test_shift_that_leads_before_the_file_is_not_believed() -> None:
 
 
 def test_right_offsets_are_left_alone_wherever_the_bitmap_lies() -> None:
-    """A bitmap that is not right behind its header is legal as long as the stream leads on."""
+    """A bitmap that is not right after its header is legal as long as the stream leads on."""
     builder = StreamBuilder(page_size=4096).header().configuration().start(2, b"ram")
     block = Block(b"a", page(1, 4096))
     builder.mem_size(block).entry(block)

@@ -270,7 +270,7 @@ def test_packaged_stream_that_reaches_past_the_end_is_truncated() -> None:
         assert isinstance(image.stopped, TruncatedError)
 
 
-# -- behind EOF -----------------------------------------------------------------------------------
+# -- after EOF -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("described", [True, False])

@@ -151,7 +151,7 @@ class Guest:
 
 
 def whole_stream(parts: list[bytes], capabilities: list[bytes] = []) -> bytes:  # noqa: B006
-    """An ordinary stream with two blocks, its records in PARTs, two devices behind them."""
+    """An ordinary stream with two blocks, its records in PARTs, two devices after them."""
     entries = b"".join(
         ram.BLOCK_ENTRY.build(ram.BlockEntry(name, length)) + (bytes(8) if capabilities else b"")
         for name, length in zip(NAMES, LENGTHS, strict=True)

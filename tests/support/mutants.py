@@ -117,7 +117,7 @@ def _texts(value: bytes, chance: random.Random) -> list[tuple[str, bytes]]:
 
 
 def _moves(base: Base) -> Iterator[Mutant]:
-    """Elements, then blocks, then sections: each left out, repeated, or behind the next one."""
+    """Elements, then blocks, then sections: each left out, repeated, or after the next one."""
     items, inside = synth_elements(), (Kind.BITMAP, Kind.PADDING, Kind.PAGES)
     starts = [piece.offset for piece in lay_out(items) if piece.kind not in inside]
     paths = {record.offset: record.path for record in base.records}
@@ -237,7 +237,7 @@ _SUBSECTIONS = [
 
 
 def _configurations() -> Iterator[Mutant]:
-    """Other capabilities and subsections, before and behind those that have to be there."""
+    """Other capabilities and subsections, before and after those that have to be there."""
     for number, name in enumerate(_CAPABILITIES):
         found = Elements(synth_elements(), PAGE)
         found.change(Kind.CAPABILITIES, caps_count=2)

@@ -32,7 +32,7 @@ BUSY = (
 )  # fmt: skip
 #: Guest-physical ranges that show both blocks; QEMU's own tables lie below 1 MiB.
 RANGES = ((MIB, 16 * MIB), (1 << 32, (1 << 32) + 8 * MIB))
-#: A load that hangs counts as a crash: nobody gets a guest from it.
+#: A load that hangs counts as a crash.
 TIME_LIMIT = 20
 
 

@@ -111,7 +111,7 @@ def test_fingerprints_survive_a_move(fault: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fingerprints_survive_the_growth_of_other_blocks(fault: str, tmp_path: Path) -> None:
-    # Faults break the first block; the one before it cannot grow, those behind it can.
+    # Faults break the first block; the one before it cannot grow, those after it can.
     small = told(image(tmp_path / "small.img", fault, blocks=blocks(8, 2)))
     large = told(image(tmp_path / "large.img", fault, blocks=blocks(8, 64)))
     assert prints(small)

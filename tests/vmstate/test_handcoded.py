@@ -134,7 +134,7 @@ def test_no_more_ranges_and_bitmaps_are_kept_than_anyone_reads() -> None:
 
 
 def test_bytes_that_are_no_bits_of_a_bitmap_are_not_counted() -> None:
-    """A chunk with four bytes of flags has one that nobody reads, behind a chunk with bits."""
+    """A chunk with four bytes of flags has one that nobody reads, after a chunk with bits."""
     bits = b"\x40" + struct.pack(">QIQ", 0, 16, 1) + b"\x03"
     found = summary(b"dirty-bitmap", bits + b"\x80\x80\xff\x01")
     (one,) = found.bitmaps

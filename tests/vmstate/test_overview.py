@@ -86,7 +86,7 @@ def test_a_virtio_blob_that_lies_changes_what_is_told_of_its_device_only(
         sound = list(virtio_devices(image.state))
         blob = image.state.value(sound[0].path)
         assert blob is not None
-    # The list of capabilities, then what lies behind the configuration space.
+    # The list of capabilities, then what lies after the configuration space.
     for place in (0x34, 0x35, *range(0x40, 0x70, 7), *range(256, 340, 3)):
         raw = bytearray(whole)
         raw[blob.offset + place] ^= 0xFF

@@ -61,7 +61,7 @@ def test_an_offset_or_a_container_changes_nothing(name: str, unpacked_dir: Path)
 def test_a_length_byte_that_looks_like_a_brace_misleads_nobody(
     unpacked_dir: Path, tmp_path: Path
 ) -> None:
-    """QEMU's analyzer looks for the first `{` behind the last NUL, and finds the length's."""
+    """QEMU's analyzer looks for the first `{` after the last NUL, and finds the length's."""
     source = Path(location_of("sample/pc-once", unpacked_dir))
     with Image.open(source) as image:
         assert image.vmdesc is not None

@@ -183,7 +183,7 @@ def test_what_cannot_be_laid_out_is_refused() -> None:
     whole, early = image_of(made()), image_of(made()[: 5 * PAGE])
     for image, options, why in (
         (whole, RewriteOptions(align=100), "aligned to their size"),
-        (whole, RewriteOptions(start=5, container="libvirt"), "right behind the XML"),
+        (whole, RewriteOptions(start=5, container="libvirt"), "right after the XML"),
         (early, RewriteOptions(drop_devices=True), "stops early"),
     ):
         with pytest.raises(FixedRamError, match=why):

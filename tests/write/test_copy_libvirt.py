@@ -32,7 +32,7 @@ ROOM = 500
 
 
 def area(name: bytes = b"old") -> tuple[bytes, int]:
-    """XML, cookie and room behind them, and where the cookie begins."""
+    """XML, cookie and room after them, and where the cookie begins."""
     xml = DOMAIN % name + b"\0"
     return xml + COOKIE + bytes(ROOM), len(xml)
 

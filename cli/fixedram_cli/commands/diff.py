@@ -66,6 +66,7 @@ class Compared:
 
         ignored = [*(self.ignore_state or ()), *(_CLOCKS if self.ignore_clocks else ())]
         return Options(
+            structure=not self.in_part,
             ram=not self.state_only,
             state=not self.ram_only and not self.block,
             blocks=frozenset(self.block) if self.block else None,

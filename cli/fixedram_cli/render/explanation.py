@@ -69,7 +69,7 @@ _EXPLANATION = (
             (
                 "",
                 "A channel that dies with an error never posts, and main waits for it. In fixedram"
-                " load a channel that fails posts once more, as its last will, and main finds the"
+                " load a channel that fails posts once more, as its last act, and main finds the"
                 " error. spec/promela has all three as models that a checker goes through.",
             ),
         ),

@@ -152,7 +152,7 @@ def _device(device: DeviceState, room: int) -> str:
 
 
 def _close(parts: list[str]) -> str:
-    """What ends the elements that are open behind the device's own."""
+    """What ends the elements that are open after the device's own."""
     text = "".join(parts[1:])
     tables = text.count("<table>") - text.count("</table>")
     open_details = text.count("<details>") - text.count("</details>")

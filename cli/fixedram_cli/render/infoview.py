@@ -143,7 +143,7 @@ def _sections(summary: ImageSummary) -> str:
 
 
 def _bias(bias: int) -> str:
-    what = "cut out of its container" if bias > 0 else "put behind something else"
+    what = "cut out of its container" if bias > 0 else "put after something else"
     return f"all wrong by {bias:+,}: {what}; fixedram copy --rebase auto repairs it"
 
 

@@ -9,7 +9,7 @@ from fixedram_fmt.presence.hostlong import HostLong
 from fixedram_fmt.presence.unclaimed import ENOUGH
 from fixedram_fmt.validation.causes import page_unread
 from fixedram_fmt.validation.effects import Phase, refuses, wrong
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 from fixedram_fmt.validation.rules.sections import is_background_snapshot
 
@@ -28,7 +28,7 @@ _EXTENTS_IN_ALL = 1 << 20
 
 
 @over_image("B01", Severity.WARNING, _BITMAP)
-def tail_bits(survey: Survey) -> Iterator[Found]:
+def tail_bits(survey: Survey) -> Iterator[Observation]:
     """Bits are set past a block's last page.
 
     They mean nothing, and QEMU does not write them: the bitmap is damaged, of another page size,
@@ -40,7 +40,7 @@ def tail_bits(survey: Survey) -> Iterator[Found]:
         bitmap = survey.bitmaps[block.index]
         tail = bitmap.tail_bits() if bitmap else 0
         if bitmap and tail:
-            yield Found(
+            yield Observation(
                 "bits past the last page",
                 bitmap.offset + block.pages_total // 8,
                 f"{block.path}/bitmap",
@@ -56,7 +56,7 @@ def tail_bits(survey: Survey) -> Iterator[Found]:
     effect=wrong("pages are loaded to the places of others"),
     phase=Phase.MEMORY,
 )
-def byte_order(survey: Survey) -> Iterator[Found]:
+def byte_order(survey: Survey) -> Iterator[Observation]:
     """The bitmaps are in the byte order of another host than most.
 
     They are arrays of the saving host's longs, and nothing in the file says which. A
@@ -65,13 +65,13 @@ def byte_order(survey: Survey) -> Iterator[Found]:
     Fix: fixedram copy --byte-order little IMAGE -o CONVERTED.
     """
     guess = survey.image.host_long
-    if guess.host_long not in (HostLong.LITTLE_64, HostLong.LITTLE_32) and survey.blocks:
+    if guess.value not in (HostLong.LITTLE_64, HostLong.LITTLE_32) and survey.blocks:
         block = survey.blocks[0]
-        yield Found(
-            f"bitmaps of a {guess.host_long.label}-endian host ({guess.reason})",
+        yield Observation(
+            f"bitmaps of a {guess.value.label}-endian host ({guess.reason})",
             block.bitmap_offset,
             f"{block.path}/bitmap",
-            guess.host_long.label,
+            guess.value.label,
             "little",
         )
 
@@ -103,7 +103,7 @@ def _vapic_is_active(survey: Survey) -> bool:
     effect=_no_memory,
     phase=Phase.MEMORY,
 )
-def bitmaps_never_written(survey: Survey) -> Iterator[Found]:
+def bitmaps_never_written(survey: Survey) -> Iterator[Observation]:
     """No page is called present, but there is data: the bitmaps were never written.
 
     QEMU writes the bitmaps last. Headers look sound then, and a loader takes every page for zero.
@@ -117,7 +117,7 @@ def bitmaps_never_written(survey: Survey) -> Iterator[Found]:
     for loss in survey.losses:
         if loss.found.pages:
             snapshot = survey.whole and is_background_snapshot(survey)
-            yield Found(
+            yield Observation(
                 "all bitmaps are empty, but pages hold data"
                 + (": a background snapshot with mapped-ram" if snapshot else ""),
                 loss.offset,
@@ -136,7 +136,7 @@ _SNAPSHOT_FIX = (
 
 
 @over_image("B04", Severity.ERROR, _BITMAP, effect=page_unread, phase=Phase.PAGE_READ)
-def present_past_end(survey: Survey) -> Iterator[Found]:
+def present_past_end(survey: Survey) -> Iterator[Observation]:
     """Pages that are called present lie past the end of the file.
 
     The plain loader refuses. With multifd QEMU dies or hangs on its way to the message.
@@ -146,7 +146,7 @@ def present_past_end(survey: Survey) -> Iterator[Found]:
     for block in survey.blocks:
         count = survey.unreadable(block)
         if count:
-            yield Found(
+            yield Observation(
                 "present pages lie past the end of the file",
                 min(survey.image.source.size, block.pages_offset),
                 f"{block.path}/pages",
@@ -156,7 +156,7 @@ def present_past_end(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("B05", Severity.WARNING, "FORMAT 4")
-def present_in_hole(survey: Survey) -> Iterator[Found]:
+def present_in_hole(survey: Survey) -> Iterator[Observation]:
     """Pages that are called present lie in holes of the file.
 
     They load as zero. QEMU stores no zero pages unless zero-page-detection is off, so either a
@@ -182,7 +182,7 @@ def present_in_hole(survey: Survey) -> Iterator[Found]:
             where = extent.start if inside and where is None else where
             count += inside
         if count:
-            yield Found(
+            yield Observation(
                 "present pages lie in holes",
                 where,
                 f"{block.path}/pages",
@@ -192,7 +192,7 @@ def present_in_hole(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("B06", Severity.WARNING, "FORMAT 4")
-def nothing_present(survey: Survey) -> Iterator[Found]:
+def nothing_present(survey: Survey) -> Iterator[Observation]:
     """No page of any block is present.
 
     A guest that has run has memory. This one has none, or the save never finished and the file
@@ -202,7 +202,7 @@ def nothing_present(survey: Survey) -> Iterator[Found]:
     """
     known = [block for block in survey.blocks if survey.bitmaps[block.index] is not None]
     if known and not any(survey.present.values()) and not survey.losses:
-        yield Found(
+        yield Observation(
             "no page is present",
             known[0].bitmap_offset,
             f"{known[0].path}/bitmap",
@@ -220,7 +220,7 @@ def _block_lost(case: Case) -> Effect:
 
 
 @over_image("B07", Severity.ERROR, _BITMAP, effect=_block_lost, phase=Phase.MEMORY)
-def bits_lost(survey: Survey) -> Iterator[Found]:
+def bits_lost(survey: Survey) -> Iterator[Observation]:
     """A block's memory is in the file, but its bitmap is not.
 
     No page of the block is called present (or many are not that must be), and there is data where
@@ -236,7 +236,7 @@ def bits_lost(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("B08", Severity.WARNING, _BITMAP)
-def bits_missing(survey: Survey) -> Iterator[Found]:
+def bits_missing(survey: Survey) -> Iterator[Observation]:
     """Absent pages hold data: stale pages, or a bitmap that lost its bits.
 
     Nothing in the file tells which. Stale pages are what a live save leaves of memory that the
@@ -251,7 +251,7 @@ def bits_missing(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("B09", Severity.NOTE, "FORMAT 4")
-def pages_not_looked_through(survey: Survey) -> Iterator[Found]:
+def pages_not_looked_through(survey: Survey) -> Iterator[Observation]:
     """A block without a present page was not looked through: it is too large.
 
     The file has no holes there, so that only reading tells zeros from memory whose bitmap is lost.
@@ -261,7 +261,7 @@ def pages_not_looked_through(survey: Survey) -> Iterator[Found]:
     """
     for loss in survey.losses:
         if loss.whole and not loss.found.pages:
-            yield Found(
+            yield Observation(
                 "not judged: whether pages hold data",
                 loss.offset,
                 f"{loss.block.path}/pages",
@@ -275,11 +275,11 @@ def _judged_losses(survey: Survey) -> Iterator[Loss]:
     return iter(survey.losses if any(survey.present.values()) else ())
 
 
-def _lost(survey: Survey, loss: Loss, what: str) -> Found:
+def _lost(survey: Survey, loss: Loss, what: str) -> Observation:
     block, found = loss.block, loss.found
     count = f"{ENOUGH} pages or more" if found.pages >= ENOUGH else f"{found.pages} pages"
     length = min(block.used_length, survey.image.source.size - block.pages_offset)
-    return Found(
+    return Observation(
         f"absent pages of {shown(block.idstr)} hold data ({what})",
         loss.offset,
         f"{block.path}/bitmap",

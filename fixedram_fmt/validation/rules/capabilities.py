@@ -9,7 +9,7 @@ from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.ctext import c_text
 from fixedram_fmt.validation.effects import Effect, refuses
-from fixedram_fmt.validation.rule import Found, Severity, at_records, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, over_image
 from fixedram_fmt.validation.rules.configuration import (
     COUNT_CEILING,
     announced_length,
@@ -53,7 +53,7 @@ def _list_allocation(case: Case) -> Effect:
     effect=_list_allocation,
     since={11: refuses("unknown-capability")},
 )
-def too_many_capabilities(survey: Survey) -> Iterator[Found]:
+def too_many_capabilities(survey: Survey) -> Iterator[Observation]:
     """More capabilities are announced than there can be.
 
     QEMU allocates what the count says, and takes what follows the list for more names.
@@ -65,7 +65,7 @@ def too_many_capabilities(survey: Survey) -> Iterator[Found]:
     (count, order), known = survey.capability_count, _CAPABILITIES | LAYOUTS
     cut = survey.stopped is not None and announced_length(survey, survey.stopped) is not None
     if count > COUNT_CEILING and (cut or not known.issuperset(survey.capabilities)):
-        yield Found(
+        yield Observation(
             "no QEMU has so many capabilities",
             survey.image.container.stream_offset,
             "configuration/capabilities",
@@ -88,7 +88,7 @@ def _unless_known_before(case: Case) -> Effect | None:
     effect=_unless_known_before,
     since={11: refuses("unknown-capability")},
 )
-def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A capability that QEMU does not know.
 
     QEMU reads the list before anything else, and refuses the stream.
@@ -97,7 +97,7 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """
     name = c_string(record.value.capability)
     if name not in _CAPABILITIES | LAYOUTS and _is_list(survey):
-        yield Found(
+        yield Observation(
             "unknown capability",
             record.offset + 1,
             record.path,
@@ -109,14 +109,14 @@ def capability_unknown(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_records("G06", Severity.NOTE, _CONFIGURATION + "should_validate_capability()", Kind.CAPABILITY)
-def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A capability is named that QEMU does not name in a stream.
 
     Only mapped-ram and x-ignore-shared are compared; any other known one is passed over.
     """
     name = c_string(record.value.capability)
     if name in _CAPABILITIES - _VALIDATED:
-        yield Found(
+        yield Observation(
             "this capability is not compared",
             record.offset + 1,
             record.path,
@@ -128,14 +128,14 @@ def capability_not_validated(_survey: Survey, record: Record[Any]) -> Iterator[F
 @at_records(
     "G07", Severity.NOTE, _CONFIGURATION + "configuration_validate_capabilities()", Kind.CAPABILITY
 )
-def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def capability_twice(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A capability is named twice.
 
     It makes no difference to QEMU, and QEMU does not write it.
     """
     name = c_string(record.value.capability)
     if name in survey.capabilities and _is_list(survey):
-        yield Found("named before", record.offset, record.path, shown(name), "each name once")
+        yield Observation("named before", record.offset, record.path, shown(name), "each name once")
 
 
 def _unless_taken(case: Case) -> Effect | None:
@@ -145,7 +145,7 @@ def _unless_taken(case: Case) -> Effect | None:
 
 
 @at_records("G08", Severity.WARNING, "FORMAT 5", Kind.CAPABILITY, effect=_unless_taken)
-def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The image names the capability of a dialect that was never released.
 
     `fixed-ram` is the name under which mapped-ram was reviewed. A released QEMU takes it for an
@@ -155,7 +155,7 @@ def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found
     """
     name = c_string(record.value.capability)
     if name in LAYOUTS - _CAPABILITIES:
-        yield Found(
+        yield Observation(
             "no released QEMU has this capability",
             record.offset + 1,
             record.path,
@@ -170,7 +170,7 @@ def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Found
     _CONFIGURATION + "configuration_validate_capabilities()",
     effect=refuses("capability", capability="mapped-ram", state="off", local_state="on"),
 )
-def layout_without_capability(survey: Survey) -> Iterator[Found]:
+def layout_without_capability(survey: Survey) -> Iterator[Observation]:
     """The blocks have a fixed layout, and no capability says so.
 
     A reader has to know from the capabilities that headers follow the blocks' names; one that goes
@@ -180,7 +180,7 @@ def layout_without_capability(survey: Survey) -> Iterator[Found]:
     """
     block = survey.hidden_layout
     if block is not None:
-        yield Found(
+        yield Observation(
             "a MappedRamHeader follows, unannounced",
             block.entry_offset,
             block.path,

@@ -10,7 +10,7 @@ from fixedram_fmt.schema.stream import MigCmd
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.conversation import wrapped_stream
 from fixedram_fmt.validation.effects import crashes, refuses
-from fixedram_fmt.validation.rule import Found, Severity, at_records
+from fixedram_fmt.validation.rule import Observation, Severity, at_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ _TALKING = frozenset(_ARGUMENTS) - {MigCmd.SWITCHOVER_START, MigCmd.PACKAGED}
     Kind.COMMAND,
     effect=refuses("unknown-command"),
 )
-def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A command that QEMU does not know.
 
     QEMU stops there with an error, and loads nothing of what is behind it.
@@ -57,7 +57,7 @@ def command_unknown(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: load it with the QEMU that wrote it, or remove the command.
     """
     if record.value.command not in _ARGUMENTS:
-        yield Found(
+        yield Observation(
             "unknown command",
             record.offset + 1,
             record.path,
@@ -77,7 +77,7 @@ def _wrong_length(case: Case) -> Effect:
 
 
 @at_records("S07", Severity.ERROR, _SAVEVM + "mig_cmd_args", Kind.COMMAND, effect=_wrong_length)
-def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A command's arguments have a length that QEMU does not take.
 
     QEMU knows how long they must be, and stops with an error.
@@ -87,7 +87,7 @@ def command_length(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     command, data = record.value.command, record.value.data
     expected = _expected_arguments(command, data)
     if expected:
-        yield Found(
+        yield Observation(
             f"{MigCmd(command).name} with arguments of a wrong length",
             record.offset + 3,
             record.path,
@@ -111,7 +111,7 @@ def _expected_arguments(command: int, data: bytes) -> str:
     if command == MigCmd.POSTCOPY_ADVISE and len(data) not in (0, 16):
         return "0 or 16 bytes"
     if command == MigCmd.RECV_BITMAP and (not data or data[0] != len(data) - 1 or len(data) < 2):
-        return "a name behind its length"
+        return "a name after its length"
     return ""
 
 
@@ -141,7 +141,7 @@ def _nobody_answers(case: Case) -> Effect | None:
     Kind.COMMAND,
     effect=_nobody_answers,
 )
-def command_not_for_files(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def command_not_for_files(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A command that makes no sense in a file.
 
     It asks for an answer (PING, return path) or belongs to postcopy and COLO, which need the
@@ -154,7 +154,7 @@ def command_not_for_files(survey: Survey, record: Record[Any]) -> Iterator[Found
 
 def _misplaced(
     survey: Survey, state: Conversation, command: Command, record: Record[Any]
-) -> Iterator[Found]:
+) -> Iterator[Observation]:
     """A finding if a command of a conversation is none that a save begins with."""
     number, data = command.command, command.data
     if number not in _TALKING or _expected_arguments(number, data):
@@ -162,7 +162,7 @@ def _misplaced(
     situation = state.situation(command, _block_names(survey))
     # A save with dirty bitmaps begins with an empty ADVISE, one with a return path opens it.
     if situation != MigCmd.POSTCOPY_ADVISE.name or data:
-        yield Found(
+        yield Observation(
             f"{MigCmd(number).name} needs a sender that is there",
             record.offset,
             record.path,
@@ -181,14 +181,14 @@ def _block_names(survey: Survey) -> set[bytes]:
 
 
 @at_records("S20", Severity.WARNING, _SAVEVM + "loadvm_handle_cmd_packaged()", Kind.PACKAGED)
-def packaged_stream(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def packaged_stream(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A stream is wrapped inside the stream.
 
     Postcopy packs device state so. In a file it makes no sense; QEMU reads it up to its EOF.
 
     Fix: save the guest without postcopy.
     """
-    yield Found(
+    yield Observation(
         "a packaged stream",
         record.offset,
         record.path,
@@ -207,7 +207,7 @@ def _packaged(case: Case) -> Effect | None:
 @at_records(
     "S23", Severity.ERROR, _SAVEVM + "loadvm_handle_cmd_packaged()", Kind.PACKAGED, effect=_packaged
 )
-def packaged_broken(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def packaged_broken(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A wrapped stream cannot be read to its EOF.
 
     QEMU reads it like any stream: sections and commands, and an EOF byte at the end.
@@ -221,7 +221,7 @@ def packaged_broken(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         state = state.after(command)
     if wrapped.error is not None:
         error = wrapped.error
-        yield Found(
+        yield Observation(
             f"the wrapped stream breaks off: {error.message}",
             record.offset + (error.offset or 0),
             record.path,

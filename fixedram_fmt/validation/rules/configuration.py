@@ -11,7 +11,7 @@ from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.causes import first_number, machine, page_bits
 from fixedram_fmt.validation.ctext import c_int, c_text
 from fixedram_fmt.validation.effects import Effect, refuses
-from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ COUNT_CEILING = 64
     _CONFIGURATION + "qemu_loadvm_state_header()",
     effect=refuses("no-configuration"),
 )
-def no_configuration(survey: Survey) -> Iterator[Found]:
+def no_configuration(survey: Survey) -> Iterator[Observation]:
     """There is no configuration section.
 
     Streams of before QEMU 2.4 have none. Machine and capabilities are unknown then, and QEMU
@@ -50,7 +50,7 @@ def no_configuration(survey: Survey) -> Iterator[Found]:
     """
     if survey.kinds and Kind.CONFIGURATION not in survey.kinds and survey.order > 1:
         offset = survey.image.container.stream_offset + 8
-        yield Found(
+        yield Observation(
             "no configuration section", offset, "configuration", "another section", "07", order=1
         )
 
@@ -58,7 +58,7 @@ def no_configuration(survey: Survey) -> Iterator[Found]:
 @at_records(
     "G02", Severity.WARNING, _CONFIGURATION + "configuration_post_load()", Kind.CONFIGURATION
 )
-def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The machine type's name is empty.
 
     The name need only be a prefix of the local machine's, so an empty one fits every machine:
@@ -67,7 +67,7 @@ def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again.
     """
     if not record.value.name:
-        yield Found("no machine type", record.offset + 1, record.path, "0 bytes", "a name")
+        yield Observation("no machine type", record.offset + 1, record.path, "0 bytes", "a name")
 
 
 @at_records(
@@ -77,7 +77,7 @@ def machine_empty(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.CONFIGURATION,
     effect=machine,
 )
-def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The machine type's name holds bytes that no name has.
 
     No machine of QEMU is called so; a terminal that prints the name raw obeys it.
@@ -86,7 +86,7 @@ def machine_unprintable(_survey: Survey, record: Record[Any]) -> Iterator[Found]
     """
     name = c_string(record.value.name)
     if not is_printable(name) or (record.value.name and not name):
-        yield Found(
+        yield Observation(
             "no machine is called so",
             record.offset + 5,
             record.path,
@@ -137,7 +137,7 @@ def failed_allocation(case: Case, size: int) -> Effect | None:
     effect=_name_allocation,
     since={11: refuses("field", vmsd="configuration", field="name")},
 )
-def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The machine type's name is longer than any.
 
     QEMU allocates what the length says before it reads the name.
@@ -149,7 +149,7 @@ def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Foun
     length = announced_length(survey, error)
     if length is not None:
         offset = survey.image.container.stream_offset + _NAME_LENGTH_AT
-        yield Found(
+        yield Observation(
             "no machine has such a long name",
             offset,
             error.path,
@@ -165,14 +165,14 @@ def machine_too_long(survey: Survey | None, error: FormatError) -> Iterator[Foun
     "subsection",
     effect=refuses("subsection"),
 )
-def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """A subsection of the configuration that nobody knows, and whose end cannot be found.
 
     Subsections do not carry their length, so nothing behind this one can be read. QEMU refuses it.
 
     Fix: load it with the QEMU that wrote it.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 @at_records(
@@ -182,7 +182,7 @@ def subsection_without_end(_survey: Survey | None, error: FormatError) -> Iterat
     Kind.UNKNOWN,
     effect=refuses("subsection"),
 )
-def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
+def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Observation]:
     """A subsection of the configuration that QEMU does not know.
 
     A subsection is sent because it must not be lost: QEMU refuses what it does not know.
@@ -191,7 +191,7 @@ def subsection_unknown(survey: Survey, _body: Record[Any]) -> Iterator[Found]:
     """
     header = survey.previous
     if header is not None and header.kind is Kind.SUBSECTION:
-        yield Found(
+        yield Observation(
             "unknown subsection",
             header.offset + 2,
             header.path,
@@ -214,7 +214,7 @@ def _version_of_subsection(case: Case) -> Effect:
     Kind.SUBSECTION,
     effect=_version_of_subsection,
 )
-def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A subsection of the configuration has another version than 1.
 
     QEMU keeps the low byte of the version, and takes no other than the one it knows.
@@ -222,7 +222,7 @@ def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: load it with the QEMU that wrote it.
     """
     if c_string(record.value.idstr) in _SUBSECTIONS and record.value.version_id & 0xFF != 1:
-        yield Found(
+        yield Observation(
             "unknown version of a subsection",
             record.stop - 4,
             record.path,
@@ -233,7 +233,7 @@ def subsection_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_records("G12", Severity.WARNING, _CONFIGURATION + "vmstate_subsection_load()", Kind.SUBSECTION)
-def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A subsection of the configuration is there twice; the last one counts.
 
     One of the two is not what the sender meant, and nothing tells which.
@@ -241,7 +241,7 @@ def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: check who wrote the image.
     """
     if c_string(record.value.idstr) in survey.subsections:
-        yield Found(
+        yield Observation(
             "there already",
             record.offset,
             record.path,
@@ -257,7 +257,7 @@ def subsection_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.TARGET_PAGE_BITS,
     effect=page_bits,
 )
-def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The target's page size is one that no target has.
 
     All addresses and bitmaps are counted in pages. QEMU refuses a size that is not its own.
@@ -266,7 +266,7 @@ def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found
     """
     bits = record.value.target_page_bits
     if bits > 63 or not is_page_size(1 << bits):
-        yield Found(
+        yield Observation(
             "no target has such pages",
             record.offset,
             record.path,
@@ -277,16 +277,16 @@ def page_bits_impossible(_survey: Survey, record: Record[Any]) -> Iterator[Found
 
 
 @over_image("G14", Severity.ERROR, _CONFIGURATION + "configuration_post_load()", effect=page_bits)
-def page_bits_contradict(survey: Survey) -> Iterator[Found]:
+def page_bits_contradict(survey: Survey) -> Iterator[Observation]:
     """The page size of the configuration is not that of the description.
 
     Both are the target's; QEMU refuses when the configuration's is not its own.
 
     Fix: save the guest again; one of the two is damaged.
     """
-    told, vmdesc = survey.image.told_page_size, survey.image.vmdesc
+    told, vmdesc = survey.image.announced_page_size, survey.image.vmdesc
     if told and is_page_size(told) and vmdesc and vmdesc.page_size not in (None, told):
-        yield Found(
+        yield Observation(
             "two page sizes",
             survey.image.container.stream_offset,
             "configuration",

@@ -8,7 +8,7 @@ from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION, SaveFormat
 from fixedram_fmt.validation.effects import Phase, crashes
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
-from fixedram_fmt.validation.rule import Found, Severity, at_stop, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, at_stop, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ _FORMAT = "FORMAT 1; libvirt src/qemu/qemu_saveimage.c"
     effect=restore_refuses("save image is incomplete"),
     phase=Phase.LIBVIRT_HEADER,
 )
-def save_never_finished(survey: Survey) -> Iterator[Found]:
+def save_never_finished(survey: Survey) -> Iterator[Observation]:
     """libvirt's header says that the save never finished.
 
     libvirt writes the magic LibvirtQemudPart first and replaces it when all is on disk. virsh
@@ -43,7 +43,7 @@ def save_never_finished(survey: Survey) -> Iterator[Found]:
     """
     libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.partial:
-        yield Found(
+        yield Observation(
             "the save never finished",
             libvirt.offset_of("magic"),
             "libvirt.magic",
@@ -78,7 +78,7 @@ def _other_format(case: Case, _libvirt: Libvirt) -> Effect:
     effect=_other_format,
     phase=Phase.LIBVIRT_START,
 )
-def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
+def format_contradicts_stream(survey: Survey) -> Iterator[Observation]:
     """The format in libvirt's header is not that of the stream.
 
     libvirt chooses how to restore by this field: with `raw` it hands QEMU a pipe, in which nothing
@@ -97,11 +97,11 @@ def format_contradicts_stream(survey: Survey) -> Iterator[Found]:
         named = "raw"
     if named != real and not named.isdigit():
         message = "libvirt would restore this in the wrong way"
-        yield Found(message, libvirt.offset_of("format"), "libvirt.format", named, real)
+        yield Observation(message, libvirt.offset_of("format"), "libvirt.format", named, real)
 
 
 def _real_format(survey: Survey) -> str:
-    """The name libvirt has for what lies behind its header."""
+    """The name libvirt has for what lies after its header."""
     container = survey.image.container
     if container.stream_compression:
         return container.stream_compression
@@ -124,7 +124,7 @@ def _unknown_format(case: Case, libvirt: Libvirt) -> Effect | None:
     effect=_unknown_format,
     phase=Phase.LIBVIRT_FORMAT,
 )
-def format_unknown(survey: Survey) -> Iterator[Found]:
+def format_unknown(survey: Survey) -> Iterator[Observation]:
     """The format in libvirt's header is not known to every libvirt.
 
     zstd came with libvirt 9.4, sparse with 11.2. An older one refuses the file; a number beyond
@@ -136,7 +136,7 @@ def format_unknown(survey: Survey) -> Iterator[Found]:
     if libvirt is None or libvirt.format in ("raw", "gzip", "bzip2", "xz", "lzop"):
         return
     known = not libvirt.format.isdigit()
-    yield Found(
+    yield Observation(
         f"not every libvirt knows format {libvirt.format}" if known else "no libvirt knows it",
         libvirt.offset_of("format"), "libvirt.format", libvirt.format, "a format of that libvirt",
         conditional=known,
@@ -159,7 +159,7 @@ _NO_FILES_BY_FD = 11
     effect=_raw_through_fd,
     phase=Phase.LIBVIRT_START,
 )
-def raw_through_fd(survey: Survey) -> Iterator[Found]:
+def raw_through_fd(survey: Survey) -> Iterator[Observation]:
     """libvirt 11.3 with QEMU 11 restores no raw save.
 
     It hands the file to QEMU as a descriptor, and QEMU 11 says: "fd: migration to a file is not
@@ -177,7 +177,7 @@ def raw_through_fd(survey: Survey) -> Iterator[Found]:
         and version.isdigit()
         and int(version) >= _NO_FILES_BY_FD
     ):
-        yield Found(
+        yield Observation(
             "libvirt 11.3 cannot hand a raw save to the QEMU that this machine needs",
             libvirt.offset_of("format"), "libvirt.format", version,
             f"at most QEMU {_NO_FILES_BY_FD - 1}",
@@ -202,7 +202,7 @@ def _cookie_outside(case: Case, _libvirt: Libvirt) -> Effect | None:
     effect=_cookie_outside,
     phase=Phase.LIBVIRT_HEADER,
 )
-def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
+def cookie_outside_xml(survey: Survey) -> Iterator[Observation]:
     """The save cookie lies outside the area of the domain XML.
 
     libvirt takes what lies between cookieOffset and data_len for the cookie (what it must remember
@@ -212,7 +212,7 @@ def cookie_outside_xml(survey: Survey) -> Iterator[Found]:
     """
     libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.header.cookie_offset >= max(1, libvirt.header.data_len):
-        yield Found(
+        yield Observation(
             "the cookie is not inside the XML area",
             libvirt.offset_of("cookie_offset"),
             "libvirt.cookie_offset",
@@ -229,8 +229,8 @@ def _no_xml(case: Case, _libvirt: Libvirt) -> Effect:
 
 
 @over_image("C04", Severity.ERROR, _FORMAT, effect=_no_xml, phase=Phase.LIBVIRT_XML)
-def no_domain_xml(survey: Survey) -> Iterator[Found]:
-    """There is no domain XML behind libvirt's header.
+def no_domain_xml(survey: Survey) -> Iterator[Observation]:
+    """There is no domain XML after libvirt's header.
 
     Without it libvirt does not know what machine to start for the memory.
 
@@ -241,7 +241,7 @@ def no_domain_xml(survey: Survey) -> Iterator[Found]:
         return
     head = libvirt.source.read_upto(libvirt.xml_offset, min(libvirt.header.data_len, 64))
     if not head.lstrip().startswith(b"<"):
-        yield Found(
+        yield Observation(
             "no XML begins here",
             libvirt.xml_offset,
             "libvirt.xml",
@@ -251,7 +251,7 @@ def no_domain_xml(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("C05", Severity.NOTE, _FORMAT)
-def unused_fields_set(survey: Survey) -> Iterator[Found]:
+def unused_fields_set(survey: Survey) -> Iterator[Observation]:
     """Unused fields of libvirt's header are not zero.
 
     A newer libvirt may have written them for something that this reader, and an older libvirt,
@@ -259,7 +259,7 @@ def unused_fields_set(survey: Survey) -> Iterator[Found]:
     """
     libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and any(libvirt.header.unused):
-        yield Found(
+        yield Observation(
             "unused fields are set",
             libvirt.offset_of("unused"),
             "libvirt.unused",
@@ -269,7 +269,7 @@ def unused_fields_set(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("C06", Severity.NOTE, "FORMAT 1; QEMU migration/file.c")
-def compressed(survey: Survey) -> Iterator[Found]:
+def compressed(survey: Survey) -> Iterator[Observation]:
     """The file is compressed: findings and offsets are those of what is in it.
 
     QEMU reads fixed offsets of the file itself, so it loads this only when it has been unpacked.
@@ -278,7 +278,7 @@ def compressed(survey: Survey) -> Iterator[Found]:
     """
     compression = survey.image.container.file_compression
     if compression:
-        yield Found(f"unpacked from {compression}", 0, "", compression, "bare", order=0)
+        yield Observation(f"unpacked from {compression}", 0, "", compression, "bare", order=0)
 
 
 @by_libvirt
@@ -291,7 +291,7 @@ def _unpacking_fails(case: Case, _libvirt: Libvirt) -> Effect | None:
 
 
 @over_image("C07", Severity.ERROR, "FORMAT 1", effect=_unpacking_fails, phase=Phase.RESTORED)
-def compressed_data_cut(survey: Survey) -> Iterator[Found]:
+def compressed_data_cut(survey: Survey) -> Iterator[Observation]:
     """The compressed data ends early or is damaged.
 
     What follows is missing from everything else that is said about this image.
@@ -299,13 +299,13 @@ def compressed_data_cut(survey: Survey) -> Iterator[Found]:
     Fix: get the file again; its end is missing.
     """
     if survey.image.container.cut_short:
-        yield Found(survey.image.container.cut_short, survey.image.source.size, "container")
+        yield Observation(survey.image.container.cut_short, survey.image.source.size, "container")
 
 
 @over_image(
     "C08", Severity.ERROR, _FORMAT, effect=restore_refuses(_MAPPED), phase=Phase.LIBVIRT_START
 )
-def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
+def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Observation]:
     """A libvirt save of a compressed stream has a fixed layout.
 
     libvirt feeds an unpacked stream to QEMU through a pipe, where no offset can be read.
@@ -315,7 +315,7 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
     container = survey.image.container
     libvirt, compression = container.find(LibvirtSave), container.stream_compression
     if libvirt and compression and survey.mapped:
-        yield Found(
+        yield Observation(
             "a fixed layout cannot be restored through a pipe",
             libvirt.offset_of("format"),
             "libvirt.format",
@@ -332,7 +332,7 @@ def fixed_layout_in_compressed_save(survey: Survey) -> Iterator[Found]:
     effect=restore_refuses("image version is not supported ({found} > 2)"),
     phase=Phase.LIBVIRT_HEADER,
 )
-def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """libvirt's header has a version nobody knows.
 
     The version says what the header's fields mean; read by another one, they lead to a wrong place.
@@ -340,7 +340,7 @@ def libvirt_version_unknown(_survey: Survey | None, error: FormatError) -> Itera
 
     Fix: get the file again: its header is damaged. No libvirt is known that writes such a version.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 @by_libvirt
@@ -354,11 +354,11 @@ def _past_end(case: Case, _libvirt: Libvirt) -> Effect:
 @at_stop(
     "C10", Severity.ERROR, _FORMAT, "libvirt-xml", effect=_past_end, phase=Phase.LIBVIRT_HEADER
 )
-def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The domain XML reaches past the end of the file, or has no length.
 
     Where the stream begins is header plus data_len, so nothing of it can be found.
 
     Fix: get the file again; it was cut off, or data_len is damaged.
     """
-    yield Found.of(error)
+    yield Observation.of(error)

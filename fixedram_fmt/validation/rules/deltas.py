@@ -8,7 +8,7 @@ from fixedram_fmt.errors import FormatError
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.stream.xbzrle import apply_delta
 from fixedram_fmt.validation.effects import refuses
-from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ _LOAD = "FORMAT 3; migration/ram.c load_xbzrle()"
 
 
 @at_records("R26", Severity.ERROR, _LOAD, Kind.XBZRLE, effect=refuses("xbzrle-length"))
-def delta_too_long(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def delta_too_long(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A delta of a page is longer than the page.
 
     QEMU has a page's room for it, and refuses the stream.
@@ -28,7 +28,7 @@ def delta_too_long(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again, or without the capability xbzrle; the record is damaged.
     """
     if not survey.mapped and record.value.stride > survey.target_page_size:
-        yield Found(
+        yield Observation(
             "a delta longer than a page",
             record.value.data_offset,
             record.path,
@@ -38,7 +38,7 @@ def delta_too_long(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_records("R27", Severity.ERROR, _DECODE, Kind.XBZRLE, effect=refuses("xbzrle-decode"))
-def delta_undecodable(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def delta_undecodable(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A delta of a page cannot be applied.
 
     It ends inside a run, has an empty run, or reaches past the page. QEMU refuses the stream there;
@@ -53,11 +53,11 @@ def delta_undecodable(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     try:
         apply_delta(bytearray(size), delta, run.data_offset)
     except FormatError as error:
-        yield Found(error.message, error.offset, record.path, error.found, error.expected)
+        yield Observation(error.message, error.offset, record.path, error.found, error.expected)
 
 
 @at_stop("R28", Severity.ERROR, _LOAD, "xbzrle-encoding", effect=refuses("xbzrle-compression"))
-def delta_encoding(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def delta_encoding(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """A delta of a page has another encoding than XBZRLE.
 
     There is one encoding (1). QEMU refuses any other; what comes after it is not judged.
@@ -65,4 +65,4 @@ def delta_encoding(survey: Survey | None, error: FormatError) -> Iterator[Found]
     Fix: save the guest again, or without the capability xbzrle; the record is damaged.
     """
     if survey is not None:
-        yield Found.of(error)
+        yield Observation.of(error)

@@ -10,7 +10,7 @@ from fixedram_fmt.validation.causes import machine, page_bits
 from fixedram_fmt.validation.ctext import c_int, c_text
 from fixedram_fmt.validation.effects import IN_CHANNELS, Effect, Phase, refuses, wrong
 from fixedram_fmt.validation.lengths import first_piece_past, fix_of_length, is_resizable
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _VALIDATED = ("mapped-ram", "x-ignore-shared")
 
 
 @over_image("T01", Severity.ERROR, _POST_LOAD, effect=machine)
-def other_machine(survey: Survey) -> Iterator[Found]:
+def other_machine(survey: Survey) -> Iterator[Observation]:
     """The image is of another machine type than the destination.
 
     The name in the image need only be a prefix of the destination's, unless a NUL ends it.
@@ -39,7 +39,7 @@ def other_machine(survey: Survey) -> Iterator[Found]:
     record, destination = survey.configuration, survey.destination
     machine = destination.machine if destination else None
     if record and machine is not None and not _fits(record.value.name, machine.encode()):
-        yield Found(
+        yield Observation(
             "another machine type",
             record.offset,
             "configuration",
@@ -62,7 +62,7 @@ def _states(case: Case) -> Effect:
 @over_image(
     "T02", Severity.ERROR, _POST_LOAD.replace("post_load", "validate_capabilities"), effect=_states
 )
-def other_capabilities(survey: Survey) -> Iterator[Found]:
+def other_capabilities(survey: Survey) -> Iterator[Observation]:
     """Capabilities of image and destination differ.
 
     mapped-ram and x-ignore-shared must be the same on both sides.
@@ -75,7 +75,7 @@ def other_capabilities(survey: Survey) -> Iterator[Found]:
         wanted = name in survey.destination.capabilities
         sent = name.encode() in survey.capabilities
         if wanted != sent:
-            yield Found(
+            yield Observation(
                 f"capability {name} differs",
                 survey.image.container.stream_offset + 8,
                 "configuration",
@@ -90,7 +90,7 @@ def _on(state: bool) -> str:
 
 
 @over_image("T03", Severity.ERROR, _POST_LOAD, effect=page_bits)
-def other_page_size(survey: Survey) -> Iterator[Found]:
+def other_page_size(survey: Survey) -> Iterator[Observation]:
     """The target's page size is not the destination's.
 
     All addresses and bitmaps are counted in pages. QEMU compares the sizes and refuses.
@@ -98,9 +98,9 @@ def other_page_size(survey: Survey) -> Iterator[Found]:
     Fix: choose the architecture, and on ARM the machine version, of the image.
     """
     size = survey.destination.target_page_size if survey.destination else None
-    told = survey.image.told_page_size
+    told = survey.image.announced_page_size
     if size is not None and told is not None and told != size:
-        yield Found(
+        yield Observation(
             "another page size",
             survey.image.container.stream_offset,
             "configuration",
@@ -114,12 +114,12 @@ def _blocks(survey: Survey) -> dict[str, int] | None:
     return survey.destination.block_lengths if survey.destination else None
 
 
-def _at(survey: Survey, block: RamBlock, message: str, found: str, expected: str) -> Found:
-    return Found(message, block.entry_offset, block.path, found, expected)
+def _at(survey: Survey, block: RamBlock, message: str, found: str, expected: str) -> Observation:
+    return Observation(message, block.entry_offset, block.path, found, expected)
 
 
 @over_image("T04", Severity.ERROR, _LIST, effect=refuses("unknown-block"), phase=Phase.BLOCK_NAME)
-def unknown_block(survey: Survey) -> Iterator[Found]:
+def unknown_block(survey: Survey) -> Iterator[Observation]:
     """The image has a RAM block that the destination has not.
 
     QEMU looks for each block by its name, and refuses the stream when there is none.
@@ -145,7 +145,7 @@ def unknown_block(survey: Survey) -> Iterator[Found]:
     effect=wrong("the block's memory is left as it is"),
     phase=Phase.MEMORY,
 )
-def missing_block(survey: Survey) -> Iterator[Found]:
+def missing_block(survey: Survey) -> Iterator[Observation]:
     """The destination has a RAM block that the image has not.
 
     QEMU leaves that memory as it is, without a word.
@@ -157,7 +157,7 @@ def missing_block(survey: Survey) -> Iterator[Found]:
     if lengths and survey.whole and survey.image.blocks:
         for name in lengths:
             if name not in there:
-                yield Found(
+                yield Observation(
                     f"no block {shown(name.encode())} in the image",
                     survey.image.container.stream_offset,
                     "",
@@ -196,7 +196,7 @@ def _other_length(case: Case) -> Effect:
 
 
 @over_image("T06", Severity.ERROR, _LIST, effect=_longer, phase=Phase.PAGE_RANGE)
-def longer_block(survey: Survey) -> Iterator[Found]:
+def longer_block(survey: Survey) -> Iterator[Observation]:
     """A block is longer than the destination's.
 
     With a fixed layout QEMU refuses the first page that lies past the end of its own block; where
@@ -220,7 +220,7 @@ def _shorter(case: Case) -> Effect:
 
 
 @over_image("T07", Severity.ERROR, _LIST, effect=_shorter, phase=Phase.MEMORY)
-def shorter_block(survey: Survey) -> Iterator[Found]:
+def shorter_block(survey: Survey) -> Iterator[Observation]:
     """A block is shorter than the destination's.
 
     With a fixed layout QEMU loads what there is and leaves the rest as it is, without a word. An
@@ -245,8 +245,8 @@ def _other_lengths(survey: Survey) -> Iterator[tuple[RamBlock, int]]:
 
 def _length(
     survey: Survey, block: RamBlock, how: str, length: int, *, conditional: bool = False
-) -> Found:
-    return Found(
+) -> Observation:
+    return Observation(
         f"{shown(block.idstr)} is {how} than the destination's",
         block.entry_offset,
         block.path,
@@ -258,7 +258,7 @@ def _length(
 
 
 @over_image("T08", Severity.ERROR, _SECTION, effect=refuses("unknown-section"))
-def unknown_section(survey: Survey) -> Iterator[Found]:
+def unknown_section(survey: Survey) -> Iterator[Observation]:
     """The image has a section that the destination has no device for.
 
     QEMU looks for a device by name and instance, and refuses the stream when there is none.
@@ -269,7 +269,7 @@ def unknown_section(survey: Survey) -> Iterator[Found]:
         return
     for section in survey.image.sections:
         if not survey.destination.knows(section.name, section.instance_id):
-            yield Found(
+            yield Observation(
                 f"the destination has no {shown(section.idstr)} #{section.instance_id}",
                 section.offset,
                 "",
@@ -280,7 +280,7 @@ def unknown_section(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("T09", Severity.ERROR, _SECTION, effect=refuses("section-version"))
-def newer_section(survey: Survey) -> Iterator[Found]:
+def newer_section(survey: Survey) -> Iterator[Observation]:
     """A section is of a newer version than the destination knows.
 
     What a newer version adds cannot be known. QEMU refuses it.
@@ -291,7 +291,7 @@ def newer_section(survey: Survey) -> Iterator[Found]:
     for section in survey.image.sections:
         version = sections.get(section.name)
         if version is not None and section.version_id > version:
-            yield Found(
+            yield Observation(
                 f"{shown(section.idstr)} is too new",
                 section.offset,
                 "",
@@ -311,7 +311,7 @@ def newer_section(survey: Survey) -> Iterator[Found]:
     "FORMAT 7; migration/vmstate.c vmstate_load_state()",
     effect=refuses("version-old"),
 )
-def older_section(survey: Survey) -> Iterator[Found]:
+def older_section(survey: Survey) -> Iterator[Observation]:
     """A section is of an older version than the destination's.
 
     QEMU loads it if the device still knows that version, which the image does not tell.
@@ -322,7 +322,7 @@ def older_section(survey: Survey) -> Iterator[Found]:
     for section in survey.image.sections:
         version = sections.get(section.name)
         if version is not None and section.version_id < version and section.name != "ram":
-            yield Found(
+            yield Observation(
                 f"{shown(section.idstr)} is older",
                 section.offset,
                 "",
@@ -332,7 +332,7 @@ def older_section(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("T11", Severity.WARNING, _SECTION)
-def missing_section(survey: Survey) -> Iterator[Found]:
+def missing_section(survey: Survey) -> Iterator[Observation]:
     """The destination has a device that the image has no section for.
 
     QEMU leaves it as it is after reset, without a word.
@@ -344,7 +344,7 @@ def missing_section(survey: Survey) -> Iterator[Found]:
     if survey.whole:
         for name in sections:
             if name not in there:
-                yield Found(
+                yield Observation(
                     f"no section {shown(name.encode())} in the image",
                     survey.image.container.stream_offset,
                     "",

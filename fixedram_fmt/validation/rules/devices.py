@@ -14,7 +14,7 @@ from fixedram_fmt.stream.vmdesc import VMDESC_CEILING
 from fixedram_fmt.validation.ctext import c_text
 from fixedram_fmt.validation.effects import refuses
 from fixedram_fmt.validation.order import section_order
-from fixedram_fmt.validation.rule import Found, Severity, at_records, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, over_image
 from fixedram_fmt.validation.rules.names import shown
 from fixedram_fmt.vmstate.description import Description
 from fixedram_fmt.vmstate.structure import fixed_size
@@ -42,7 +42,7 @@ def _described(survey: Survey) -> VmDescription | None:
 
 
 @over_image("D01", Severity.NOTE, _VMDESC)
-def no_description(survey: Survey) -> Iterator[Found]:
+def no_description(survey: Survey) -> Iterator[Observation]:
     """There is no description of the devices.
 
     Machines with suppress-vmdesc=on write none. QEMU does not need it; tools that read device state
@@ -51,8 +51,8 @@ def no_description(survey: Survey) -> Iterator[Found]:
     Fix: save from a machine without suppress-vmdesc=on, where device state is to be read.
     """
     if survey.whole and Kind.VMDESCRIPTION not in survey.kinds:
-        yield Found(
-            "no description behind EOF",
+        yield Observation(
+            "no description after EOF",
             survey.image.source.size,
             "vmdescription",
             "nothing",
@@ -61,7 +61,7 @@ def no_description(survey: Survey) -> Iterator[Found]:
 
 
 @at_records("D02", Severity.WARNING, _VMDESC, Kind.EOF)
-def description_unreadable(survey: Survey, _record: Record[Any]) -> Iterator[Found]:
+def description_unreadable(survey: Survey, _record: Record[Any]) -> Iterator[Observation]:
     """The description of the devices cannot be read.
 
     QEMU passes over it; tools that read device state are blind.
@@ -70,13 +70,13 @@ def description_unreadable(survey: Survey, _record: Record[Any]) -> Iterator[Fou
     """
     for note in survey.image.notes:
         if note.code == "vmdesc":
-            yield Found(
+            yield Observation(
                 "no description as QEMU writes it", note.offset, note.path, note.message[:200]
             )
 
 
 @over_image("D03", Severity.WARNING, _VMDESC)
-def description_cut(survey: Survey) -> Iterator[Found]:
+def description_cut(survey: Survey) -> Iterator[Observation]:
     """The file ends inside the description, or its length is damaged.
 
     QEMU passes over it; all that a guest needs has been read before.
@@ -87,7 +87,7 @@ def description_cut(survey: Survey) -> Iterator[Found]:
     told = survey.previous.value if survey.previous else None
     too_long = isinstance(told, Vmdescription) and told.length > VMDESC_CEILING
     if error is not None and error.path.startswith("vmdescription") and not too_long:
-        yield Found(
+        yield Observation(
             "the file ends inside the description",
             error.offset,
             error.path,
@@ -97,7 +97,7 @@ def description_cut(survey: Survey) -> Iterator[Found]:
 
 
 @at_records("D04", Severity.WARNING, _VMDESC, Kind.VMDESCRIPTION)
-def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The description is longer than any; it is not read.
 
     QEMU passes over it; tools that read device state are blind.
@@ -105,7 +105,7 @@ def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Found
     Fix: save the guest again; the length is damaged, or the machine beyond what was thought of.
     """
     if record.value.length > VMDESC_CEILING:
-        yield Found(
+        yield Observation(
             "a description out of all proportion",
             record.offset + 1,
             record.path,
@@ -115,7 +115,7 @@ def description_too_long(_survey: Survey, record: Record[Any]) -> Iterator[Found
 
 
 @over_image("D05", Severity.ERROR, _VMDESC)
-def page_sizes_contradict(survey: Survey) -> Iterator[Found]:
+def page_sizes_contradict(survey: Survey) -> Iterator[Observation]:
     """The description's page size is one that no target has.
 
     It is the size that addresses in the stream are counted in, for whoever goes by the description.
@@ -124,7 +124,7 @@ def page_sizes_contradict(survey: Survey) -> Iterator[Found]:
     """
     vmdesc = survey.image.vmdesc
     if vmdesc and vmdesc.page_size is not None and not is_page_size(vmdesc.page_size):
-        yield Found(
+        yield Observation(
             "no target has such pages",
             vmdesc.offset,
             "vmdescription.page_size",
@@ -134,7 +134,7 @@ def page_sizes_contradict(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("D06", Severity.WARNING, _VMDESC, at_end=True)
-def device_not_described(survey: Survey) -> Iterator[Found]:
+def device_not_described(survey: Survey) -> Iterator[Observation]:
     """A device is in the stream, and not in the description.
 
     The description was written for another stream, or the device's name is damaged.
@@ -148,7 +148,7 @@ def device_not_described(survey: Survey) -> Iterator[Found]:
     for section in survey.image.sections:
         key = section.name, section.instance_id
         if section.full and key not in known and section.name not in _NOT_DESCRIBED:
-            yield Found(
+            yield Observation(
                 f"{shown(section.idstr)} #{section.instance_id} is not described",
                 section.offset,
                 "",
@@ -158,7 +158,7 @@ def device_not_described(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("D07", Severity.WARNING, _VMDESC)
-def described_device_missing(survey: Survey) -> Iterator[Found]:
+def described_device_missing(survey: Survey) -> Iterator[Observation]:
     """A device is in the description, and not in the stream.
 
     QEMU leaves a device whose section is missing as it is after reset, without a word.
@@ -171,7 +171,7 @@ def described_device_missing(survey: Survey) -> Iterator[Found]:
     there = Counter((text(name), instance) for name, instance in survey.names)
     for device in vmdesc.devices:
         if not there[device.name, device.instance_id]:
-            yield Found(
+            yield Observation(
                 f"{device.name[:60]!r} #{device.instance_id} has no section",
                 vmdesc.offset,
                 "vmdescription",
@@ -186,7 +186,7 @@ def _missing_footer(case: Case) -> Effect | None:
 
 
 @over_image("D08", Severity.WARNING, _VMDESC, effect=_missing_footer)
-def device_of_other_size(survey: Survey) -> Iterator[Found]:
+def device_of_other_size(survey: Survey) -> Iterator[Observation]:
     """A device's bytes do not end where its description says.
 
     The section was found to end elsewhere, by its footer. QEMU goes by its own knowledge of the
@@ -203,7 +203,7 @@ def device_of_other_size(survey: Survey) -> Iterator[Found]:
     denied = _contradictions(survey, [section for section, _ in differing])
     for section, sizes in differing:
         wrong = not (lies or section in denied or _may_be_known(survey, vmdesc, section, sizes))
-        yield Found(
+        yield Observation(
             f"{shown(section.idstr)} #{section.instance_id} ends elsewhere",
             section.body_offset,
             "",
@@ -292,7 +292,7 @@ def _may_be_known(survey: Survey, vmdesc: VmDescription, section: Section, sizes
 
 
 @over_image("D09", Severity.WARNING, _VMDESC, at_end=True)
-def device_of_other_version(survey: Survey) -> Iterator[Found]:
+def device_of_other_version(survey: Survey) -> Iterator[Observation]:
     """A section's version is not that of its description.
 
     Both come from the same device; one of them is damaged.
@@ -309,7 +309,7 @@ def device_of_other_version(survey: Survey) -> Iterator[Found]:
     for section in survey.image.sections:
         expected = versions.get((section.name, section.instance_id))
         if expected and section.full and section.version_id not in expected:
-            yield Found(
+            yield Observation(
                 f"{shown(section.idstr)} #{section.instance_id} has another version",
                 section.offset,
                 "",
@@ -319,7 +319,7 @@ def device_of_other_version(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("D10", Severity.NOTE, "FORMAT 2")
-def no_devices(survey: Survey) -> Iterator[Found]:
+def no_devices(survey: Survey) -> Iterator[Observation]:
     """There is no device in the stream: memory only.
 
     QEMU loads it without a word, and the CPUs wake as after reset.
@@ -331,7 +331,7 @@ def no_devices(survey: Survey) -> Iterator[Found]:
         and survey.image.blocks
         and not any(section.full and section.name != "ram" for section in survey.image.sections)
     ):
-        yield Found(
+        yield Observation(
             "no device section",
             survey.image.container.stream_offset,
             "",
@@ -341,7 +341,7 @@ def no_devices(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("D11", Severity.NOTE, _VMDESC, at_end=True)
-def device_end_uncertain(survey: Survey) -> Iterator[Found]:
+def device_end_uncertain(survey: Survey) -> Iterator[Observation]:
     """Where a device's bytes end is a guess.
 
     No description says it, and its footer stands in more than one place that fits, or in none that
@@ -352,4 +352,4 @@ def device_end_uncertain(survey: Survey) -> Iterator[Found]:
     """
     for note in survey.image.notes:
         if note.code in ("device-end-ambiguous", "device-end-unverified"):
-            yield Found(note.message, note.offset, note.path, "", "one end")
+            yield Observation(note.message, note.offset, note.path, "", "one end")

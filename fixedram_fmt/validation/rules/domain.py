@@ -8,7 +8,7 @@ from fixedram_fmt.container.domain import Domain, DomainError, domain_of, main_m
 from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.validation.effects import Phase
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def _main_block(survey: Survey) -> RamBlock | None:
 @over_image(
     "C12", Severity.ERROR, _PARSE, effect=restore_refuses("{message}"), phase=Phase.LIBVIRT_XML
 )
-def no_domain(survey: Survey) -> Iterator[Found]:
-    """The XML behind libvirt's header is no domain that libvirt takes.
+def no_domain(survey: Survey) -> Iterator[Observation]:
+    """The XML after libvirt's header is no domain that libvirt takes.
 
     virsh restore starts QEMU by this XML and nothing else. Where it is cut, damaged or a stub,
     there is no machine to load the memory into.
@@ -61,7 +61,7 @@ def no_domain(survey: Survey) -> Iterator[Found]:
         if save:
             domain_of(save.xml)
     except DomainError as error:
-        yield Found(
+        yield Observation(
             error.message,
             save.xml_offset if save else None,
             "libvirt.xml",
@@ -76,7 +76,7 @@ def no_domain(survey: Survey) -> Iterator[Found]:
     effect=restore_refuses("(save cookie): {message}"),
     phase=Phase.LIBVIRT_XML,
 )
-def cookie_damaged(survey: Survey) -> Iterator[Found]:
+def cookie_damaged(survey: Survey) -> Iterator[Observation]:
     """The save cookie is no XML.
 
     The cookie follows the domain XML and holds what libvirt must remember of the running domain, as
@@ -95,7 +95,7 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
     except DomainError as error:
         message = error.message
     offset = save.xml_offset + save.header.cookie_offset
-    yield Found(message, offset, "libvirt.cookie", expected="<cookie>")
+    yield Observation(message, offset, "libvirt.cookie", expected="<cookie>")
 
 
 @over_image(
@@ -105,7 +105,7 @@ def cookie_damaged(survey: Survey) -> Iterator[Found]:
     effect=restore_refuses("Machine type received is {found} and local is {expected}"),
     phase=Phase.RESTORED,
 )
-def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
+def other_machine_in_xml(survey: Survey) -> Iterator[Observation]:
     """The domain XML names another machine type than the stream.
 
     virsh starts the machine that the XML names; QEMU compares the names and refuses. An edited XML
@@ -120,7 +120,7 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Found]:
         return
     if not domain.machine.startswith(name):
         save = survey.image.container.find(LibvirtSave)
-        yield Found(
+        yield Observation(
             "the XML has another machine type than the stream",
             save.xml_offset if save else None,
             "libvirt.xml",
@@ -152,7 +152,7 @@ def _other_memory(case: Case, _libvirt: Libvirt) -> Effect | None:
     effect=_other_memory,
     phase=Phase.RESTORED,
 )
-def other_memory_in_xml(survey: Survey) -> Iterator[Found]:
+def other_memory_in_xml(survey: Survey) -> Iterator[Observation]:
     """The domain XML gives the machine another amount of memory than the stream has.
 
     With less, QEMU refuses the first page that lies past the end. With more, a fixed layout is
@@ -164,7 +164,7 @@ def other_memory_in_xml(survey: Survey) -> Iterator[Found]:
     if domain is None or block is None or domain.memory is None:
         return
     if domain.memory != block.used_length:
-        yield Found(
+        yield Observation(
             f"the XML has {domain.memory:#x} bytes of memory, {shown(block.idstr)}"
             f" {block.used_length:#x}",
             block.entry_offset,
@@ -183,7 +183,7 @@ def _other_cpus(case: Case, _libvirt: Libvirt) -> Effect | None:
 
 
 @over_image("C16", Severity.WARNING, _START, effect=_other_cpus, phase=Phase.RESTORED)
-def other_cpus_in_xml(survey: Survey) -> Iterator[Found]:
+def other_cpus_in_xml(survey: Survey) -> Iterator[Observation]:
     """The domain XML has another number of vCPUs than the stream.
 
     A CPU in the stream that the machine has not is refused. A CPU of the machine that the stream
@@ -197,7 +197,7 @@ def other_cpus_in_xml(survey: Survey) -> Iterator[Found]:
         return
     # The first that the machine has not, or the last there is.
     section = cpus[min(domain.vcpus, len(cpus) - 1)]
-    yield Found(
+    yield Observation(
         "the XML has another number of vCPUs than the stream",
         section.offset,
         "",

@@ -15,7 +15,7 @@ from fixedram_fmt.schema.ram import (
 from fixedram_fmt.validation.causes import after_pages, first_number, page_unread, unread_page
 from fixedram_fmt.validation.ctext import c_int
 from fixedram_fmt.validation.effects import Phase, crashes, refuses, wrong
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +36,10 @@ OFFSET_CEILING = 1 << 63
 
 def at_header(
     survey: Survey, block: RamBlock, field: str, message: str, found: str, expected: str
-) -> Found:
+) -> Observation:
     """A finding at a field of a block's header."""
     offset = (block.header_offset or 0) + _AT[field]
-    return Found(
+    return Observation(
         message,
         offset,
         f"{block.path}/header",
@@ -58,7 +58,7 @@ def _header_version(case: Case) -> Effect:
 
 
 @over_image("L01", Severity.ERROR, _HEADER, effect=_header_version, phase=Phase.BLOCK_HEADER)
-def header_version(survey: Survey) -> Iterator[Found]:
+def header_version(survey: Survey) -> Iterator[Observation]:
     """A MappedRamHeader has a version from the future.
 
     What its fields mean cannot be known. QEMU refuses versions above its own.
@@ -78,7 +78,7 @@ def header_version(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("L02", Severity.WARNING, _HEADER)
-def header_version_zero(survey: Survey) -> Iterator[Found]:
+def header_version_zero(survey: Survey) -> Iterator[Observation]:
     """A MappedRamHeader has version 0, which was never written.
 
     QEMU only refuses versions above its own. A zero where a header should be can also mean that
@@ -106,7 +106,7 @@ def header_version_zero(survey: Survey) -> Iterator[Found]:
     since={11: refuses("header-page-size")},
     phase=Phase.BLOCK_HEADER,
 )
-def page_size_zero(survey: Survey) -> Iterator[Found]:
+def page_size_zero(survey: Survey) -> Iterator[Observation]:
     """A header's page_size is 0.
 
     QEMU before 11 divides by it and dies.
@@ -142,7 +142,7 @@ def _shorter_bitmap(case: Case) -> Effect | None:
     since={11: refuses("header-page-size")},
     phase=Phase.MEMORY,
 )
-def page_size_larger(survey: Survey) -> Iterator[Found]:
+def page_size_larger(survey: Survey) -> Iterator[Observation]:
     """A header's page_size is larger than the target's pages.
 
     QEMU before 11 believes it, reads a bitmap that is too short and leaves memory out without a
@@ -178,7 +178,7 @@ def _longer_bitmap(case: Case) -> Effect | None:
     since={11: refuses("header-page-size")},
     phase=Phase.PAGE_RANGE,
 )
-def page_size_smaller(survey: Survey) -> Iterator[Found]:
+def page_size_smaller(survey: Survey) -> Iterator[Observation]:
     """A header's page_size is smaller than the target's pages.
 
     QEMU before 11 takes it for a longer bitmap, whose pages past the block's end it may try to
@@ -191,14 +191,14 @@ def page_size_smaller(survey: Survey) -> Iterator[Found]:
             yield _other_page_size(survey, block)
 
 
-def _other_page_size(survey: Survey, block: RamBlock) -> Found:
+def _other_page_size(survey: Survey, block: RamBlock) -> Observation:
     found, expected = str(block.header_page_size), str(survey.target_page_size)
     message = "page_size is not the target's"
     return at_header(survey, block, "page_size", message, found, expected)
 
 
 @over_image("L14", Severity.NOTE, _SAVE)
-def pages_elsewhere(survey: Survey) -> Iterator[Found]:
+def pages_elsewhere(survey: Survey) -> Iterator[Observation]:
     """Pages begin at an offset that is no multiple of 1 MiB.
 
     QEMU aligns them so for direct I/O, and takes any multiple of the page size.
@@ -226,7 +226,7 @@ def pages_elsewhere(survey: Survey) -> Iterator[Found]:
     effect=page_unread,
     phase=Phase.BITMAP,
 )
-def ignored_without_capability(survey: Survey) -> Iterator[Found]:
+def ignored_without_capability(survey: Survey) -> Iterator[Observation]:
     """A block has no offsets, and x-ignore-shared is not on.
 
     With x-ignore-shared zero offsets mean that the block's memory is shared and not in the image;
@@ -256,7 +256,7 @@ def ignored_without_capability(survey: Survey) -> Iterator[Found]:
     since={11: None},
     phase=Phase.BLOCK_ENTRY,
 )
-def ignore_shared(survey: Survey) -> Iterator[Found]:
+def ignore_shared(survey: Survey) -> Iterator[Observation]:
     """The image was saved with x-ignore-shared.
 
     Only QEMU 11 and later load such an image; 10 and before read the address of the block's region
@@ -266,7 +266,7 @@ def ignore_shared(survey: Survey) -> Iterator[Found]:
     """
     if X_IGNORE_SHARED in survey.capabilities and survey.mapped and survey.image.blocks:
         block = survey.image.blocks[0]
-        yield Found(
+        yield Observation(
             "the blocks carry the addresses of their regions",
             block.entry_offset,
             block.path,
@@ -284,7 +284,7 @@ def _wrapped(case: Case) -> Effect:
 
 
 @over_image("L18", Severity.ERROR, _PARSE, effect=_wrapped, phase=Phase.OFFSET_RANGE)
-def offset_wraps(survey: Survey) -> Iterator[Found]:
+def offset_wraps(survey: Survey) -> Iterator[Observation]:
     """An offset is larger than a file can be.
 
     As a signed number it is negative; adding a length to it can wrap around.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.units import human_size
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ _PAGES = "FORMAT 4; migration/ram.c save_zero_page()"
 
 
 @over_image("P01", Severity.NOTE, _PAGES, deep=True)
-def stale_pages(survey: Survey) -> Iterator[Found]:
+def stale_pages(survey: Survey) -> Iterator[Observation]:
     """Absent pages still hold old memory.
 
     A page that was written and later became zero has its bit cleared and its bytes left. A load
@@ -31,7 +31,7 @@ def stale_pages(survey: Survey) -> Iterator[Found]:
         scan = survey.page_scans.get(block.index)
         if scan and scan.stale_pages and block.index not in lost:
             amount = human_size(scan.stale_pages * block.page_size)
-            yield Found(
+            yield Observation(
                 f"{amount} of old memory in absent pages",
                 block.pages_offset + scan.first_stale * block.page_size,
                 f"{block.path}/pages",
@@ -41,7 +41,7 @@ def stale_pages(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("P02", Severity.NOTE, _PAGES, deep=True)
-def zero_pages_stored(survey: Survey) -> Iterator[Found]:
+def zero_pages_stored(survey: Survey) -> Iterator[Observation]:
     """Pages are called present, and are zero.
 
     They cost space and time and mean the same as absent ones. QEMU writes them only with
@@ -52,7 +52,7 @@ def zero_pages_stored(survey: Survey) -> Iterator[Found]:
     for block in survey.blocks:
         scan = survey.page_scans.get(block.index)
         if scan and scan.zero_pages:
-            yield Found(
+            yield Observation(
                 "zero pages are stored",
                 block.pages_offset + scan.first_zero * block.page_size,
                 f"{block.path}/pages",

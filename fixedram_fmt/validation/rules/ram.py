@@ -11,7 +11,7 @@ from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.causes import first_number, ram_word
 from fixedram_fmt.validation.ctext import c_int
 from fixedram_fmt.validation.effects import refuses, wrong
-from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop, over_image
 from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _CARRIERS = (Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_PAGE, Kind.HOOK)
 
 
 @over_image("R01", Severity.ERROR, _LOAD, effect=wrong("no memory is loaded"))
-def no_ram(survey: Survey) -> Iterator[Found]:
+def no_ram(survey: Survey) -> Iterator[Observation]:
     """There is no ram section: the stream holds no memory.
 
     QEMU loads such a stream without a word, and the guest wakes with empty memory.
@@ -38,7 +38,7 @@ def no_ram(survey: Survey) -> Iterator[Found]:
     Fix: save the guest again; something ended the stream before its memory.
     """
     if survey.whole and not any(name == RAM_IDSTR for name, _ in survey.names):
-        yield Found(
+        yield Observation(
             "no ram section before EOF",
             survey.image.container.stream_offset,
             "",
@@ -48,7 +48,7 @@ def no_ram(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("R02", Severity.ERROR, _LIST, effect=wrong("no memory is loaded"), at_end=True)
-def no_block_list(survey: Survey) -> Iterator[Found]:
+def no_block_list(survey: Survey) -> Iterator[Observation]:
     """The ram section has no list of blocks (MEM_SIZE).
 
     Nothing says what memory there is, so none is loaded, without a word.
@@ -58,7 +58,7 @@ def no_block_list(survey: Survey) -> Iterator[Found]:
     if survey.whole and not survey.mem_sizes:
         for header in survey.started.values():
             if c_string(header.value.idstr) == RAM_IDSTR:
-                yield Found(
+                yield Observation(
                     "no MEM_SIZE in the ram section",
                     header.stop,
                     header.path,
@@ -68,7 +68,7 @@ def no_block_list(survey: Survey) -> Iterator[Found]:
 
 
 @at_records("R06", Severity.ERROR, _LOAD + " invalid_flags", *_CARRIERS, effect=ram_word)
-def flag_not_allowed(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def flag_not_allowed(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A record that has no place in a stream with a fixed layout.
 
     Pages lie at their offsets; records that carry them in the stream belong to ordinary streams.
@@ -76,7 +76,7 @@ def flag_not_allowed(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: save the guest again; two writers have mixed their streams.
     """
     if survey.mapped and record.kind is not Kind.COMPRESS_PAGE:
-        yield Found(
+        yield Observation(
             f"{record.kind.value.upper()} is invalid with a fixed layout",
             record.offset,
             record.path,
@@ -86,7 +86,7 @@ def flag_not_allowed(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_stop("R07", Severity.ERROR, _LOAD, "flags", effect=ram_word)
-def flags_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def flags_unknown(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """A word that is no RAM record.
 
     It has no flag, one that nobody defined, or flags that exclude each other; what came before it
@@ -97,11 +97,11 @@ def flags_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     if survey is None or survey.hidden_layout is not None:
         return
     if not _is_footer(survey, error):
-        yield Found.of(error)
+        yield Observation.of(error)
 
 
 @at_stop("R08", Severity.ERROR, _LOAD, "flags", effect=ram_word)
-def eos_missing(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def eos_missing(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The records of a ram section do not end with EOS.
 
     The section's footer is read as a record then.
@@ -109,7 +109,7 @@ def eos_missing(survey: Survey | None, error: FormatError) -> Iterator[Found]:
     Fix: save the guest again; a writer must end each ram section with EOS.
     """
     if survey is not None and _is_footer(survey, error):
-        yield Found(
+        yield Observation(
             "no EOS before the footer", error.offset, error.path, "the section's footer", "EOS"
         )
 
@@ -125,14 +125,14 @@ def _is_footer(survey: Survey, error: FormatError) -> bool:
 
 
 @at_records("R09", Severity.ERROR, _LOAD, Kind.FULL, Kind.COMPRESS_PAGE, effect=ram_word)
-def obsolete_flag(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def obsolete_flag(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A flag that QEMU no longer takes: FULL (never used since 2009) or COMPRESS_PAGE (until 9.0).
 
     QEMU stops there with an error; the page that comes with it would be lost.
 
     Fix: load it with a QEMU of the time, and save again.
     """
-    yield Found(
+    yield Observation(
         f"{record.kind.value.upper()} is gone",
         record.offset,
         record.path,
@@ -142,14 +142,14 @@ def obsolete_flag(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_records("R10", Severity.NOTE, _LOAD, Kind.MEM_SIZE, Kind.EOS, Kind.MULTIFD_FLUSH)
-def continue_without_page(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def continue_without_page(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A record without a page has CONTINUE set.
 
     The flag says that a page belongs to the block of the one before; here it means nothing, and
     QEMU does not write it.
     """
     if record.value.word & RamSaveFlag.CONTINUE:
-        yield Found(
+        yield Observation(
             "CONTINUE means nothing here",
             record.offset,
             record.path,
@@ -159,14 +159,14 @@ def continue_without_page(_survey: Survey, record: Record[Any]) -> Iterator[Foun
 
 
 @at_records("R11", Severity.NOTE, _LOAD, Kind.EOS, Kind.MULTIFD_FLUSH)
-def address_without_page(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def address_without_page(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """An EOS or FLUSH carries an address.
 
     It means nothing there, and QEMU does not write it.
     """
     address = record.value.word & ~(survey.target_page_size - 1)
     if address:
-        yield Found(
+        yield Observation(
             "an address means nothing here", record.offset, record.path, f"{address:#x}", "0"
         )
 
@@ -187,7 +187,7 @@ def _version(case: Case) -> Effect:
     Kind.SECTION_FULL,
     effect=_version,
 )
-def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The ram section has another version than 4.
 
     QEMU has written version 4 since 2009 and takes no other.
@@ -196,7 +196,7 @@ def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """
     value = record.value
     if c_string(value.idstr) == RAM_IDSTR and value.version_id != RAM_VERSION:
-        yield Found(
+        yield Observation(
             "unknown version of ram",
             record.stop - 4,
             record.path,
@@ -213,7 +213,7 @@ def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.SECTION_FULL,
     effect=refuses("unknown-section"),
 )
-def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The ram section is of another instance than 0.
 
     There is one ram section, and it is instance 0.
@@ -222,11 +222,13 @@ def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """
     value = record.value
     if c_string(value.idstr) == RAM_IDSTR and value.instance_id:
-        yield Found("no second ram", record.stop - 8, record.path, str(value.instance_id), "0")
+        yield Observation(
+            "no second ram", record.stop - 8, record.path, str(value.instance_id), "0"
+        )
 
 
 @at_records("R21", Severity.WARNING, "FORMAT 7", Kind.SECTION_FULL)
-def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The ram section is sent as SECTION_FULL, like a device.
 
     QEMU writes it as START, PARTs and END; it reads this all the same.
@@ -234,13 +236,13 @@ def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: check who wrote the image.
     """
     if c_string(record.value.idstr) == RAM_IDSTR:
-        yield Found(
+        yield Observation(
             "ram as a FULL section", record.offset, record.path, "SECTION_FULL", "SECTION_START"
         )
 
 
 @at_records("R22", Severity.NOTE, "FORMAT 7", Kind.EOF)
-def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The ram section has no PART or END.
 
     QEMU writes at least one PART and an END, and loads a stream without.  Where there is no memory
@@ -252,20 +254,20 @@ def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     started = [header for header in headers if c_string(header.value.idstr) == RAM_IDSTR]
     whole = survey.ram_parts - len([h for h in started if h.value.section_id in survey.ended])
     if started and whole <= 0 and started[0].kind is Kind.SECTION_START:
-        yield Found(
+        yield Observation(
             "no PART between START and END", record.offset, started[0].path, "none", "at least one"
         )
 
 
 @over_image("R23", Severity.NOTE, "FORMAT 3; migration/migration.c migration_iteration_run()")
-def many_parts(survey: Survey) -> Iterator[Found]:
+def many_parts(survey: Survey) -> Iterator[Observation]:
     """Thousands of PARTs that hold nothing.
 
     QEMU writes them while it waits for its first measure of the bandwidth. They cost time on load
     and nothing else.
     """
     if survey.ram_parts > _MANY_PARTS:
-        yield Found(
+        yield Observation(
             f"{survey.ram_parts} PARTs of ram",
             survey.image.container.stream_offset,
             "",
@@ -283,7 +285,7 @@ def many_parts(survey: Survey) -> Iterator[Found]:
     Kind.XBZRLE,
     effect=refuses("ram-offset"),
 )
-def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A page of an ordinary stream lies outside every block.
 
     There is no memory for it. QEMU refuses the stream.
@@ -294,7 +296,7 @@ def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     stop = run.address + run.pages * survey.target_page_size
     length = survey.lengths.get(run.block, 0)
     if not survey.mapped and stop > length:
-        yield Found(
+        yield Observation(
             "a page outside its block",
             record.offset,
             record.path,

@@ -10,7 +10,7 @@ from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import non_zero_runs
 from fixedram_fmt.validation.causes import after_pages
 from fixedram_fmt.validation.effects import Phase, refuses, wrong
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.headers import OFFSET_CEILING, at_header
 from fixedram_fmt.validation.rules.names import shown
 
@@ -36,7 +36,7 @@ _LEFT_OUT_LOOKED_AT = 1 << 26
 
 
 @over_image("L06", Severity.ERROR, _PARSE, effect=refuses("bitmap-unread"), phase=Phase.BITMAP)
-def bitmap_outside(survey: Survey) -> Iterator[Found]:
+def bitmap_outside(survey: Survey) -> Iterator[Observation]:
     """A bitmap lies outside the file, wholly or in part.
 
     Which pages are present cannot be known.
@@ -64,7 +64,7 @@ def bitmap_outside(survey: Survey) -> Iterator[Found]:
     effect=refuses("alignment"),
     phase=Phase.ALIGNMENT,
 )
-def pages_unaligned(survey: Survey) -> Iterator[Found]:
+def pages_unaligned(survey: Survey) -> Iterator[Observation]:
     """pages_offset is no multiple of the page size.
 
     QEMU checks that, and that alone.
@@ -86,10 +86,10 @@ def pages_unaligned(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("L08", Severity.ERROR, _PARSE, effect=after_pages, phase=Phase.AFTER_PAGES)
-def pages_past_end(survey: Survey) -> Iterator[Found]:
+def pages_past_end(survey: Survey) -> Iterator[Observation]:
     """The file ends inside the pages of a block, none of which is present from there on.
 
-    The stream goes on behind the pages, so a reader that gets there finds nothing.
+    The stream goes on after the pages, so a reader that gets there finds nothing.
 
     Fix: get the file again; it was cut off, or pages_offset is damaged.
     """
@@ -112,14 +112,14 @@ def _names(survey: Survey, region: Region) -> str:
     return f"{region.what} of {shown(survey.image.blocks[region.block].idstr)}"
 
 
-def _overlap(survey: Survey, first: Region, second: Region) -> Found:
+def _overlap(survey: Survey, first: Region, second: Region) -> Observation:
     involved = [survey.image.blocks[one.block] for one in (first, second) if one.block is not None]
     # The one whose bitmap is not where it should be is to blame, otherwise the later one.
     block = max(
         involved, key=lambda one: (one.bitmap_offset != survey.usual_bitmap(one), one.index)
     )
     stop = min(first.stop, second.stop)
-    return Found(
+    return Observation(
         f"{_names(survey, first)} and {_names(survey, second)} share bytes",
         second.start,
         block.path,
@@ -165,7 +165,7 @@ def _read_as_both(case: Case) -> Effect | None:
 
 
 @over_image("L09", Severity.ERROR, "FORMAT 4 and 7", effect=_read_as_both, phase=Phase.MEMORY)
-def regions_overlap(survey: Survey) -> Iterator[Found]:
+def regions_overlap(survey: Survey) -> Iterator[Observation]:
     """Bitmaps or pages lie over each other.
 
     What is at such a place is both at once. QEMU does not look, and loads what it finds.
@@ -178,7 +178,7 @@ def regions_overlap(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("L10", Severity.ERROR, "FORMAT 4 and 7", effect=_read_as_both, phase=Phase.MEMORY)
-def region_over_stream(survey: Survey) -> Iterator[Found]:
+def region_over_stream(survey: Survey) -> Iterator[Observation]:
     """A bitmap or pages lie over the stream itself.
 
     Headers are taken for memory, and a guest whose memory is restored can read them.
@@ -191,7 +191,7 @@ def region_over_stream(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("L11", Severity.ERROR, "FORMAT 1", effect=refuses("alignment"), phase=Phase.ALIGNMENT)
-def offsets_shifted(survey: Survey) -> Iterator[Found]:
+def offsets_shifted(survey: Survey) -> Iterator[Observation]:
     """All offsets are wrong by the same amount.
 
     Offsets are absolute in the file; this image was cut out of a container, or put into one.
@@ -212,10 +212,10 @@ def offsets_shifted(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("L12", Severity.ERROR, _PARSE, effect=after_pages, phase=Phase.AFTER_PAGES)
-def pages_before_header(survey: Survey) -> Iterator[Found]:
+def pages_before_header(survey: Survey) -> Iterator[Observation]:
     """pages_offset points back, before its own header.
 
-    The stream goes on behind the pages: a reader comes to records that it has read before.
+    The stream goes on after the pages: a reader comes to records that it has read before.
 
     Fix: save the guest again; pages_offset is damaged.
     """
@@ -227,7 +227,7 @@ def pages_before_header(survey: Survey) -> Iterator[Found]:
                 "pages_offset",
                 "pages_offset points back",
                 f"{block.pages_offset:#x}",
-                f"behind the header at {block.header_offset:#x}",
+                f"after the header at {block.header_offset:#x}",
             )
 
 
@@ -237,10 +237,10 @@ def _other_pages(case: Case) -> Effect | None:
 
 
 @over_image("L13", Severity.ERROR, _SAVE, effect=_other_pages, phase=Phase.MEMORY)
-def bitmap_elsewhere(survey: Survey) -> Iterator[Found]:
+def bitmap_elsewhere(survey: Survey) -> Iterator[Observation]:
     """A bitmap is not where QEMU puts it, and something else lies there.
 
-    A reader must believe bitmap_offset; but right behind the header, where every QEMU puts the
+    A reader must believe bitmap_offset; but right after the header, where every QEMU puts the
     bitmap, there is data that nothing owns.
 
     Fix: compare both places; fixedram dump --offset shows them.
@@ -270,7 +270,7 @@ def _leaves_out(survey: Survey, block: RamBlock, usual: int) -> bool:
         other = PageBitmap.of_block(
             survey.image.source,
             replace(block, bitmap_offset=usual),
-            survey.image.host_long.host_long,
+            survey.image.host_long.value,
         )
     except FormatError:
         return True
@@ -308,7 +308,7 @@ def _data(survey: Survey, start: int, stop: int) -> Iterator[int]:
 
 
 @over_image("L17", Severity.NOTE, "FORMAT 4")
-def padding_used(survey: Survey) -> Iterator[Found]:
+def padding_used(survey: Survey) -> Iterator[Observation]:
     """The padding before a block's pages is not zero.
 
     QEMU leaves it empty. What is there may be left of an older file, and hold old memory.
@@ -324,7 +324,7 @@ def padding_used(survey: Survey) -> Iterator[Found]:
         ):
             continue
         for offset in _orphans(survey, max(start, looked_at), stop):
-            yield Found(
+            yield Observation(
                 "bytes in the padding",
                 offset,
                 f"{block.path}/padding",

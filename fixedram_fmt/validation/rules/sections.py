@@ -11,7 +11,7 @@ from fixedram_fmt.stream.records import SECTION_HEADERS, Kind, Record
 from fixedram_fmt.validation.causes import first_number
 from fixedram_fmt.validation.ctext import c_int
 from fixedram_fmt.validation.effects import refuses
-from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop
 from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _BEHIND_SECTION = (*SECTION_HEADERS, Kind.COMMAND, Kind.EOF)
     *_BEHIND_SECTION,
     effect=refuses("footer"),
 )
-def footer_missing(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def footer_missing(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """No footer stands behind a section.
 
     QEMU takes that for a device that read too much or too little, and refuses. Only machines with
@@ -54,7 +54,7 @@ def footer_missing(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     "section-type",
     effect=refuses("footer"),
 )
-def footer_type(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def footer_type(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """What stands behind a section is no footer, and no section either.
 
     The section's end is not where its content says, or the footer is damaged.
@@ -65,9 +65,9 @@ def footer_type(survey: Survey | None, error: FormatError) -> Iterator[Found]:
         yield _missing_footer(survey.unfooted, error.offset)
 
 
-def _missing_footer(header: Record[Any], offset: int) -> Found:
-    return Found(
-        "no footer behind this section",
+def _missing_footer(header: Record[Any], offset: int) -> Observation:
+    return Observation(
+        "no footer after this section",
         offset,
         header.path.removesuffix("/header"),
         "another byte",
@@ -86,7 +86,7 @@ def _footer_id(case: Case) -> Effect:
     Kind.SECTION_FOOTER,
     effect=_footer_id,
 )
-def footer_of_another_section(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def footer_of_another_section(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A footer carries the id of another section.
 
     QEMU checks it and refuses.
@@ -95,7 +95,7 @@ def footer_of_another_section(survey: Survey, record: Record[Any]) -> Iterator[F
     """
     header = survey.section
     if header is not None and header.value.section_id != record.value.section_id:
-        yield Found(
+        yield Observation(
             "the footer is another section's",
             record.offset + 1,
             record.path,
@@ -115,14 +115,14 @@ def _unknown_id(case: Case) -> Effect:
     "part-without-start",
     effect=_unknown_id,
 )
-def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """A PART or END of a section that has not started.
 
     Its body cannot be told without knowing whose it is, so nothing behind it is judged.
 
     Fix: put the START first, or remove the PART.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 @at_records(
@@ -133,7 +133,7 @@ def part_without_start(_survey: Survey | None, error: FormatError) -> Iterator[F
     Kind.SECTION_END,
     effect=refuses("version-old", vmsd="timer", version=0),
 )
-def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A PART or END of section id 0, which is not the first device's.
 
     In QEMU every device has id 0 until its section starts, and a PART goes to the first one that
@@ -142,7 +142,7 @@ def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Fix: give the section an id other than 0; QEMU gives 0 to `timer`.
     """
     if record.value.section_id == 0 and record.section != b"timer":
-        yield Found(
+        yield Observation(
             "another device has id 0",
             record.offset + 1,
             record.path,
@@ -161,7 +161,7 @@ def part_of_section_0(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.SECTION_FULL,
     Kind.BLOCK,
 )
-def name_with_nul(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def name_with_nul(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A name goes on after a NUL byte.
 
     QEMU compares names as C strings: it does not see what follows the NUL, and a name that starts
@@ -173,7 +173,7 @@ def name_with_nul(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     name = b"".join(names)
     known = c_string(name)
     if known and known != name and is_printable(known):
-        yield Found(
+        yield Observation(
             "a NUL in a name",
             record.offset,
             record.path,
@@ -189,7 +189,7 @@ def name_with_nul(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.SECTION_PART,
     Kind.SECTION_END,
 )
-def part_after_end(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def part_after_end(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A PART or END of a section that has ended already.
 
     QEMU does not write that; it reads it all the same.
@@ -199,7 +199,7 @@ def part_after_end(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     start = survey.started.get(record.value.section_id)
     device = start is not None and start.kind is Kind.SECTION_FULL and not survey.in_ram
     if record.value.section_id in survey.ended or device:
-        yield Found(
+        yield Observation(
             "this section has ended before",
             record.offset,
             record.path,
@@ -215,7 +215,7 @@ def part_after_end(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.SECTION_START,
     Kind.SECTION_FULL,
 )
-def section_id_reused(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def section_id_reused(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A section id is used for a second section.
 
     PARTs and footers name a section by its id alone; which one is meant is chance.
@@ -226,7 +226,7 @@ def section_id_reused(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     handler = c_string(value.idstr), value.instance_id
     if value.section_id in survey.started and handler not in survey.names:
         before = survey.started[value.section_id]
-        yield Found(
+        yield Observation(
             f"section id {value.section_id} is that of {shown(before.value.idstr)} too",
             record.offset + 1,
             record.path,
@@ -242,7 +242,7 @@ def section_id_reused(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.SECTION_START,
     Kind.SECTION_FULL,
 )
-def section_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def section_twice(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The same section (name and instance) is there twice.
 
     The second one overwrites the first when it is loaded.
@@ -251,7 +251,7 @@ def section_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """
     value = record.value
     if (c_string(value.idstr), value.instance_id) in survey.names:
-        yield Found(
+        yield Observation(
             f"{shown(value.idstr)} #{value.instance_id} is there already",
             record.offset,
             record.path,
@@ -261,7 +261,7 @@ def section_twice(survey: Survey, record: Record[Any]) -> Iterator[Found]:
 
 
 @at_records("S16", Severity.WARNING, _SAVEVM + "save_section_header()", Kind.EOF)
-def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A section that was started has no END.
 
     QEMU writes an END for every START, and loads a stream without one. What the END would have
@@ -275,7 +275,7 @@ def section_never_ended(survey: Survey, record: Record[Any]) -> Iterator[Found]:
         if snapshot and header.value.idstr == RAM_IDSTR:
             continue
         if section_id not in survey.ended and header.kind is Kind.SECTION_START:
-            yield Found(
+            yield Observation(
                 f"{shown(header.value.idstr)} has no END",
                 header.offset,
                 header.path,
@@ -306,7 +306,7 @@ def is_background_snapshot(survey: Survey) -> bool:
     Kind.SECTION_FULL,
     effect=refuses("unknown-section"),
 )
-def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A section's name is empty or not printable.
 
     No device of QEMU has such a name, so none will take the section.
@@ -315,7 +315,7 @@ def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     """
     idstr = c_string(record.value.idstr)
     if not idstr or not is_printable(idstr):
-        yield Found(
+        yield Observation(
             "no device is called so",
             record.offset + 5,
             record.path,
@@ -332,7 +332,7 @@ def section_name(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
     Kind.SECTION_FULL,
     effect=refuses("unknown-section"),
 )
-def section_of_removed_feature(_survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def section_of_removed_feature(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A section of a feature that QEMU no longer has.
 
     Block migration (`block`) was removed in 9.1: nothing takes its section there, not even an
@@ -342,7 +342,7 @@ def section_of_removed_feature(_survey: Survey, record: Record[Any]) -> Iterator
     """
     name = c_string(record.value.idstr)
     if name in _REMOVED:
-        yield Found(
+        yield Observation(
             "no QEMU of today has this section",
             record.offset + 5,
             record.path,

@@ -9,7 +9,7 @@ from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.causes import first_number
 from fixedram_fmt.validation.effects import refuses, wrong
-from fixedram_fmt.validation.rule import Found, Severity, at_records, at_stop
+from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop
 from fixedram_fmt.validation.rules.configuration import announced_length
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ _SAVEVM = "FORMAT 2; migration/savevm.c "
     "offset",
     effect=refuses("magic"),
 )
-def no_stream(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def no_stream(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The file does not begin with a migration stream.
 
     A stream begins with QEVM, a libvirt save with LibvirtQemudSave.
 
     Fix: give PATH@OFFSET or --search if the stream starts further in.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 def _version(case: Case) -> Effect:
@@ -51,14 +51,14 @@ def _version(case: Case) -> Effect:
 
 
 @at_stop("S02", Severity.ERROR, _SAVEVM + "qemu_loadvm_state_header()", "version", effect=_version)
-def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def stream_version(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The stream has a version that is not 3.
 
     Version 2 is of before 2009, later ones do not exist.
 
     Fix: load it with the QEMU that wrote it.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 def _truncated(case: Case) -> Effect:
@@ -111,19 +111,19 @@ def _cut_record(case: Case) -> Effect:
     "",
     effect=_truncated,
 )
-def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The stream cannot be read on: the file ends in a structure, or a structure is damaged.
 
-    What comes behind this place is not judged.
+    What comes after this place is not judged.
 
     Fix: get the file again or save again; if the save was cut off, what lies before is intact.
     """
     if survey is None or not _told_elsewhere(survey, error):
-        yield Found.of(error)
+        yield Observation.of(error)
 
 
 def _told_elsewhere(survey: Survey, error: FormatError) -> bool:
-    """Whether another rule says what lies behind an error: the layout, a count, the description."""
+    """Whether another rule says what lies after an error: the layout, a count, the description."""
     return (
         survey.hidden_layout is not None
         or error.path.startswith("vmdescription")
@@ -138,14 +138,14 @@ def _told_elsewhere(survey: Survey, error: FormatError) -> bool:
     "no-eof",
     effect=refuses("end-of-file"),
 )
-def no_eof(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def no_eof(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The stream has no EOF byte: the save never finished, or its end is lost.
 
     QEMU ends a save with EOF when every device has been written; it refuses a stream without.
 
     Fix: save the guest again; memory up to here may be used with care.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 def _section_type(case: Case) -> Effect:
@@ -159,7 +159,7 @@ def _section_type(case: Case) -> Effect:
     "section-type",
     effect=_section_type,
 )
-def section_type_unknown(survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def section_type_unknown(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """A byte that begins no section stands where one should begin.
 
     The sections before it are longer or shorter than they say, or bytes were lost or added.
@@ -167,11 +167,11 @@ def section_type_unknown(survey: Survey | None, error: FormatError) -> Iterator[
     Fix: compare with a good image of the same machine (fixedram dump) around this offset.
     """
     if survey is None or survey.unfooted is None:
-        yield Found.of(error)
+        yield Observation.of(error)
 
 
 @at_records("S18", Severity.WARNING, _SAVEVM + "qemu_loadvm_state()", Kind.TRAILING)
-def trailing_bytes(survey: Survey, record: Record[Any]) -> Iterator[Found]:
+def trailing_bytes(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """Bytes follow the end of the stream.
 
     QEMU does not look at them. They may be left of a longer, older file, and hold memory of
@@ -183,8 +183,8 @@ def trailing_bytes(survey: Survey, record: Record[Any]) -> Iterator[Found]:
     data = sum(extent.stop - extent.start for extent in extents if extent.data)
     if data:
         owner = _owner_of_tail(survey, record.offset)
-        yield Found(
-            f"{record.length} bytes behind the stream" + (f": {owner}" if owner else ""),
+        yield Observation(
+            f"{record.length} bytes after the stream" + (f": {owner}" if owner else ""),
             record.offset,
             record.path,
             f"{record.length} bytes",
@@ -212,14 +212,14 @@ def _owner_of_tail(survey: Survey, offset: int) -> str:
 
 
 @at_stop("S19", Severity.ERROR, _SAVEVM + "vmstate_load()", "device-end", effect=refuses("footer"))
-def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The end of a device's state cannot be found.
 
     Neither the description nor a footer says where it is, so nothing behind it is judged.
 
     Fix: save the guest again; a stream needs a description or footers.
     """
-    yield Found.of(error)
+    yield Observation.of(error)
 
 
 @at_stop(
@@ -229,7 +229,7 @@ def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[F
     "end-unconfirmed",
     effect=wrong("devices whose sections are missing are left as a reset leaves them"),
 )
-def end_unconfirmed(_survey: Survey | None, error: FormatError) -> Iterator[Found]:
+def end_unconfirmed(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """Where the stream seems to end, sections may be missing.
 
     A save that was cut off between two sections, in a file that goes on with zeros or with older
@@ -240,4 +240,4 @@ def end_unconfirmed(_survey: Survey | None, error: FormatError) -> Iterator[Foun
     Fix: save the guest again; of a machine with store-global-state=off compare the sections with
     those of another save.
     """
-    yield Found.of(error)
+    yield Observation.of(error)

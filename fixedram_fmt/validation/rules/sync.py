@@ -8,7 +8,7 @@ from fixedram_fmt.loaders import SyncPoint
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.validation.causes import ram_word
 from fixedram_fmt.validation.effects import Phase, crashes, refuses, wrong
-from fixedram_fmt.validation.rule import Found, Severity, over_image
+from fixedram_fmt.validation.rule import Observation, Severity, over_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,16 +31,16 @@ def _unless_taken(case: Case) -> Effect | None:
     "FORMAT 5; migration/ram.c ram_load_precopy() invalid_flags",
     effect=_unless_taken,
 )
-def flush_in_mapped_ram(survey: Survey) -> Iterator[Found]:
+def flush_in_mapped_ram(survey: Survey) -> Iterator[Observation]:
     """MULTIFD_FLUSH stands in a mapped-ram image.
 
-    As merged, receivers sync once, behind the list of blocks; the flag is invalid there.
+    As merged, receivers sync once, after the list of blocks; the flag is invalid there.
 
     Fix: save with a released QEMU, or take the record out.
     """
     if survey.image.dialect == "mapped-ram":
         for flush in survey.flushes:
-            yield Found(
+            yield Observation(
                 "MULTIFD_FLUSH is invalid with mapped-ram",
                 flush.record.offset,
                 flush.record.path,
@@ -59,7 +59,7 @@ def _never_synced(case: Case) -> Effect | None:
 
 
 @over_image("Y02", Severity.NOTE, _SYNC, effect=_never_synced)
-def no_flush(survey: Survey) -> Iterator[Found]:
+def no_flush(survey: Survey) -> Iterator[Observation]:
     """No MULTIFD_FLUSH makes a receiver of the review wait for its channels.
 
     A fixed-ram image without it was saved without multifd, or with
@@ -71,7 +71,7 @@ def no_flush(survey: Survey) -> Iterator[Found]:
     """
     if survey.mapped and not survey.flushes and survey.last_eos:
         eos, _ = survey.last_eos
-        yield Found(
+        yield Observation(
             "nothing makes a receiver wait for its channels",
             eos.offset,
             eos.path,
@@ -88,7 +88,7 @@ def _second_sync(case: Case) -> Effect | None:
 
 
 @over_image("Y03", Severity.WARNING, _SYNC, effect=_second_sync)
-def flush_again(survey: Survey) -> Iterator[Found]:
+def flush_again(survey: Survey) -> Iterator[Observation]:
     """A fixed-ram image has more than one MULTIFD_FLUSH.
 
     In review version 4 the receive channels quit at the first; a second sync waits for ever.
@@ -96,7 +96,7 @@ def flush_again(survey: Survey) -> Iterator[Found]:
     Fix: keep only the one before the last EOS.
     """
     for flush in survey.flushes[1:] if survey.mapped else ():
-        yield Found(
+        yield Observation(
             "a second sync",
             flush.record.offset,
             flush.record.path,
@@ -107,7 +107,7 @@ def flush_again(survey: Survey) -> Iterator[Found]:
 
 
 @over_image("Y04", Severity.WARNING, _SYNC)
-def flush_too_early(survey: Survey) -> Iterator[Found]:
+def flush_too_early(survey: Survey) -> Iterator[Observation]:
     """MULTIFD_FLUSH does not stand in the section that ends the RAM.
 
     The writers of fixed-ram send it right before the last EOS. A sync that comes earlier says
@@ -119,7 +119,7 @@ def flush_too_early(survey: Survey) -> Iterator[Found]:
         return
     for flush in survey.flushes[:1]:
         if flush.section.kind is not Kind.SECTION_END:
-            yield Found(
+            yield Observation(
                 "MULTIFD_FLUSH before the RAM has ended",
                 flush.record.offset,
                 flush.record.path,
@@ -139,7 +139,7 @@ def _no_channels(case: Case) -> Effect | None:
     effect=_no_channels,
     phase=Phase.CHANNELS,
 )
-def ordinary_stream(survey: Survey) -> Iterator[Found]:
+def ordinary_stream(survey: Survey) -> Iterator[Observation]:
     """The stream is an ordinary one: pages are in it, not at fixed offsets.
 
     It loads from a file one record after the other, never with channels.
@@ -148,7 +148,7 @@ def ordinary_stream(survey: Survey) -> Iterator[Found]:
     """
     if not survey.mapped and survey.image.blocks and survey.hidden_layout is None:
         block = survey.image.blocks[0]
-        yield Found(
+        yield Observation(
             "no fixed layout",
             block.entry_offset,
             block.path,

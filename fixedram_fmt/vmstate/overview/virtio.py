@@ -82,7 +82,7 @@ class _Blob:
     queues: list[tuple[int, virtio.Queue]] = field(default_factory=list)
 
     def take(self, schema: Schema[Any]) -> Any:
-        """The structure at the current place, which moves behind it."""
+        """The structure at the current place, which moves after it."""
         found, length = schema.parse(self.raw[self.at :], offset=self.value.offset + self.at)
         self.at += length
         return found
@@ -133,7 +133,7 @@ def blob_of(device: DeviceState) -> _Blob | None:
     return None
 
 
-# -- transports: each goes behind its head and tells whether queues have an MSI-X vector ----------
+# -- transports: each goes after its head and tells whether queues have an MSI-X vector ----------
 
 
 def _pci(blob: _Blob, size: int) -> bool:
@@ -196,7 +196,7 @@ def _read_device(blob: _Blob, *, aligned: bool, vectors: bool) -> None:
 
 
 def _subsection(blob: _Blob, name: str) -> bytes:
-    """The bytes behind the header of a subsection of vmstate_virtio; empty if it is not there."""
+    """The bytes after the header of a subsection of vmstate_virtio; empty if it is not there."""
     header = subsection_header_of(name, 1)
     at = blob.raw.rfind(header, blob.at)
     return b"" if at < 0 else blob.raw[at + len(header) :]

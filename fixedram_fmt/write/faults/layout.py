@@ -48,7 +48,7 @@ def _(e: Elements) -> None:
     e.change(_HEADER, page_size=1 << 63)
 
 
-@on_pieces("bitmap-past-end", "bitmap_offset lies behind the end of the file", REFUSES)
+@on_pieces("bitmap-past-end", "bitmap_offset lies after the end of the file", REFUSES)
 def _(p: Pieces) -> None:
     p.change(_HEADER, bitmap_offset=p.items[-1].stop + p.page_size)
 
@@ -73,7 +73,7 @@ def _(p: Pieces) -> None:
     p.change(_HEADER, pages_offset=p.piece(_HEADER).value.pages_offset + min(512, p.page_size // 2))
 
 
-@on_pieces("pages-past-end", "pages_offset lies behind the end of the file", REFUSES, CRASHES)
+@on_pieces("pages-past-end", "pages_offset lies after the end of the file", REFUSES, CRASHES)
 def _(p: Pieces) -> None:
     beyond = -(-p.items[-1].stop // p.page_size) * p.page_size + (1 << 20)
     p.change(_HEADER, pages_offset=beyond)

@@ -146,7 +146,7 @@ def _(e: Elements) -> None:
         e.items[index] = replace(header, kind=Kind.SECTION_FULL, value=value)
 
 
-@on_elements("footer-missing", "no footer behind the RAM", REFUSES)
+@on_elements("footer-missing", "no footer after the RAM", REFUSES)
 def _(e: Elements) -> None:
     e.remove(Kind.SECTION_FOOTER)
 
@@ -246,7 +246,7 @@ def _(e: Elements) -> None:
     e.insert(e.index(Kind.SECTION_START), e.items[e.index(Kind.EOF)])
 
 
-@on_elements("trailing-garbage", "bytes behind the end", LOADS)
+@on_elements("trailing-garbage", "bytes after the end", LOADS)
 def _(e: Elements) -> None:
     e.items.append(_raw(b"garbage {" * 100))
 
