@@ -11,7 +11,6 @@ import time
 import traceback
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -311,6 +310,8 @@ def _may_be_silent(words: list[str], done: Ran) -> bool:
 def _check_json(command: str, output: bytes) -> None:
     import jsonschema  # type: ignore[import-untyped]
 
+    from support.schemas import validator
+
     def constant(name: str) -> None:
         raise FuzzError(f"{name} in JSON")
 
@@ -319,14 +320,9 @@ def _check_json(command: str, output: bytes) -> None:
     except json.JSONDecodeError as error:
         raise FuzzError(f"no JSON: {output[:40]!r}") from error
     try:
-        jsonschema.validate(document, _schema(command))
+        validator(command).validate(document)
     except jsonschema.ValidationError as error:
         raise FuzzError(f"JSON: {error.json_path}: {error.message[:100]}") from error
-
-
-@cache
-def _schema(command: str) -> Any:
-    return json.loads((ROOT / "spec" / "schemas" / f"{command}.schema.json").read_text())
 
 
 def _check_tiling(document: Any, places: dict[str, str]) -> None:

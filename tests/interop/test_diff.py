@@ -47,5 +47,5 @@ def test_what_a_guest_wrote_between_two_saves_is_what_differs(tmp_path: Path) ->
     assert expected
     with Image.open(images[0]) as first, Image.open(images[1]) as second:
         found = {block.name: block for block in diff(first, second).blocks}["pc.ram"]
-    pages = {page for one in found.ranges for page in range(one.start, one.stop)}
+    pages = {one.first_page + page for one in found.ranges for page in range(one.pages)}
     assert {page for page in pages if START // PAGE <= page < STOP // PAGE} == expected

@@ -19,15 +19,20 @@ from fixedram_fmt.validation.rules import all_rules
 from fixedram_fmt.write.faults import fault_named
 from support.synthetic import image_of, made
 
-#: What a program does before it imports the command line.
+#: What a program does before it imports anything else: loaders.py with one entry more.
 PROGRAM = """
-from dataclasses import replace
-from fixedram_fmt.loaders import LOADERS
+import importlib.util, pathlib, sys, types
 
-LOADERS["qemu-12.0"] = replace(LOADERS["qemu-11.1"], name="qemu-12.0", major=12)
+origin = importlib.util.find_spec("fixedram_fmt.loaders").origin
+source = pathlib.Path(origin).read_text()
+newest = '    _merged("qemu-11.1", "QEMU 11.1", 11),\\n'
+assert newest in source
+entry = '    _merged("qemu-12.0", "QEMU 12.0", 12),\\n'
+module = sys.modules["fixedram_fmt.loaders"] = types.ModuleType("fixedram_fmt.loaders")
+exec(compile(source.replace(newest, newest + entry), origin, "exec"), module.__dict__)
 """
 HELP = PROGRAM + "from fixedram_cli.main import main; main()"
-SCHEMAS = PROGRAM + "from specification.outputs import schemas; print(schemas())"
+SCHEMAS = PROGRAM + "from specification.schemas import schemas; print(schemas())"
 
 
 @pytest.fixture
