@@ -36,7 +36,7 @@ def walk_ram(
 ) -> Iterator[Record[Any]]:
     """Every record from here to the EOS that ends this section's RAM part.
 
-    Page records come as runs (PageRun), where state says so in batches (PageBatch).
+    Page records come as runs (PageRun), where state says so in batches (SentPages).
     """
     number = 0
     while True:
