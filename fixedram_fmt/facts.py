@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageFacts"]
 
 #: More names of blocks than this are in no error message.
-_NAMES_SHOWN = 16
+_NAMES_SHOWN = 8
 
 
 class ImageFacts(Closing):
@@ -174,7 +174,7 @@ class ImageFacts(Closing):
         for block in self.blocks:
             if block.name == name:
                 return block
-        names = ", ".join(block.name for block in self.blocks[:_NAMES_SHOWN])
+        names = ", ".join(block.name for block in self.blocks[:_NAMES_SHOWN]) or "none"
         more = ", ..." if len(self.blocks) > _NAMES_SHOWN else ""
         raise FormatError(f"there is no block {name!r}", hint=f"blocks are {names}{more}")
 

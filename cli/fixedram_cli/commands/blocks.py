@@ -1,4 +1,4 @@
-"""RAM blocks by name, and as files in a folder: what several commands do with them."""
+"""RAM blocks as files in a folder: what several commands do with them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from fixedram_cli.render.terminal import some
-from fixedram_fmt.errors import FormatError
 from fixedram_fmt.io.filenames import safe_names
 from fixedram_fmt.io.folder import prepared
 
@@ -16,21 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.image import Image
     from fixedram_fmt.io.folder import Folder
 
-__all__ = ["block_files", "block_named", "file_names"]
+__all__ = ["block_files", "file_names"]
 
 _INDEX = "blocks.json"
-
-
-def block_named(image: Image, name: str) -> RamBlock:
-    """The first block of that name."""
-    for block in image.blocks:
-        if block.name == name:
-            return block
-    names = [block.name for block in image.blocks]
-    raise FormatError(f"there is no block {name!r}", hint=f"blocks are {some(names)}")
 
 
 def file_names(blocks: Sequence[RamBlock]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fixedram_cli.command import Form, Reading
-from fixedram_cli.commands.blocks import block_files, block_named, file_names
+from fixedram_cli.commands.blocks import block_files, file_names
 from fixedram_cli.options import Force, ImageArgument, PlanOption, number, option
 from fixedram_cli.render.extracted import file_entry, print_files, print_names, print_parts
 from fixedram_cli.render.terminal import warn, warn_if_stopped
@@ -104,7 +104,7 @@ def extract(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) 
     with reading.open(image) as opened:
         # Memory may be zero only because it was never saved.
         warn_if_stopped(opened, "the stream stops early, memory may be missing")
-        blocks = [block_named(opened, name) for name in wanted.block or ()] or opened.blocks
+        blocks = [opened.block(name) for name in wanted.block or ()] or opened.blocks
         if wanted.is_one:
             _one(opened, image, wanted, _artifact(opened, wanted, blocks, span), form)
         else:

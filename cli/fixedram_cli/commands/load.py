@@ -107,12 +107,6 @@ def _answering(loader: Loader, channels: int, *, as_json: bool) -> Iterator[None
         raise
 
 
-def _nothing(channels: int) -> Loaded:
-    from fixedram_fmt.multifd.loader import Loaded
-
-    return Loaded(channels)
-
-
 def _judge(image: Image, loader: Loader, *, flush: bool) -> Verdict:
     """What this loader does with the image; a note on stderr where it would not load it."""
     from fixedram_fmt.validation import validate

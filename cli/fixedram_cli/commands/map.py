@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fixedram_cli.command import Form, Reading
-from fixedram_cli.commands.blocks import block_named
 from fixedram_cli.options import Deep, Force, ImageArgument, option
 from fixedram_cli.render.jsonout import print_json_list
 from fixedram_cli.target import keep
@@ -86,7 +85,7 @@ def _chosen(image: Image, name: str | None) -> RamBlock:
     if name is None:
         known = [block for block in image.blocks if image.readable_bitmap(block) is not None]
         return max(known or image.blocks, key=lambda block: block.used_length)
-    return block_named(image, name)
+    return image.block(name)
 
 
 def _shape(wanted: Wanted) -> tuple[int, int | None]:

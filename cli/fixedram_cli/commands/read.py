@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fixedram_cli.command import Form, Reading
-from fixedram_cli.commands.blocks import block_named
 from fixedram_cli.options import Force, ImageArgument, OutputFile, number, option
 from fixedram_cli.render.jsonout import print_json
 from fixedram_cli.render.memorymap import memory_map_lines
@@ -134,8 +133,8 @@ def _block(image: Image, text: str) -> tuple[RamBlock, int]:
     """The block of NAME[+OFFSET]; a name may hold a plus of its own."""
     name, plus, offset = text.rpartition("+")
     if plus and all(block.name != text for block in image.blocks):
-        return block_named(image, name), number(offset, "--block")
-    return block_named(image, text), 0
+        return image.block(name), number(offset, "--block")
+    return image.block(text), 0
 
 
 def _list(image: Image, *, as_json: bool) -> None:
