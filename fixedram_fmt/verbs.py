@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.digests import ImageDigest
     from fixedram_fmt.multifd.loadresult import LoadResult
     from fixedram_fmt.presence.hostlong import HostLong
-    from fixedram_fmt.validation.destination import Destination
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.validation.report import ImageReport
     from fixedram_fmt.write.spec import ImageSpec
 
@@ -89,7 +89,7 @@ def validate(
     multifd: bool = False,
     flush_after_each_section: bool = False,
     deep: bool = False,
-    destination: Destination | Path_ | None = None,
+    destination: Receiver | Path_ | None = None,
 ) -> ImageReport:
     """What is wrong with an image, and what a loader does with it.
 
@@ -106,11 +106,11 @@ def validate(
     or a file that describes it.  What cannot be opened is told in the report's error.
     """
     from fixedram_fmt.loaders import loader_named
-    from fixedram_fmt.validation.destination import Destination, load_destination
+    from fixedram_fmt.receiver import Receiver, load_receiver
     from fixedram_fmt.validation.report import Question, ask, ask_of
 
-    if destination is not None and not isinstance(destination, Destination):
-        destination = load_destination(os.fspath(destination))
+    if destination is not None and not isinstance(destination, Receiver):
+        destination = load_receiver(os.fspath(destination))
     if loader is not None:
         loader_named(loader)
     question = Question(

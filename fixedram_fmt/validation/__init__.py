@@ -11,21 +11,21 @@ with Image.open("guest.img") as image:
 
 from __future__ import annotations
 
-from fixedram_fmt.validation.destination import Destination, load_destination
+from fixedram_fmt.receiver import Receiver, load_receiver
 from fixedram_fmt.validation.rule import AREAS, Finding, Rule, Severity
 from fixedram_fmt.validation.rules import all_rules
 from fixedram_fmt.validation.validator import Report, Verdict, unopened, validate
 
 __all__ = [
     "AREAS",
-    "Destination",
     "Finding",
+    "Receiver",
     "Report",
     "Rule",
     "Severity",
     "Verdict",
     "all_rules",
-    "load_destination",
+    "load_receiver",
     "unopened",
     "validate",
 ]

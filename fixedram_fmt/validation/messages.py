@@ -310,9 +310,36 @@ MESSAGES: dict[str, Message] = {
         reason=EPERM, in_state=True, joined=True,
     ),
     "pci-config": Message(
-        "get_pci_config_device: Bad config data: i=0x{offset:x} read: {found:x} device:"
-        " {expected:x} cmask: {cmask:x} wmask: {wmask:x} w1cmask:{w1cmask:x}",
+        "get_pci_config_device: Bad config data: i=0x{offset:x} read: {read:x} device:"
+        " {own:x} cmask: {cmask:x} wmask: {wmask:x} w1cmask:{w1cmask:x}",
         "hw/pci/pci.c get_pci_config_device()", in_state=True,
+    ),
+    "pci-irq-state": Message(
+        "irq state {level:d}: must be 0 or 1.", "hw/pci/pci.c get_pci_irq_state()", in_state=True,
+    ),
+    "not-equal": Message(
+        "{local:x} != {value:x}", "migration/vmstate-types.c get_int32_equal()", in_state=True,
+        joined=True,
+    ),
+    "not-below": Message(
+        "Invalid value {value:d} expecting positive value <= {local:d}",
+        "migration/vmstate-types.c get_int32_le()", in_state=True, joined=True,
+    ),
+    "cpreg": Message(
+        "", "target/arm/machine.c cpu_post_load()",
+        since={11: "system register 0x{index:x} in the incoming stream but unknown"}, in_state=True,
+    ),
+    "spapr-cap": Message(
+        "{capability} higher level ({value:d}) in incoming stream than on destination ({local:d})",
+        "hw/ppc/spapr_caps.c spapr_caps_post_migration()", in_state=True,
+    ),
+    "property-changed": Message(
+        "Property '{property}' changed from 0x{value:x} to 0x{local:x}",
+        "hw/virtio/virtio-mem.c virtio_mem_post_load()", in_state=True,
+    ),
+    "e1000e-subsys": Message(
+        "ERROR: Cannot migrate while device properties (subsys/subsys_ven) differ",
+        "hw/net/e1000e.c e1000e_post_load()", in_state=True,
     ),
     "virtio-features": Message(
         "Features 0x{features:x} unsupported. Allowed features: 0x{allowed:x}",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.container.opening import Location
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.hostlong import HostLong
-    from fixedram_fmt.validation.destination import Destination
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.validation.rule import Finding
 
 __all__ = ["ImageReport", "Question", "ask", "ask_of"]
@@ -51,7 +51,7 @@ class Question:
     deep: bool = False
     search: bool = False
     host_long: HostLong | None = None
-    destination: Destination | None = None
+    destination: Receiver | None = None
 
 
 def ask(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.memory.lost import Loss, losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import PageScan, scan_pages
+from fixedram_fmt.receiver.judging import misfits
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR
 from fixedram_fmt.schema.stream import MigCmd
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
-    from fixedram_fmt.validation.destination import Destination
+    from fixedram_fmt.receiver import Receiver
+    from fixedram_fmt.receiver.misfit import Misfit
 
-__all__ = ["Flush", "Survey"]
+__all__ = ["Flush", "Met", "Survey"]
 
 _KEPT = 1000
 #: More sections than a save of minutes has, empty ones of `ram` with them.
@@ -33,6 +36,16 @@ _HEADERS_KEPT = 8192
 #: Bytes that are read although another block has the same: more than any damage leads to.
 _READ_AGAIN = 1 << 28
 _STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What a receiver would refuse in a device: its section, when it comes, and whether first."""
+
+    misfit: Misfit
+    section: str
+    order: int
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class Survey:
     """
 
     def __init__(
-        self, image: Image, destination: Destination | None = None, *, deep: bool = False
+        self, image: Image, destination: Receiver | None = None, *, deep: bool = False
     ) -> None:
         self.image = image
         self.destination = destination
@@ -323,6 +336,24 @@ class Survey:
             if bitmap is not None and index not in shared
         }
         return list(losses(self.image, known, limited=not self.deep))
+
+    @cached_property
+    def misfits(self) -> list[Met]:
+        """What the receiver would refuse inside devices, in the order of the stream."""
+        if self.destination is None:
+            return []
+        found: list[Met] = []
+        paths = {record.offset: path for path, record in self.headers.items()}
+        places = {
+            section.body_offset: (paths.get(section.offset, ""), section.section_id)
+            for section in self.image.sections
+        }
+        for misfit in islice(misfits(self.image, self.destination), _KEPT):
+            path, section_id = places.get(misfit.device.offset, ("", -1))
+            order = self.section_orders.get(section_id, self.order)
+            first = not found or found[-1].misfit.device is not misfit.device
+            found.append(Met(misfit, path, order, first))
+        return found
 
     @cached_property
     def regions(self) -> Regions:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fixedram_fmt.image import Image
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.stream.records import Kind
-    from fixedram_fmt.validation.destination import Destination
 
 __all__ = ["Report", "Verdict", "unopened", "validate"]
 
@@ -112,7 +112,7 @@ class Report:
         return sorted(judged, key=lambda one: (one.severity.rank, one.order, one.rule.id))
 
 
-def validate(image: Image, destination: Destination | None = None, *, deep: bool = False) -> Report:
+def validate(image: Image, destination: Receiver | None = None, *, deep: bool = False) -> Report:
     """All findings of image; destination is the receiving VM, as far as it is known.
 
     deep reads the pages too.  Costs what the bitmaps cost otherwise.

@@ -30,7 +30,7 @@ from fixedram_fmt.pagemap.cells import ImageCells
 from fixedram_fmt.results import WrittenPage
 from fixedram_fmt.summary import ImageSummary
 from fixedram_fmt.tiling import Dump, WritingPlan
-from fixedram_fmt.validation import Destination
+from fixedram_fmt.validation import Receiver
 from fixedram_fmt.validation.imagereport import ImageReports, RuleList
 from fixedram_fmt.vmstate.overview import Overview
 from fixedram_fmt.vmstate.statesummary import StateSummary
@@ -68,7 +68,7 @@ _OUTPUTS: dict[str, tuple[type[Any], ...]] = {
     "diff": (Diff,),
     "digest": (ImageDigests, CheckedImages),
     "rules": (RuleList,),
-    "destination": (Destination,),
+    "destination": (Receiver,),
     "volatility-path": (LayerFolder,),
 }
 #: Files that no command prints, by name: titles and types.

@@ -22,7 +22,7 @@ from fixedram_fmt.io.output import replacing
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.results import Hex, Result, Sha256, Unsigned, builtins
-from fixedram_fmt.validation import Destination, unopened, validate
+from fixedram_fmt.validation import Receiver, unopened, validate
 from fixedram_fmt.write.faults import catalogue
 from fixedram_fmt.write.spec import spec_from
 from fixedram_fmt.write.synth import write_image
@@ -50,7 +50,7 @@ _BLOCKS: dict[str, int] = {"pc.ram": 16 * _MIB, "mem1": 8 * _MIB}
 _LEFT_OUT = frozenset({"used-length-short"})
 
 #: The guest that the vectors are for; its firmware's blocks are not in them.
-DESTINATION = Destination(
+DESTINATION = Receiver(
     machine="pc-i440fx-10.0",
     capabilities=["mapped-ram"],
     target_page_size=_PAGE,
@@ -157,7 +157,7 @@ class Vector(Result, frozen=True):
 class Vectors(Result, frozen=True):
     """Images with what is expected of a reader, and the VM that they are for."""
 
-    destination: Destination
+    destination: Receiver
     vectors: tuple[Vector, ...]
 
 
@@ -256,7 +256,7 @@ def read_vector(vector: dict[str, Any], path: Path) -> dict[str, Any]:
 # -- what is expected -----------------------------------------------------------------------------
 
 
-def _expected(location: str, destination: Destination | None) -> Expected:
+def _expected(location: str, destination: Receiver | None) -> Expected:
     try:
         with Image.open(location) as image:
             report = validate(image, destination)

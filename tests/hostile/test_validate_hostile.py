@@ -28,7 +28,7 @@ from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.results import dumps
 from fixedram_fmt.strategies import broken_images, mutated_images
-from fixedram_fmt.validation import Destination, Report, Severity, all_rules, unopened, validate
+from fixedram_fmt.validation import Receiver, Report, Severity, all_rules, unopened, validate
 from fixedram_fmt.validation.imagereport import ReportedFinding
 from fixedram_fmt.validation.report import Question, ask
 from fixedram_fmt.write.faults import catalogue
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.untraced
 SECONDS = 10.0
 FINDINGS_CEILING = 100
 #: A VM that nothing fits.
-OTHER = Destination(
+OTHER = Receiver(
     machine="none", capabilities=[], target_page_size=8192,
     blocks={"pc.ram": PAGE, "more": "1M"}, sections={"timer": 0, "ram": 4, "more": 1},
     instances={"timer": [7]},
@@ -87,7 +87,7 @@ def look_at(raw: bytes) -> list[Report]:
     try:
         inner, container = locate_stream(Source.from_buffer(raw))
         with Image(inner, container) as image:
-            fitting = Destination.of_image(image)
+            fitting = Receiver.of_image(image)
             for deep, vm in ((False, None), (True, fitting), (False, OTHER)):
                 told.append(validate(image, vm, deep=deep))
                 check(told[-1])

@@ -14,7 +14,7 @@ from fixedram_fmt import Image
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.io.output import replacing
 from fixedram_fmt.loaders import LOADERS
-from fixedram_fmt.validation import Destination, unopened, validate
+from fixedram_fmt.validation import Receiver, unopened, validate
 from fixedram_fmt.write.faults import Fault, Outcome, catalogue
 from fixedram_fmt.write.spec import ImageSpec, parse_block
 from fixedram_fmt.write.synth import write_image
@@ -59,15 +59,15 @@ def memory(sound: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def destination(sound: Path) -> Destination:
+def destination(sound: Path) -> Receiver:
     """The receiver, which has ROMs that the image leaves alone."""
     with Image.open(sound / "saved") as image:
-        return Destination.of_image(image)
+        return Receiver.of_image(image)
 
 
 @pytest.mark.parametrize("fault", catalogue().values(), ids=catalogue())
 def test_qemu_does_what_the_fault_says(
-    fault: Fault, memory: list[bytes], destination: Destination, tmp_path: Path
+    fault: Fault, memory: list[bytes], destination: Receiver, tmp_path: Path
 ) -> None:
     image = tmp_path / "image"
     with replacing(image) as output:
@@ -88,7 +88,7 @@ def test_qemu_does_what_the_fault_says(
     assert load(image, multifd=True).outcome(memory) in expected
 
 
-def verdict_on(path: Path, destination: Destination) -> Verdict:
+def verdict_on(path: Path, destination: Receiver) -> Verdict:
     try:
         with Image.open(path) as image:
             report = validate(image, destination)

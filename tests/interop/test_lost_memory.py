@@ -13,7 +13,7 @@ import pytest
 
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import LOADERS, Outcome
-from fixedram_fmt.validation import Destination, validate
+from fixedram_fmt.validation import Receiver, validate
 from qemu_vm import QemuError, QemuVM, file_uri, require_qemu
 
 pytestmark = pytest.mark.qemu
@@ -128,6 +128,6 @@ def test_machine_without_memory_is_whole(mapped: bool, tmp_path: Path) -> None:
         assert vm.incoming_from_file(path) == "completed"
     with Image.open(str(path)) as image:
         found = validate(image).findings
-        there = validate(image, Destination(blocks={"pc.ram": 1 << 24})).findings
+        there = validate(image, Receiver(blocks={"pc.ram": 1 << 24})).findings
     assert not found
     assert {"R05"} <= {one.rule.id for one in there}

@@ -22,7 +22,7 @@ from fixedram_fmt.container.locate import locate_stream
 from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.schema.base import c_string
-from fixedram_fmt.validation import Destination, Report, unopened, validate
+from fixedram_fmt.validation import Receiver, Report, unopened, validate
 from fixedram_fmt.validation.messages import said_in
 from support.disagreements import DISAGREEMENTS, UNKNOWN_LINES
 from support.memory import block_memory
@@ -61,7 +61,7 @@ class Bases:
 
     mutants: list[Mutant]
     memory: list[bytes]
-    destinations: dict[str, Destination]
+    destinations: dict[str, Receiver]
     whole: dict[str, State]
 
 
@@ -108,9 +108,9 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
     memory = load(made, multifd=False, save_as=real).memory
     assert load(made, multifd=False, save_as=busy, guest=BUSY).memory == memory != []
     with Image.open(real) as image:
-        whole = Destination.of_image(image)
+        whole = Receiver.of_image(image)
     with Image.open(busy) as image:
-        with_devices = Destination.of_image(image)
+        with_devices = Receiver.of_image(image)
     with Image.open(made) as image:
         # The machine has ROMs that the synthetic image leaves alone.
         blocks = {block.name: block.used_length for block in image.blocks}
@@ -145,7 +145,7 @@ def state_after(path: Path, base: str, *, multifd: bool) -> State:
     return state
 
 
-def judged(path: Path, destination: Destination) -> Report:
+def judged(path: Path, destination: Receiver) -> Report:
     source = Source.open(path)
     try:
         inner, container = locate_stream(source)

@@ -21,7 +21,7 @@ from fixedram_fmt.io.documents import (
     toml_document,
     xml_document,
 )
-from fixedram_fmt.validation.destination import load_destination
+from fixedram_fmt.receiver import load_receiver
 from fixedram_fmt.validation.selection import load_baseline
 from fixedram_fmt.write.spec import load_spec
 from support.synthetic import made
@@ -92,7 +92,7 @@ HOSTILE = {
     "deep.toml": b"a = " + b"[" * 100_000,
     "deeper.toml": b"a = " + b"{b = " * 20_000,
 }
-LOADERS = [load_spec, load_destination, load_baseline]
+LOADERS = [load_spec, load_receiver, load_baseline]
 
 
 @pytest.mark.slow

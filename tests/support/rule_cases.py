@@ -15,7 +15,7 @@ from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER
 from fixedram_fmt.schema.ram import RamRecord, RamSaveFlag
 from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.records import Kind
-from fixedram_fmt.validation import Destination
+from fixedram_fmt.validation import Receiver
 from fixedram_fmt.write.elements import Literal, Raw, Structure
 from fixedram_fmt.write.faults import Fault, Outcome, fault_named
 from fixedram_fmt.write.faults.fault import Elements, Pieces
@@ -68,7 +68,7 @@ class Made:
             path.write_bytes(data)
         return path
 
-    def destination_from(self, fitting: Destination) -> Destination | None:
+    def destination_from(self, fitting: Receiver) -> Receiver | None:
         if self.destination is None:
             return None
         return msgspec.structs.replace(fitting, **self.destination)

@@ -11,9 +11,9 @@ import pytest
 
 from fixedram_fmt.io.output import BufferOutput
 from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.receiver import ReceiverError
 from fixedram_fmt.results import builtins, dumps
-from fixedram_fmt.validation import Destination, Report, load_destination, validate
-from fixedram_fmt.validation.destination import DestinationError
+from fixedram_fmt.validation import Receiver, Report, load_receiver, validate
 from fixedram_fmt.write.faults import Outcome
 from fixedram_fmt.write.spec import spec_from
 from fixedram_fmt.write.synth import write_image
@@ -63,7 +63,7 @@ def raw() -> bytes:
 
 
 def judged(raw: bytes, **fields: Any) -> Report:
-    return validate(image_of(raw), Destination(**fields))
+    return validate(image_of(raw), Receiver(**fields))
 
 
 def rules_of(report: Report) -> set[str]:
@@ -81,7 +81,7 @@ def test_image_fits_the_vm_it_was_saved_from(raw: bytes) -> None:
     report = judged(raw, **FITTING)
     assert rules_of(report) == set()
     assert outcome(report) is Outcome.LOADS
-    assert builtins(Destination.of_image(image_of(raw))) == FITTING
+    assert builtins(Receiver.of_image(image_of(raw))) == FITTING
 
 
 def test_nothing_is_judged_by_a_destination_that_says_nothing(raw: bytes) -> None:
@@ -189,7 +189,7 @@ def test_lengths_of_blocks_are_compared(
 @pytest.mark.parametrize("text", ["32K", "32 KiB", "0x8000", "32768", "0.03125M", "32k"])
 def test_sizes_may_be_text(text: str, raw: bytes) -> None:
     assert rules_of(judged(raw, blocks={"pc.ram": text, "pc.rom": "8K"})) == set()
-    assert Destination(blocks={"pc.ram": text}).block_lengths == {"pc.ram": 32768}
+    assert Receiver(blocks={"pc.ram": text}).block_lengths == {"pc.ram": 32768}
 
 
 def test_any_instance_fits_where_none_is_told(raw: bytes) -> None:
@@ -222,13 +222,13 @@ def test_destination_of_a_sound_image_fits_it_whatever_its_names(tmp_path: Path)
     names = ["/rom@etc/acpi/tables", 'quo"te', "back\\slash", "\U0001f4be", "\x7f", "a.b = 1\n[x]"]
     blocks = [{"name": name, "size": PAGE, "pattern": "text"} for name in names]
     raw = made(blocks=blocks, machine="[[m]]'\t")
-    destination = Destination.of_image(image_of(raw))
+    destination = Receiver.of_image(image_of(raw))
     assert destination.blocks is not None
     assert list(destination.blocks) == names
     assert not {rule for rule in rules_of(validate(image_of(raw), destination)) if rule[0] == "T"}
     path = tmp_path / "vm.json"
     path.write_text(dumps(destination))
-    assert load_destination(path) == destination
+    assert load_receiver(path) == destination
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -250,8 +250,8 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     document = {"machine": "pc-i440fx-10.0", "blocks": {"pc.ram": "32K", "pc.rom": 8192},
                 "sections": {"ram": 4}}  # fmt: skip
     js.write_text(json.dumps(document))
-    wanted = Destination(**document)
-    assert load_destination(toml) == load_destination(other) == load_destination(js) == wanted
+    wanted = Receiver(**document)
+    assert load_receiver(toml) == load_receiver(other) == load_receiver(js) == wanted
     assert wanted.block_lengths == {"pc.ram": 32768, "pc.rom": 8192}
     assert builtins(wanted) == document
 
@@ -292,8 +292,8 @@ def test_file_that_makes_no_sense_is_refused_with_what_is_wrong(
 ) -> None:
     path = tmp_path / "vm.json"
     path.write_text(text)
-    with pytest.raises(DestinationError) as refused:
-        load_destination(path)
+    with pytest.raises(ReceiverError) as refused:
+        load_receiver(path)
     assert told in str(refused.value)
     assert "vm.json" in str(refused.value)
     assert "fixedram destination" in refused.value.hint
@@ -303,19 +303,19 @@ def test_file_that_makes_no_sense_is_refused_with_what_is_wrong(
 def test_toml_that_makes_no_sense_is_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "vm.toml"
     path.write_bytes(data)
-    with pytest.raises(DestinationError, match=r"vm\.toml"):
-        load_destination(path)
+    with pytest.raises(ReceiverError, match=r"vm\.toml"):
+        load_receiver(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.toml", "nul\0byte"):
-        with pytest.raises(DestinationError):
-            load_destination(path)
+        with pytest.raises(ReceiverError):
+            load_receiver(path)
 
 
 def test_fields_are_those_of_the_contract() -> None:
     """DESIGN, `validate`; anything may be left out."""
-    fields = {field.name: field.default for field in msgspec.structs.fields(Destination)}
+    fields = {field.name: field.default for field in msgspec.structs.fields(Receiver)}
     contract = {"machine", "capabilities", "target_page_size", "blocks", "sections"}
     assert contract <= set(fields)
     assert set(fields.values()) == {None}

@@ -9,7 +9,7 @@ import pytest
 
 from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import LOADERS, Outcome
-from fixedram_fmt.validation import Destination, load_destination, validate
+from fixedram_fmt.validation import Receiver, load_receiver, validate
 from support.block_lengths import CASES, LOADER, RECEIVER, TABLES, stream_of
 from support.real_files import unpacked_case
 from support.synthetic import image_of, made
@@ -25,7 +25,7 @@ def test_verdict_and_message_are_qemus(name: str) -> None:
         # Blocks that the stream leaves out are another matter (T05).
         there = {block.name for block in image.blocks}
         blocks = {name: length for name, length in RECEIVER.items() if name in there}
-        report = validate(image, Destination(blocks={**blocks}))
+        report = validate(image, Receiver(blocks={**blocks}))
         verdict = report.verdict(QEMU, multifd=False)
         judged = report.judged_by(QEMU, multifd=False)
     assert verdict.outcome is (Outcome.REFUSES if case.message else Outcome.LOADS)
@@ -40,18 +40,18 @@ def test_destination_may_say_what_its_blocks_can_grow_to() -> None:
     for ceiling, outcome in ((2 << 20, Outcome.LOADS), ("1M", Outcome.REFUSES)):
         blocks = {"pc.ram": "16M", TABLES: "128K"}
         with image_of(stream_of(case)) as image:
-            report = validate(image, Destination(blocks=blocks, max_lengths={TABLES: ceiling}))
+            report = validate(image, Receiver(blocks=blocks, max_lengths={TABLES: ceiling}))
             assert report.verdict(QEMU, multifd=False).outcome is outcome
 
 
 def test_image_tells_the_ceilings_of_the_blocks_that_qemu_builds(tmp_path: Path) -> None:
     with image_of(stream_of(CASES["mapped-tables-in-one-piece"])) as image:
-        destination = Destination.of_image(image)
+        destination = Receiver.of_image(image)
     assert destination.max_lengths == {TABLES: 2 << 20}
     path = tmp_path / "vm.json"
     path.write_bytes(msgspec.json.encode(destination))
-    assert load_destination(path).block_ceilings == {"pc.ram": 16 << 20, TABLES: 2 << 20}
-    assert Destination(blocks={LOADER: 4096}).block_ceilings == {LOADER: 65536}
+    assert load_receiver(path).block_ceilings == {"pc.ram": 16 << 20, TABLES: 2 << 20}
+    assert Receiver(blocks={LOADER: 4096}).block_ceilings == {LOADER: 65536}
 
 
 _PAIRS = (("m64", "m128"), ("rom512k", "rom256k"))
@@ -64,7 +64,7 @@ def test_real_streams_of_other_lengths_are_refused(
     """../shared/cases: real QEMU 10.0 says `Size mismatch` of each."""
     image, other = (unpacked_case(f"stream-{name}.img", unpacked_dir) for name in pair)
     with Image.open(other) as good:
-        destination = Destination.of_image(good)
+        destination = Receiver.of_image(good)
     with Image.open(image) as opened:
         report = validate(opened, destination)
         verdict = report.verdict(QEMU, multifd=False)
@@ -107,7 +107,7 @@ def _mem1_with(present: range) -> tuple[bytes, int]:
 @pytest.mark.parametrize(("present", "words", "multifd"), _PAST, ids=str)
 def test_runs_past_a_blocks_end(present: range, words: str, multifd: Outcome) -> None:
     raw, pages_offset = _mem1_with(present)
-    destination = Destination(blocks={"pc.ram": MIB, "mem1": 8 * MIB})
+    destination = Receiver(blocks={"pc.ram": MIB, "mem1": 8 * MIB})
     with image_of(raw) as image:
         report = validate(image, destination)
         plain = report.verdict(QEMU, multifd=False)

@@ -14,7 +14,7 @@ import pytest
 from conftest import SAMPLES, SHARED, absent, run_cli, sample_entries, shared_entries, unpack
 from fixedram_fmt import Image
 from fixedram_fmt.loaders import LOADERS, Outcome
-from fixedram_fmt.validation import Destination
+from fixedram_fmt.validation import Receiver
 from fixedram_fmt.validation.report import ImageReport, Question, ask
 from fixedram_fmt.validation.rules import all_rules
 
@@ -165,7 +165,7 @@ def test_sound_image_is_told_nothing_but_what_it_shows(image: Real, unpacked_dir
 def test_image_fits_the_machine_it_was_saved_from(image: Real, unpacked_dir: Path) -> None:
     location = image.location(unpacked_dir)
     with Image.open(location) as opened:
-        fitting = Destination.of_image(opened)
+        fitting = Receiver.of_image(opened)
     report = ask(location, Question(image.writer, destination=fitting))
     assert not {finding.rule for finding in report.findings if finding.rule[0] == "T"}
     assert report.verdict is not None

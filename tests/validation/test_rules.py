@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixedram_fmt.image import Image
-from fixedram_fmt.validation import Destination, all_rules
+from fixedram_fmt.validation import Receiver, all_rules
 from fixedram_fmt.validation.report import ImageReport, Question, ask
 from fixedram_fmt.write.faults import Outcome, catalogue, fault_named
 from support.rule_cases import Made, cases
@@ -16,7 +16,7 @@ from support.rule_cases import Made, cases
 CASES = cases()
 
 
-def findings(made: Made, path: Path, fitting: Destination) -> ImageReport:
+def findings(made: Made, path: Path, fitting: Receiver) -> ImageReport:
     made.write(path)
     destination = made.destination_from(fitting)
     report = ask(str(path), Question("qemu-10.0", deep=made.deep, destination=destination))
@@ -25,9 +25,9 @@ def findings(made: Made, path: Path, fitting: Destination) -> ImageReport:
 
 
 @pytest.fixture(scope="module")
-def fitting(tmp_path_factory: pytest.TempPathFactory) -> Destination:
+def fitting(tmp_path_factory: pytest.TempPathFactory) -> Receiver:
     with Image.open(Made().write(tmp_path_factory.mktemp("fitting") / "image")) as image:
-        return Destination.of_image(image)
+        return Receiver.of_image(image)
 
 
 def rules_of(report: ImageReport) -> set[str]:
@@ -41,7 +41,7 @@ def test_each_rule_has_a_case() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rule_id", all_rules())
 def test_rule_is_tripped_by_exactly_what_it_is_about(
-    rule_id: str, tmp_path: Path, fitting: Destination
+    rule_id: str, tmp_path: Path, fitting: Receiver
 ) -> None:
     case = CASES[rule_id]
     twin = rules_of(findings(case.twin, tmp_path / "twin", fitting))
@@ -53,7 +53,7 @@ def test_rule_is_tripped_by_exactly_what_it_is_about(
     assert any(finding.found or finding.expected for finding in found) or rule_id in {"S20", "C07"}
 
 
-def test_twins_have_nothing_else(tmp_path: Path, fitting: Destination) -> None:
+def test_twins_have_nothing_else(tmp_path: Path, fitting: Receiver) -> None:
     assert rules_of(findings(Made(), tmp_path / "image", fitting)) == set()
 
 
@@ -69,7 +69,7 @@ def test_fault_trips_a_rule_and_gets_the_verdict_qemu_gives_it(name: str, tmp_pa
     }
     good = Made(spec).write(tmp_path / "good")
     with Image.open(good) as image:
-        destination = Destination.of_image(image)
+        destination = Receiver.of_image(image)
     question = Question("qemu-10.0", deep=True, destination=destination)
     before = ask(str(good), question)
     path = str(Made(spec, (name,)).write(tmp_path / "image"))

@@ -9,7 +9,7 @@ import pytest
 from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.results import builtins
 from fixedram_fmt.schema.ram import RamSaveFlag
-from fixedram_fmt.validation import Destination, load_destination, validate
+from fixedram_fmt.validation import Receiver, load_receiver, validate
 from fixedram_fmt.validation.scope import Extent, Scope
 from fixedram_fmt.write.faults import fault_named
 from support.builders import open_bytes, tiny_image
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FULL, PARTLY, NONE = Extent.FULL, Extent.PARTLY, Extent.NONE
 
 
-def scope(raw: bytes, destination: Destination | None = None, *, deep: bool = True) -> Scope:
+def scope(raw: bytes, destination: Receiver | None = None, *, deep: bool = True) -> Scope:
     with open_bytes(raw) as opened:
         return validate(opened, destination, deep=deep).scope(LOADERS["qemu-11.1"])
 
@@ -70,20 +70,20 @@ def test_packed_data_that_is_cut_short_is_not_judged_to_its_end(tmp_path: Path) 
 def test_empty_knowledge_judges_nothing_and_says_so(text: str, tmp_path: Path) -> None:
     path = tmp_path / ("empty.json" if text == "{}" else "empty.toml")
     path.write_text(text)
-    found = scope(made(), load_destination(path))
+    found = scope(made(), load_receiver(path))
     assert found.devices is NONE
     assert "says nothing" in found.not_judged[-1]
 
 
 def test_knowledge_in_part_judges_in_part() -> None:
-    machine = scope(made(), Destination(machine="pc-i440fx-10.0"))
+    machine = scope(made(), Receiver(machine="pc-i440fx-10.0"))
     assert machine.devices is PARTLY
     assert "RAM blocks" in machine.not_judged[0]
-    capabilities = scope(made(), Destination(capabilities=["mapped-ram"]))
+    capabilities = scope(made(), Receiver(capabilities=["mapped-ram"]))
     assert capabilities.devices is NONE
     assert "machine type" in capabilities.not_judged[0]
     with open_bytes(made()) as good:
-        whole = scope(made(), Destination.of_image(good))
+        whole = scope(made(), Receiver.of_image(good))
     assert whole.devices is PARTLY
     assert "inside the devices" in whole.not_judged[-1]
 

@@ -24,12 +24,12 @@ def destination(
 
     Example: fixedram destination good.img -o vm.toml
     """
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.results import builtins
-    from fixedram_fmt.validation.destination import Destination
 
     keep([image], [out])
     with searching.open(image) as opened:
-        document = Destination.of_image(opened)
+        document = Receiver.of_image(opened)
         if not opened.complete:
             warn(f"{image} cannot be read to its end: what comes after that is missing here")
     as_json = form.is_json or (out is not None and out.suffix == ".json")

@@ -28,7 +28,7 @@ from fixedram_fmt.io.output import replacing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fixedram_fmt.validation.destination import Destination
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.validation.report import ImageReport, Question
     from fixedram_fmt.validation.rule import Severity
     from fixedram_fmt.validation.selection import Accepted, Selection
@@ -186,21 +186,21 @@ def _question(asked: Asked, reading: Reading) -> Question:
     )
 
 
-def _destination(file: Path | None, like: str | None) -> Destination | None:
+def _destination(file: Path | None, like: str | None) -> Receiver | None:
     from fixedram_fmt.image import Image
-    from fixedram_fmt.validation.destination import Destination, DestinationError, load_destination
+    from fixedram_fmt.receiver import Receiver, ReceiverError, load_receiver
 
     if file and like:
         raise typer.BadParameter("give --destination or --like, not both")
     if like:
         with Image.open(like) as image:
             if not image.complete:
-                raise DestinationError(
+                raise ReceiverError(
                     f"{like!r} cannot be read to its end, and tells only a part of the destination",
                     hint="fixedram validate says what is wrong with it",
                 )
-            return Destination.of_image(image)
-    return load_destination(file) if file else None
+            return Receiver.of_image(image)
+    return load_receiver(file) if file else None
 
 
 def _selection(judged: Judged) -> Selection:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.receiver.lengths import first_piece_past, fix_of_length, is_resizable
 from fixedram_fmt.schema.base import c_string, text
 from fixedram_fmt.validation.causes import machine, page_bits
 from fixedram_fmt.validation.ctext import c_int, c_text
 from fixedram_fmt.validation.effects import IN_CHANNELS, Effect, Phase, refuses, wrong
-from fixedram_fmt.validation.lengths import first_piece_past, fix_of_length, is_resizable
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 

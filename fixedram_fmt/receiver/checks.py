@@ -1,0 +1,189 @@
+"""What QEMU compares while it loads a device, field by field.
+
+Upstream: migration/vmstate-types.c get_int32_equal(), get_int32_le(); hw/pci/pci.c
+get_pci_config_device(), get_pci_irq_state(); migration/vmstate.c vmstate_load_state().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.receiver import wire
+from fixedram_fmt.receiver.contents import PCI_CONFIG, PCI_IRQ_STATE
+from fixedram_fmt.receiver.misfit import Kind, Misfit
+from fixedram_fmt.receiver.pcimask import compared
+from fixedram_fmt.vmstate.structure import integer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping, Sequence
+
+    from fixedram_fmt.receiver.contents import Content
+    from fixedram_fmt.vmstate.structure import Structure
+    from fixedram_fmt.vmstate.values import DeviceState
+
+__all__ = ["config_misfits", "layout_misfits", "value_misfits"]
+
+#: Types whose length the receiver's configuration decides; numbers have one length.  Any other
+#: tells its own length in the stream.
+_SIZED = frozenset(
+    ("bool", "buffer", "unused_buffer", "timer", "bitmap", "float64", "msix state", "shpc",
+     PCI_CONFIG, PCI_IRQ_STATE)
+)  # fmt: skip
+#: Arrays of which the stream says before how many elements follow, by vmsd and field.
+_COUNTED = frozenset(
+    (
+        ("cpu", "cpreg_vmstate_values"), ("vmxnet3/mcast_list", "mcast_list"), ("cpu", "irqstate"),
+    )
+)  # fmt: skip
+_PIN_SIZE = 4
+
+
+def layout_misfits(
+    device: DeviceState, own: Structure, counted: Container[str]
+) -> Iterator[Misfit]:
+    """Fields that one side has more of, or with another length.
+
+    What follows is read in the wrong places, up to the footer, which is not there.  counted are the
+    paths of arrays whose length is in the stream.
+    """
+    sent = device.structure
+    if sent is None or wire.is_same(sent, own):
+        return
+    yield from _of_fields(device, "", (wire.leaves(sent), wire.leaves(own)), counted)
+    twins = {one.path: one.structure for one in wire.subsections(own)}
+    for one in wire.subsections(sent):
+        twin = twins.get(one.path)
+        if twin is not None and not wire.is_same(one.structure, twin):
+            fields = wire.leaves(one.structure), wire.leaves(twin)
+            yield from _of_fields(device, f"{one.path}/", fields, counted)
+
+
+def _of_fields(
+    device: DeviceState,
+    prefix: str,
+    fields: tuple[Sequence[wire.Leaf] | None, Sequence[wire.Leaf] | None],
+    counted: Container[str],
+) -> Iterator[Misfit]:
+    sent, own = fields
+    if sent is None or own is None:
+        return
+    found = [
+        one
+        for one in wire.differences(sent, own)
+        if not (_is_counted(one) or _array_of(one, prefix) in counted)
+    ]
+    if sum(_surplus(one) for one in found) == 0:
+        return
+    for one in found:
+        leaf = one.sent or one.own
+        assert leaf is not None
+        yield Misfit(
+            Kind.FIELDS,
+            device,
+            # QEMU notices at the end.
+            device.size,
+            prefix + leaf.path,
+            _told(one, leaf),
+            _length(one.sent),
+            _length(one.own),
+            "footer",
+            item=leaf.name,
+        )
+
+
+def _is_counted(difference: wire.Difference) -> bool:
+    """Whether the stream itself tells the length, so that the sender's is as good as any."""
+    sent, own = difference
+    if sent is None or own is None:
+        return False
+    number = integer_of(sent.type) is not None
+    return (sent.vmsd, sent.name) in _COUNTED or not (number or sent.type in _SIZED)
+
+
+def _array_of(difference: wire.Difference, prefix: str) -> str:
+    """The path of the array that a field is, or that it is in an element of."""
+    leaf = difference.sent or difference.own
+    return prefix + leaf.path.split("[", 1)[0] if leaf else ""
+
+
+def _surplus(difference: wire.Difference) -> int:
+    sent, own = difference
+    return (sent.length if sent else 0) - (own.length if own else 0)
+
+
+def _told(difference: wire.Difference, leaf: wire.Leaf) -> str:
+    if difference.sent is None:
+        return f"the image has no field {leaf.name!r}"
+    if difference.own is None:
+        return f"the receiver has no field {leaf.name!r}"
+    return f"field {leaf.name!r} has another length"
+
+
+def _length(leaf: wire.Leaf | None) -> str:
+    if leaf is None:
+        return "no such field"
+    return f"{leaf.length} bytes" if leaf.number == 1 else f"{leaf.number} of {leaf.size} bytes"
+
+
+def value_misfits(
+    device: DeviceState, sent: Mapping[str, Content], own: Mapping[str, bytes]
+) -> Iterator[Misfit]:
+    """Values that the receiver's must be equal to, or not below, and pins that are no pins."""
+    for path, content in sent.items():
+        start, twin = content.offset - device.offset, own.get(path)
+        name = path.rpartition("/")[2]
+        if content.type == PCI_IRQ_STATE:
+            yield from _pins(device, path, start, content.raw)
+        elif twin is None or twin == content.raw:
+            continue
+        elif content.type.endswith(" equal"):
+            one, other = int.from_bytes(content.raw, "big"), int.from_bytes(twin, "big")
+            yield Misfit(
+                Kind.VALUE, device, start, path, f"{name!r} must be equal", str(one), str(other),
+                "not-equal", {"value": one, "local": other}, name,
+            )  # fmt: skip
+        elif content.type.endswith(" le"):
+            one = int.from_bytes(content.raw, "big", signed=True)
+            other = int.from_bytes(twin, "big", signed=True)
+            if not 0 <= one <= other:
+                yield Misfit(
+                    Kind.VALUE, device, start, path, f"{name!r} is larger", str(one),
+                    f"at most {other}", "not-below", {"value": one, "local": other}, name,
+                )  # fmt: skip
+
+
+def _pins(device: DeviceState, path: str, start: int, raw: bytes) -> Iterator[Misfit]:
+    for at in range(0, len(raw), _PIN_SIZE):
+        level = int.from_bytes(raw[at : at + _PIN_SIZE], "big", signed=True)
+        if level not in (0, 1):
+            yield Misfit(
+                Kind.VALUE, device, start + at, path, "the level of an interrupt pin",
+                str(level), "0 or 1", "pci-irq-state", {"level": level},
+            )  # fmt: skip
+            return
+
+
+def config_misfits(
+    device: DeviceState, sent: Mapping[str, Content], own: Mapping[str, bytes]
+) -> Iterator[Misfit]:
+    """Bytes of PCI configuration spaces that QEMU compares, and that differ."""
+    for path, content in sent.items():
+        twin = own.get(path)
+        if content.type != PCI_CONFIG or twin is None or twin == content.raw:
+            continue
+        start = content.offset - device.offset
+        if len(twin) != len(content.raw):
+            yield Misfit(
+                Kind.CONFIG, device, start, path, "a configuration space of another length",
+                f"{len(content.raw)} bytes", f"{len(twin)} bytes", "footer", item="express",
+            )  # fmt: skip
+            continue
+        for offset, (bits, name) in compared(twin).items():
+            one, other = content.raw[offset], twin[offset]
+            if (one ^ other) & bits:
+                yield Misfit(
+                    Kind.CONFIG, device, start + offset, f"{path}[{offset:#x}]", name,
+                    f"{one:#04x}", f"{other:#04x}", "pci-config",
+                    {"offset": offset, "read": one, "own": other, "cmask": bits, "wmask": 0,
+                     "w1cmask": 0}, name,
+                )  # fmt: skip

@@ -1,0 +1,73 @@
+"""Everything inside the devices of an image that a receiver would refuse."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.receiver.checks import config_misfits, layout_misfits, value_misfits
+from fixedram_fmt.receiver.contents import COUNT, contents_of
+from fixedram_fmt.receiver.cpregs import register_misfits
+from fixedram_fmt.receiver.postload import state_misfits
+from fixedram_fmt.vmstate.description import Description
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.receiver.misfit import Misfit
+    from fixedram_fmt.receiver.receiver import Receiver
+    from fixedram_fmt.vmstate.structure import Structure
+    from fixedram_fmt.vmstate.values import DeviceState
+
+__all__ = ["misfits", "own_structures"]
+
+_Key = tuple[str, int]
+
+
+def own_structures(receiver: Receiver) -> Mapping[_Key, Structure]:
+    """The receiver's devices field by field, by name and instance; empty where nothing tells."""
+    return {} if receiver.description is None else _compiled(receiver.description)
+
+
+@lru_cache(maxsize=2)
+def _compiled(text: str) -> Mapping[_Key, Structure]:
+    """One receiver is asked about many images."""
+    found: dict[_Key, Structure] = {}
+    try:
+        description = Description(text.encode(), name="the receiver's description")
+    except FormatError:
+        return found
+    for device in description.devices:
+        try:
+            found.setdefault((device.name, device.instance_id), description.structure(device))
+        except FormatError:
+            continue
+    return found
+
+
+def misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
+    """What the receiver would refuse, device by device, each in the order in which it is read."""
+    structures = own_structures(receiver)
+    for device in image.state.devices:
+        key = receiver.find(device.name, device.instance_id)
+        if key is None or device.structure is None:
+            continue
+        told = (receiver.contents or {}).get(f"{key[0]}/{key[1]}", {})
+        own = {path: bytes.fromhex(one.value) for path, one in told.items()}
+        found = _in_device(device, structures.get(key), own)
+        yield from sorted(found, key=lambda one: one.start)
+
+
+def _in_device(
+    device: DeviceState, structure: Structure | None, own: Mapping[str, bytes]
+) -> Iterator[Misfit]:
+    sent = contents_of(device)
+    if structure is not None:
+        counts = {path for path in sent if path.endswith(COUNT) and path in own}
+        yield from layout_misfits(device, structure, {path[: -len(COUNT)] for path in counts})
+    yield from value_misfits(device, sent, own)
+    yield from config_misfits(device, sent, own)
+    yield from register_misfits(device, sent, own)
+    yield from state_misfits(device, sent, own, structure)

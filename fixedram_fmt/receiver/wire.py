@@ -1,0 +1,199 @@
+"""Two layouts of one device, compared as the bytes that they are on the wire.
+
+Names change between versions, and fields move into structures of their own, while the bytes stay:
+what counts is the sizes of the fields in their order.  Upstream: migration/vmstate.c
+vmstate_load_state(), which reads the receiver's fields one after the other, whatever was sent.
+"""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fixedram_fmt.schema.vmdesc import Field
+    from fixedram_fmt.vmstate.structure import Structure
+
+__all__ = [
+    "Difference",
+    "Leaf",
+    "SentSubsection",
+    "differences",
+    "is_same",
+    "leaves",
+    "subsections",
+]
+
+#: Leaves of a device that are looked at one by one; a CPU has some six hundred.
+_LEAVES_CEILING = 1 << 15
+#: Leaves that are aligned by name; of more only the first that differs is told.
+_ALIGNED_CEILING = 1 << 11
+
+
+class Leaf(NamedTuple):
+    """A field without fields of its own; number elements of size bytes each, start in the body."""
+
+    path: str
+    name: str
+    type: str
+    size: int
+    number: int
+    start: int
+    vmsd: str
+
+    @property
+    def length(self) -> int:
+        """Its bytes on the wire."""
+        return self.size * self.number
+
+
+class SentSubsection(NamedTuple):
+    """A subsection: where its header lies in the body, and whose it is."""
+
+    path: str
+    vmsd: str
+    start: int
+    structure: Structure
+
+
+class Difference(NamedTuple):
+    """Where two layouts part: what only one has, or both with another length."""
+
+    sent: Leaf | None
+    own: Leaf | None
+
+
+def is_same(a: Structure, b: Structure) -> bool:
+    """Whether two structures are the same field by field, subsections included."""
+    known: set[tuple[int, int]] = set()
+    pending = [(a, b)]
+    while pending:
+        one, other = pending.pop()
+        if one is other or (id(one), id(other)) in known:
+            continue
+        known.add((id(one), id(other)))
+        if one.size != other.size or len(one.fields) != len(other.fields):
+            return False
+        if len(one.subsections) != len(other.subsections):
+            return False
+        for x, y in zip(one.fields, other.fields, strict=True):
+            if (x.name, x.type, x.size, x.array_len) != (y.name, y.type, y.size, y.array_len):
+                return False
+        for left, right in zip(one.nested, other.nested, strict=True):
+            if (left is None) is not (right is None):
+                return False
+            if left is not None and right is not None:
+                pending.append((left, right))
+        for child, twin in zip(one.subsections, other.subsections, strict=True):
+            if child.structure.vmsd_name != twin.structure.vmsd_name:
+                return False
+            pending.append((child.structure, twin.structure))
+    return True
+
+
+def leaves(structure: Structure) -> list[Leaf] | None:
+    """The fields of a structure as they lie on the wire, without subsections; None: too many."""
+    found: list[Leaf] = []
+    for one in _walk(structure):
+        if isinstance(one, Leaf):
+            found.append(one)
+            if len(found) > _LEAVES_CEILING:
+                return None
+    return found
+
+
+def subsections(structure: Structure) -> Iterator[SentSubsection]:
+    """Every subsection in a structure, outer before inner."""
+    left = _LEAVES_CEILING
+    if structure.has_headers:
+        for one in _walk(structure, into_subsections=True):
+            left -= 1
+            if isinstance(one, SentSubsection):
+                yield one
+            if not left:
+                return
+
+
+def _walk(
+    structure: Structure, *, into_subsections: bool = False
+) -> Iterator[Leaf | SentSubsection]:
+    pending: list[Iterator[Leaf | SentSubsection | tuple[Structure, str, int]]]
+    pending = [_inside(structure, "", 0)]
+    while pending:
+        one = next(pending[-1], None)
+        if one is None:
+            pending.pop()
+        elif isinstance(one, SentSubsection):
+            yield one
+            if into_subsections:
+                pending.append(_inside(one.structure, one.path, one.start))
+        elif isinstance(one, Leaf):
+            yield one
+        else:
+            pending.append(_inside(*one))
+
+
+def _inside(
+    structure: Structure, path: str, start: int
+) -> Iterator[Leaf | SentSubsection | tuple[Structure, str, int]]:
+    prefix = f"{path}/" if path else ""
+    numbers: dict[str, int] = {}
+    for field, nested, at in zip(
+        structure.fields, structure.nested, structure.offsets, strict=True
+    ):
+        name = prefix + field.name
+        if field.name in structure.lists:
+            numbers[name] = number = numbers.get(name, -1) + 1
+            name = f"{name}[{number}]"
+        if nested is None:
+            yield _leaf(structure, field, name, start + at)
+            continue
+        for one in range(field.count):
+            inner = name if field.array_len is None else f"{name}[{one}]"
+            yield nested, inner, start + at + one * field.size
+    for header, _, child in structure.subsections:
+        yield SentSubsection(prefix + child.vmsd_name, structure.vmsd_name, start + header, child)
+
+
+def _leaf(structure: Structure, field: Field, path: str, start: int) -> Leaf:
+    return Leaf(path, field.name, field.type, field.size, field.count, start, structure.vmsd_name)
+
+
+def differences(sent: Sequence[Leaf], own: Sequence[Leaf]) -> list[Difference]:
+    """What makes the wire of one longer or shorter than the other's; empty: as long."""
+    if sum(leaf.length for leaf in sent) == sum(leaf.length for leaf in own):
+        return []
+    first = 0
+    while first < min(len(sent), len(own)) and _key(sent[first]) == _key(own[first]):
+        first += 1
+    last = 0
+    while last < min(len(sent), len(own)) - first and _key(sent[-1 - last]) == _key(own[-1 - last]):
+        last += 1
+    a, b = sent[first : len(sent) - last], own[first : len(own) - last]
+    if len(a) + len(b) > _ALIGNED_CEILING:
+        return [Difference(a[0] if a else None, b[0] if b else None)]
+    return list(_aligned(a, b))
+
+
+def _key(leaf: Leaf) -> tuple[str, int]:
+    return leaf.name, leaf.length
+
+
+def _aligned(a: Sequence[Leaf], b: Sequence[Leaf]) -> Iterator[Difference]:
+    matcher = SequenceMatcher(None, [*map(_key, a)], [*map(_key, b)], autojunk=False)
+    for what, start_a, stop_a, start_b, stop_b in matcher.get_opcodes():
+        if what == "equal":
+            continue
+        ones, others = list(a[start_a:stop_a]), list(b[start_b:stop_b])
+        if sum(x.length for x in ones) == sum(x.length for x in others):
+            continue
+        names = {leaf.name: leaf for leaf in others}
+        for leaf in ones:
+            twin = names.pop(leaf.name, None)
+            if twin is None or twin.length != leaf.length:
+                yield Difference(leaf, twin)
+        for leaf in others:
+            if names.get(leaf.name) is leaf:
+                yield Difference(None, leaf)
