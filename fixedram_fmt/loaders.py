@@ -88,11 +88,12 @@ class Loader:
     def knows(self) -> str:
         """The version whose machines and devices it has, for `known_in`: `10.0`.
 
-        A QEMU's is its own; the others have those of the newest QEMU of their major version.
+        A QEMU's is its own, that of others the newest QEMU of their major version; empty: there
+        is none.
         """
         qemus = [self] if self.is_qemu else [one for one in LOADERS.values() if one.is_qemu]
-        same = [one.name for one in qemus if one.major == self.major]
-        return same[-1].removeprefix("qemu-")
+        same = [one.name.removeprefix("qemu-") for one in qemus if one.major == self.major]
+        return same[-1] if same else ""
 
 
 _MERGED = frozenset({SyncPoint.MEM_SIZE})

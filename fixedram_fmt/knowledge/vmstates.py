@@ -6,6 +6,7 @@ Upstream: QEMU include/migration/vmstate.h VMStateDescription and VMStateField, 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,9 +22,9 @@ class KnownField(msgspec.Struct, frozen=True):
 
     conditional: a function of QEMU decides whether it is there (field_exists).  count is the number
     of elements of an array of fixed length, None of anything else, arrays of variable length too; 0
-    stands for a check without bytes (VMSTATE_VALIDATE).  size is that of one element in the memory
-    of QEMU, in bytes, which the stream has of numbers and buffers, but not of timers and other
-    things that functions send; 0 where QEMU finds it out as it runs, and where structure tells.
+    stands for a check without bytes (VMSTATE_VALIDATE).  size is that of one element in bytes, 0
+    where QEMU finds it out as it runs and where structure tells, which may also be that of each
+    entry of a list.
     """
 
     name: str
@@ -46,6 +47,21 @@ class KnownVmstate(msgspec.Struct, frozen=True):
     minimum_version_id: int
     fields: tuple[KnownField, ...] = ()
     subsections: tuple[KnownVmstate, ...] = ()
+
+    def described_fields(self) -> dict[str, KnownField]:
+        """Fields by the names that an image's description gives them.
+
+        Those that share a name are numbered there: `config[0]`, `config[1]` (QEMU
+        migration/vmstate.c vmfield_name_num()).
+        """
+        total = Counter(field.name for field in self.fields)
+        seen: Counter[str] = Counter()
+        found = {}
+        for field in self.fields:
+            unique = total[field.name] == 1
+            found[field.name if unique else f"{field.name}[{seen[field.name]}]"] = field
+            seen[field.name] += 1
+        return found
 
 
 def by_name(vmstates: Iterable[KnownVmstate]) -> dict[str, tuple[KnownVmstate, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,13 @@ def test_each_loader_knows_a_version() -> None:
     assert told.pop("qemu-11.1") == told.pop("libvirt-12.8") == "11.1"
     assert set(told.values()) == {"10.0"}
     assert all(known_in(loader.knows) is not None for loader in LOADERS.values())
+
+
+def test_nothing_is_known_of_a_version_before_its_data_is_made() -> None:
+    newer = replace(LOADERS["qemu-11.1"], name="qemu-12.0", major=12)
+    started = replace(LOADERS["libvirt-12.8"], major=12)
+    assert (newer.knows, started.knows) == ("12.0", "")
+    assert known_in(newer.knows) is known_in(started.knows) is None
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,14 @@ def test_a_structure_has_its_fields_and_subsections() -> None:
     assert status.structure is not None
     assert [one.name for one in status.structure.fields] == ["up", "down"]
     assert [one.name for one in piix4.subsections] == ["piix4_pm/memhp", "piix4_pm/cpuhp"]
+
+
+def test_fields_that_share_a_name_are_numbered_as_in_descriptions() -> None:
+    pci = only("10.0", "I440FX").fields[0].structure
+    assert pci is not None
+    fields = pci.described_fields()
+    assert list(fields) == ["version_id", "config[0]", "config[1]", "irq_state"]
+    assert [fields[f"config[{number}]"].size for number in (0, 1)] == [256, 4096]
 
 
 @pytest.mark.parametrize(
