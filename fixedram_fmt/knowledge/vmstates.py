@@ -21,10 +21,10 @@ class KnownField(msgspec.Struct, frozen=True):
     """A field that is sent from version_id of its structure on.
 
     conditional: a function of QEMU decides whether it is there (field_exists).  count is the number
-    of elements of an array of fixed length, None of anything else, arrays of variable length too; 0
-    stands for a check without bytes (VMSTATE_VALIDATE).  size is that of one element in bytes, 0
-    where QEMU finds it out as it runs and where structure tells, which may also be that of each
-    entry of a list.
+    of elements of an array of fixed length, None of anything else, arrays of variable length too.
+    size is that of one element in bytes, 0 where QEMU finds it out as it runs and where structure
+    tells, which may also be that of each entry of a list.  Checks without bytes (VMSTATE_VALIDATE)
+    are in no dump.
     """
 
     name: str
