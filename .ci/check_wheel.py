@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 NEEDED = [
     "fixedram_fmt/py.typed",
     "fixedram_cli/py.typed",
+    "fixedram_fmt/knowledge/data/qemu-11.1.devices.xz",
+    "fixedram_fmt/knowledge/data/qemu-11.1.machines.xz",
     "fixedram_fmt/forensics/volatility3-plugins/fixedram_layer.py",
     "fixedram_fmt/forensics/volatility3-plugins/LICENSE.txt",
     "{info}/licenses/LICENSE",

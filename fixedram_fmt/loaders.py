@@ -84,6 +84,17 @@ class Loader:
         """Whether it is a way to wait for channels rather than a program that someone runs."""
         return not self.is_qemu and self.libvirt is None
 
+    @property
+    def knows(self) -> str:
+        """The version whose machines and devices it has, for `known_in`: `10.0`.
+
+        A QEMU's is its own, that of others the newest QEMU of their major version; empty: there
+        is none.
+        """
+        qemus = [self] if self.is_qemu else [one for one in LOADERS.values() if one.is_qemu]
+        same = [one.name.removeprefix("qemu-") for one in qemus if one.major == self.major]
+        return same[-1] if same else ""
+
 
 _MERGED = frozenset({SyncPoint.MEM_SIZE})
 _FLUSH = frozenset({SyncPoint.FLUSH})

@@ -31,6 +31,7 @@ MODULES = (
     "fixedram_fmt.container.opening",
     "fixedram_fmt.dialect",
     "fixedram_fmt.loaders",
+    "fixedram_fmt.knowledge",
     "fixedram_fmt.vmstate.state",
     "fixedram_fmt.vmstate.values",
     "fixedram_fmt.vmstate.description",
