@@ -79,6 +79,9 @@ class PciBuses:
     def place(self, element: Element) -> str | None:
         """Where the element's PCI address leads; None where it has none, or it leads nowhere."""
         found = _pci_address(element)
+        if found and element.get("model") == "pci-expander-bus":
+            # What has a section is the bridge inside.
+            return _expander_bus(element, found[1])
         bus = self._bus(found[0]) if found else None
         return f"{bus}:{found[1]}" if found and bus else None
 

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
-__all__ = ["MaxMemory", "MemoryDevice", "max_memory_of", "memory_devices_of"]
+__all__ = ["MIGRATED", "MaxMemory", "MemoryDevice", "max_memory_of", "memory_devices_of"]
 
 #: Aliases by model, before their number; a virtio-pmem is not migrated, its block has no name.
 _ALIASES = {"dimm": "dimm", "nvdimm": "nvdimm", "virtio-mem": "virtiomem",
             "virtio-pmem": "virtiopmem", "sgx-epc": "epc"}  # fmt: skip
+#: Models whose memory is a block of the stream.
+MIGRATED = frozenset(("dimm", "nvdimm", "virtio-mem"))
 _BY_SLOT = frozenset(("dimm", "nvdimm"))
 
 
@@ -89,7 +91,7 @@ def memory_devices_of(devices: Element | None) -> Iterator[MemoryDevice]:
 
 def _block(model: str, alias: str | None, path: str | None) -> str | None:
     """The block's name: that of a device on a bus begins with its place."""
-    if alias is None or model not in ("dimm", "nvdimm", "virtio-mem"):
+    if alias is None or model not in MIGRATED:
         return None
     if model == "virtio-mem":
         return f"{path}/mem{alias}" if path else None
