@@ -62,8 +62,9 @@ class DomainFeatures:
 class Domain:
     """What a domain's XML says of the machine; None where it does not say.
 
-    memory is that of the machine without memory devices, in bytes, and numa_cells how it is split;
-    vcpus are those that are plugged in, max_vcpus those that may be.  Strings are the file's.
+    total_memory is that of <memory>, in bytes; memory is without the memory devices, numa_cells how
+    it is split.  vcpus are those that are plugged in, max_vcpus those that may be.  Strings are the
+    file's.
     """
 
     name: str | None
@@ -71,6 +72,7 @@ class Domain:
     memory: int | None
     vcpus: int | None
     max_vcpus: int | None = None
+    total_memory: int | None = None
     max_memory: MaxMemory | None = None
     memory_devices: tuple[MemoryDevice, ...] = ()
     numa_cells: tuple[int | None, ...] = ()
@@ -110,6 +112,7 @@ def domain_of(xml: bytes) -> Domain:
         memory=_memory(root, cells, dimms),
         vcpus=1 if vcpu is None else decimal(vcpu.get("current") or vcpu.text),
         max_vcpus=1 if vcpu is None else decimal(vcpu.text),
+        total_memory=size(root.find("memory")),
         max_memory=max_memory_of(root),
         memory_devices=dimms,
         numa_cells=cells,

@@ -11,7 +11,7 @@ from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.ctext import c_text
 from fixedram_fmt.validation.effects import Effect, Phase, refuses
-from fixedram_fmt.validation.restore import by_libvirt
+from fixedram_fmt.validation.restore import by_libvirt, restore_refuses
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.domain import saved_domain
 from fixedram_fmt.validation.rules.names import shown
@@ -123,6 +123,43 @@ def memory_device_not_in_xml(survey: Survey) -> Iterator[Observation]:
                 shown(block.idstr),
                 "a memory device of the XML",
             )
+
+
+_TOO_MUCH = "XML error: Total size of memory devices exceeds the total memory size"
+
+
+@over_image(
+    "C22",
+    Severity.ERROR,
+    "libvirt src/conf/domain_postparse.c virDomainDefPostParseMemory(); QEMU hw/core/numa.c"
+    " numa_complete_configuration()",
+    effect=restore_refuses("{message}"),
+    phase=Phase.LIBVIRT_START,
+)
+def memory_does_not_add_up(survey: Survey) -> Iterator[Observation]:
+    """The memory of the domain XML is not the sum of its parts.
+
+    <memory> counts the memory devices too. What is left without them must be something, and what
+    the NUMA cells have together. Who takes a memory device out of the XML has to change both.
+
+    Fix: virsh save-image-edit FILE, and set <memory> to the sum of cells and memory devices.
+    """
+    domain, save = saved_domain(survey), survey.image.container.find(LibvirtSave)
+    if domain is None or save is None or domain.total_memory is None:
+        return
+    plugged = [one.size for one in domain.memory_devices]
+    known = [one for one in (*plugged, *domain.numa_cells) if one is not None]
+    if len(known) < len(plugged) + len(domain.numa_cells):
+        return
+    cells, sizes = known[len(plugged) :], known[: len(plugged)]
+    left = domain.total_memory - sum(sizes)
+    message = _TOO_MUCH if sizes and left <= 0 else ""
+    if not message and cells and sum(cells) != left:
+        message = f"total memory for NUMA nodes ({sum(cells):#x}) should equal RAM size ({left:#x})"
+    if message:
+        yield Observation(
+            message, save.xml_offset, "libvirt.xml", str(domain.total_memory), str(sum(known))
+        )
 
 
 @by_libvirt
