@@ -105,24 +105,39 @@ def _unknown_block(_case: Case, _libvirt: Libvirt) -> Effect:
 
 
 @over_image("C20", Severity.ERROR, _BLOCK, effect=_unknown_block, phase=Phase.RESTORED)
-def memory_device_not_in_xml(survey: Survey) -> Iterator[Observation]:
-    """The stream has the memory of a memory device that the domain XML has not.
+def block_not_in_xml(survey: Survey) -> Iterator[Observation]:
+    """The stream has the RAM block of a device that the domain XML has not.
 
-    libvirt names the block of a DIMM after its slot, that of a virtio-mem after its place. QEMU
-    looks for each block by its name, and refuses the stream when there is none.
+    libvirt names the block of a DIMM after its slot; that of a virtio-mem, and the ROM of a PCI
+    device, begin with its place. QEMU looks for each block by its name before it comes to any
+    device, and refuses the stream when there is none.
 
-    Fix: virsh save-image-edit FILE, and put the <memory> and its <address> back as they were.
+    Fix: virsh save-image-edit FILE, and put the device and its <address> back as they were.
     """
-    names = _block_names(survey)
-    for block in survey.image.blocks if names is not None else ():
-        if names is not None and block.name not in names and _OF_DEVICE.fullmatch(block.name):
+    names, gone = _block_names(survey), _gone(survey)
+    for block in survey.image.blocks if names is not None or gone else ():
+        is_memory = _OF_DEVICE.fullmatch(block.name) is not None
+        unnamed = is_memory and names is not None and block.name not in names
+        path, _, last = block.name.rpartition("/")
+        # Video memory has one name in devices of several kinds, a ROM that of its device.
+        lost = path in gone and not is_memory and (gone[path] or last.endswith(".rom"))
+        if unnamed or lost:
             yield Observation(
-                f"the XML has no memory device for {shown(block.idstr)}",
+                f"the XML has no device for the block {shown(block.idstr)}",
                 block.entry_offset,
                 block.path,
                 shown(block.idstr),
-                "a memory device of the XML",
+                "a device of the XML",
             )
+
+
+def _gone(survey: Survey) -> dict[str, bool]:
+    """Places of the stream's devices that the XML has not: whether it has nothing there."""
+    return {
+        difference.section[0].partition("/")[0]: difference.kind == "no-device"
+        for difference, _ in _differences(survey)
+        if difference.section is not None
+    }
 
 
 _TOO_MUCH = "XML error: Total size of memory devices exceeds the total memory size"
