@@ -112,6 +112,8 @@ EDITS: dict[str, dict[str, list[tuple[str, str]]]] = {
         "interface in another slot": [("slot='0x03'", "slot='0x11'")],
         "interface in another function": [("slot='0x03' function='0x0'",
                                            "slot='0x03' function='0x1'")],
+        "no ROM bar": [("(<interface type='user'>)", r"\1<rom bar='off'/>")],
+        "no ROM": [("(<interface type='user'>)", r"\1<rom enabled='no'/>")],
         "e1000 for rtl8139": [("'rtl8139'", "'e1000'")],
         "virtio for e1000": [("'e1000'", "'virtio'")],
         "slots exchanged": [("slot='0x03'(.*?)slot='0x04'", r"slot='0x04'\1slot='0x03'")],

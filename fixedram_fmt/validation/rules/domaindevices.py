@@ -132,8 +132,17 @@ def block_not_in_xml(survey: Survey) -> Iterator[Observation]:
 
 
 def _gone(survey: Survey) -> dict[str, bool]:
-    """Places of the stream's devices that the XML has not: whether it has nothing there."""
-    return {
+    """Places of the stream's devices that the XML has not: whether it has nothing there.
+
+    False where there is a device, but of another kind or without a ROM.
+    """
+    domain = _comparable(survey)
+    bare = {
+        one.path: False
+        for one in (domain.devices if domain else ())
+        if one.path and one.rom and False in (one.rom.bar, one.rom.enabled)
+    }
+    return bare | {
         difference.section[0].partition("/")[0]: difference.kind == "no-device"
         for difference, _ in _differences(survey)
         if difference.section is not None
