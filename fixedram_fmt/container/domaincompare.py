@@ -71,10 +71,17 @@ def compared(domain: Domain, sections: Iterable[_Section]) -> Iterator[Differenc
         return
     found = [(one, match) for one in sections if (match := ADDRESS.fullmatch(one[0]))]
     chosen = _chosen_places(domain, ((match[1], match[2] or "") for _, match in found))
+    allowed = {
+        path: _names(placed.get(path, []), fixed.get(path, ())) for path in {*placed, *fixed}
+    }
     for section, match in found:
         path = match[1]
-        if path in placed or path in fixed:
-            yield from _other(section, match, placed.get(path, []), fixed.get(path, ()))
+        if path in allowed:
+            names, first = allowed[path], next(iter(placed.get(path, [])), None)
+            # What has another slash hangs on the device: a disk, a USB device.
+            name = match[2] or ""
+            if names is not None and "/" not in name and name not in names:
+                yield _other(section, match, first, fixed.get(path, ()))
         elif path not in chosen:
             yield Difference("no-device", section, None, f"the XML has no device at {path}")
     there = {match[1] for _, match in found}
@@ -83,23 +90,21 @@ def compared(domain: Domain, sections: Iterable[_Section]) -> Iterator[Differenc
             yield from (_missing(device) for device in devices if device.names)
 
 
+def _names(devices: list[DomainDevice], fixed: tuple[str, ...]) -> frozenset[str] | None:
+    """Names of sections at a place; None where that of a device is unknown."""
+    if any(not device.names for device in devices):
+        return None
+    return frozenset((*fixed, *(name for device in devices for name in device.names)))
+
+
 def _other(
-    section: _Section,
-    match: re.Match[str],
-    devices: list[DomainDevice],
-    fixed: tuple[str, ...],
-) -> Iterator[Difference]:
-    """Whether a section's name is none of those that the devices at its place can have."""
+    section: _Section, match: re.Match[str], device: DomainDevice | None, fixed: tuple[str, ...]
+) -> Difference:
+    """A section whose name is none of those that the devices at its place can have."""
     path, name = match[1], match[2] or ""
-    # What has another slash hangs on the device: a disk, a USB device.
-    unknown = any(not device.names for device in devices)
-    if "/" in name or unknown or name in fixed or any(name in one.names for one in devices):
-        return
-    device = devices[0] if devices else None
     has = f"{device.kind} {device.model[:60]!r}" if device else f"the machine's {fixed[0]}"
-    yield Difference(
-        "other-device", section, device, f"the XML has {has} at {path}, not {name[:60]!r}"
-    )
+    words = f"the XML has {has} at {path}, not {name[:60]!r}"
+    return Difference("other-device", section, device, words)
 
 
 def _missing(device: DomainDevice) -> Difference:
