@@ -154,7 +154,10 @@ def _receiver(survey: Survey, *, by_xml: bool) -> Iterator[str]:
     destination = survey.destination
     known = builtins(destination) if destination else {}
     if by_xml and survey.image.container.kind == "libvirt" and not known:
-        yield "whether the devices, disks and CPU of the domain XML match, and the host has them"
+        yield (
+            "whether disks, CPU and devices off PCI of the domain XML match, and the host has what"
+            " it names"
+        )
         return
     if not known:
         empty = "; what was given says nothing" if destination else ""

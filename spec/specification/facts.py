@@ -23,7 +23,7 @@ _POINTS = {
 CHECKS = (
     ("libvirt's header", "the save is finished, `format` is that of the stream, header and XML lie "
      "inside the file before the stream is looked for", "C01 C02 C03 C04 C09 C10 "
-     "C11 C12 C13 C14 C15 C16 C17"),
+     "C11 C12 C13 C14 C15 C16 C17 C18 C19 C20 C21 C22"),
     ("compressed input", "unpack with a bound; a bomb is data too", "C06 C07 C08"),
     ("magic and version", "exact", "S01 S02"),
     ("configuration", "present, unless the machine is one of before QEMU 2.4", "G01"),

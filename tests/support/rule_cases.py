@@ -169,12 +169,8 @@ def _file_step(data: bytes, step: Step) -> bytes:
         case {"libvirt": values}:
             value, size = LIBVIRT_HEADER["little"].parse(data)
             return LIBVIRT_HEADER["little"].build(replace(value, **values)) + data[size:]
-        case {"xml": [old, new]}:
-            assert len(old) == len(new), "offsets in the stream are the file's"
-            value, size = LIBVIRT_HEADER["little"].parse(data)
-            xml = data[size : size + value.data_len]
-            assert old.encode() in xml
-            return data[:size] + xml.replace(old.encode(), new.encode()) + data[size + len(xml) :]
+        case {"xml": _} | {"devices": _}:
+            return _xml_step(data, step)
         case {"ordinary": records}:
             return ordinary(b"".join(_record(**record) for record in records))
         case {"append_zeros": count}:
@@ -186,6 +182,22 @@ def _file_step(data: bytes, step: Step) -> bytes:
             return changed
         case _:
             raise ValueError(f"no step on the file: {step}")
+
+
+def _xml_step(data: bytes, step: Step) -> bytes:
+    """Another domain XML; the stream stays where it is."""
+    value, size = LIBVIRT_HEADER["little"].parse(data)
+    xml, stream_ = data[size : size + value.data_len], data[size + value.data_len :]
+    match step:
+        case {"xml": [old, new]}:
+            assert len(old) == len(new), "offsets in the stream are the file's"
+            assert old.encode() in xml
+            changed = xml.replace(old.encode(), new.encode())
+        case {"devices": devices}:
+            told = f"<devices>{devices}</devices></domain>".encode()
+            changed = xml.replace(b"</domain>", told).rstrip(b"\0").ljust(len(xml), b"\0")
+            assert len(changed) == len(xml), "there is no room for them"
+    return data[:size] + changed + stream_
 
 
 def _record(page: int = 0, delta: str | None = None, times: int = 1, encoding: int = 1) -> bytes:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.container.domain import Domain, DomainError, domain_of, main_memory, well_formed
+from fixedram_fmt.container.domain import (
+    Domain,
+    DomainError,
+    domain_of,
+    is_main_memory,
+    main_memory,
+    well_formed,
+)
 from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.validation.effects import Phase
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
@@ -30,7 +37,8 @@ def _save(survey: Survey) -> LibvirtSave | None:
     return libvirt if libvirt and libvirt.xml.lstrip().startswith(b"<") else None
 
 
-def _domain(survey: Survey) -> Domain | None:
+def saved_domain(survey: Survey) -> Domain | None:
+    """What the XML of a save describes; None where there is none, or none that libvirt takes."""
     save = _save(survey)
     try:
         return domain_of(save.xml) if save else None
@@ -114,7 +122,7 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Observation]:
     Fix: virsh save-image-edit FILE, and set the machine attribute back to what the stream was saved
     from.
     """
-    domain, name = _domain(survey), survey.image.machine
+    domain, name = saved_domain(survey), survey.image.machine
     # An alias (pc, q35, virt) stands for another version in each QEMU.
     if domain is None or name is None or not domain.machine or "-" not in domain.machine:
         return
@@ -160,8 +168,11 @@ def other_memory_in_xml(survey: Survey) -> Iterator[Observation]:
 
     Fix: virsh save-image-edit FILE, and set <memory> back to the length of the block.
     """
-    domain, block = _domain(survey), _main_block(survey)
-    if domain is None or block is None or domain.memory is None:
+    domain, block = saved_domain(survey), _main_block(survey)
+    if domain is None or block is None or domain.memory is None or domain.numa_cells:
+        return
+    # The longest block may be that of a memory device.
+    if domain.memory_devices and not is_main_memory(block.name):
         return
     if domain.memory != block.used_length:
         yield Observation(
@@ -191,7 +202,7 @@ def other_cpus_in_xml(survey: Survey) -> Iterator[Observation]:
 
     Fix: virsh save-image-edit FILE, and set <vcpu> back.
     """
-    domain = _domain(survey)
+    domain = saved_domain(survey)
     cpus = [one for one in survey.image.sections if one.name == "cpu_common"]
     if domain is None or domain.vcpus is None or not cpus or len(cpus) == domain.vcpus:
         return

@@ -1,0 +1,103 @@
+"""virsh with a driver of its own, as a witness of what is said of libvirt saves.
+
+The driver runs inside virsh (qemu:///embed) with a folder of its own, so that no daemon is needed
+and no other domain is seen.  It needs root, for which the driver has no other mode here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixedram_fmt.loaders import Outcome
+from qemu_vm import require_qemu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONF = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+security_default_confined = 0
+namespaces = [ ]
+cgroup_controllers = [ ]
+stdio_handler = "file"
+seccomp_sandbox = 0
+"""
+#: Seconds: the first call asks every QEMU what it can do; a restore that takes as long hangs.
+_FIRST, _HANGS = 120, 10
+
+
+@dataclass(frozen=True)
+class Virsh:
+    """A driver with a folder of its own, and a save that it made."""
+
+    root: Path
+    save: bytes
+
+    def restore(self, data: bytes) -> tuple[Outcome, str]:
+        """What virsh restore does with a file of these bytes."""
+        path = self.root / "asked.save"
+        path.write_bytes(data)
+        code, text = virsh(self.root, f"destroy fx; restore {path}; destroy fx", _HANGS)
+        if code is None or code < 0 or "GLib-ERROR" in text:
+            return Outcome.CRASHES, text
+        return Outcome.LOADS if "Domain restored" in text else Outcome.REFUSES, text
+
+
+def virsh(root: Path, commands: str, seconds: int) -> tuple[int | None, str]:
+    """Exit code (None: it had to be ended) and output; leaves no QEMU after."""
+    words = ["virsh", "-c", f"qemu:///embed?root={root}", commands]
+    process = subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        text = process.communicate(timeout=seconds)[0]
+        return process.returncode, text
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(OSError, ValueError):
+            os.kill(int((root / "run" / "qemu" / "fx.pid").read_text()), signal.SIGKILL)
+        return None, process.communicate()[0]
+
+
+@contextmanager
+def driver() -> Iterator[Path]:
+    """The folder of a driver; the path is short, as sockets lie in it."""
+    require_qemu("x86_64")
+    if not shutil.which("virsh") or os.geteuid():
+        message = "virsh is absent, or this is not root"
+        if os.environ.get("FIXEDRAM_REQUIRE_QEMU"):
+            pytest.fail(message)
+        pytest.skip(message)
+    root = Path(tempfile.mkdtemp(prefix="fxv-"))
+    try:
+        (root / "etc").mkdir()
+        (root / "etc" / "qemu.conf").write_text(_CONF)
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+def saved(root: Path, xml: str) -> Virsh:
+    """A save of a guest that virsh started by this XML, in which {qemu} is the emulator."""
+    qemu = require_qemu("x86_64")
+    (root / "fx.xml").write_text(xml.format(qemu=shutil.which(str(qemu)) or qemu, root=root))
+    commands = f"version; define {root}/fx.xml; start fx; save fx {root}/fx.save; undefine fx"
+    _, text = virsh(root, commands, _FIRST)
+    if "saved to" not in text:
+        virsh(root, "destroy fx", _HANGS)
+        pytest.fail(text)
+    if "QEMU 9.0" not in text:
+        pytest.skip("this is another libvirt than 9.0")
+    return Virsh(root, (root / "fx.save").read_bytes())
