@@ -17,6 +17,7 @@ __all__ = ["Kind", "Misfit"]
 class Kind(StrEnum):
     """What does not fit."""
 
+    VERSION = "version"
     FIELDS = "fields"
     CONFIG = "pci-config"
     VALUE = "value"

@@ -89,6 +89,9 @@ MESSAGES: dict[str, Message] = {
     "machine": _savevm(
         "Machine type received is '{name}' and local is '{local}'", "configuration_post_load",
     ),
+    "no-machine": Message(
+        'unsupported machine type: "{machine}"', "system/vl.c select_machine()",
+    ),
     "page-bits": _savevm(
         "Received TARGET_PAGE_BITS is {bits:d} but local is {local_bits:d}",
         "configuration_post_load",

@@ -8,10 +8,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.knowledge import known_versions
 from fixedram_fmt.memory.lost import Loss, losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import PageScan, scan_pages
+from fixedram_fmt.receiver.architecture import vmstates_of
 from fixedram_fmt.receiver.judging import misfits
+from fixedram_fmt.receiver.knownfit import known_misfits
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR
 from fixedram_fmt.schema.stream import MigCmd
@@ -342,13 +345,23 @@ class Survey:
         """What the receiver would refuse inside devices, in the order of the stream."""
         if self.destination is None:
             return []
+        return self._met(misfits(self.image, self.destination))
+
+    @cached_property
+    def known_misfits(self) -> dict[str, list[Met]]:
+        """What any VM of a QEMU would refuse inside devices, by its version."""
+        versions = known_versions() if self.image.sections else ()
+        known = {version: vmstates_of(self.image, version) for version in versions}
+        return {one: self._met(known_misfits(self.image, found)) for one, found in known.items()}
+
+    def _met(self, misfits: Iterator[Misfit]) -> list[Met]:
         found: list[Met] = []
         paths = {record.offset: path for path, record in self.headers.items()}
         places = {
             section.body_offset: (paths.get(section.offset, ""), section.section_id)
             for section in self.image.sections
         }
-        for misfit in islice(misfits(self.image, self.destination), _KEPT):
+        for misfit in islice(misfits, _KEPT):
             path, section_id = places.get(misfit.device.offset, ("", -1))
             order = self.section_orders.get(section_id, self.order)
             first = not found or found[-1].misfit.device is not misfit.device

@@ -4,47 +4,112 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.knowledge import known_versions
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.receiver.architecture import has_machine
+from fixedram_fmt.receiver.knownfit import unusual_fields
 from fixedram_fmt.receiver.misfit import Kind
 from fixedram_fmt.receiver.properties import advice
-from fixedram_fmt.validation.effects import Effect, refuses
+from fixedram_fmt.validation.effects import Effect, Phase, refuses
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
+from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.validation.rule import Case
-    from fixedram_fmt.validation.survey import Survey
+    from fixedram_fmt.validation.survey import Met, Survey
 
 _LOAD = "migration/vmstate.c vmstate_load_state()"
+_MACHINES = "system/vl.c select_machine(); what each QEMU has: fixedram_fmt/knowledge"
+#: The hole that names the version of QEMU that a finding is about.
+_KNOWS = "knows"
+
+
+def _no_machine(case: Case) -> Effect | None:
+    return refuses("no-machine") if _is_asked(case) else None
 
 
 def _as_met(case: Case) -> Effect | None:
     """QEMU stops at the first thing that a device does not take; only that has a message."""
     holes = case.finding.holes
+    if not _is_asked(case):
+        return None
     if "crash" in holes:
         return Effect(Outcome.CRASHES, text=str(holes["crash"]))
-    return refuses(str(holes["says"])) if "says" in holes else None
+    return refuses(str(holes["says"])) if holes.get("says") else None
+
+
+def _is_asked(case: Case) -> bool:
+    """Whether a finding is of every QEMU, or of the loader's version of it."""
+    version = case.finding.holes.get(_KNOWS)
+    return version is None or (version == case.loader.knows and not case.loader.is_design)
 
 
 def _observed(survey: Survey, kind: Kind) -> Iterator[Observation]:
     for met in survey.misfits:
-        misfit = met.misfit
-        if misfit.kind is not kind:
-            continue
-        holes = dict(misfit.holes)
-        if met.first:
-            holes |= {"crash": misfit.crash} if misfit.crash else {"says": misfit.says}
-        yield Observation(
-            f"{misfit.device.path}: {misfit.message}",
-            misfit.device.offset + misfit.start,
-            f"{met.section}/body/{misfit.path}",
-            misfit.found,
-            misfit.expected,
-            order=met.order,
-            fix=advice(misfit),
-            holes=holes,
-        )
+        if met.misfit.kind is kind:
+            yield _observation(met)
+    for version, misfits in survey.known_misfits.items():
+        for met in misfits:
+            if met.misfit.kind is kind:
+                yield _observation(met, version)
+
+
+def _observation(met: Met, version: str = "") -> Observation:
+    """version: of the QEMU whose every VM refuses this."""
+    misfit = met.misfit
+    holes = dict(misfit.holes)
+    if met.first:
+        holes |= {"crash": misfit.crash} if misfit.crash else {"says": misfit.says}
+    if version:
+        holes[_KNOWS] = version
+    return Observation(
+        f"{misfit.device.path}: {misfit.message}" + (f" (QEMU {version})" if version else ""),
+        misfit.device.offset + misfit.start,
+        f"{met.section}/body/{misfit.path}".rstrip("/"),
+        misfit.found,
+        misfit.expected,
+        order=met.order,
+        conditional=bool(version),
+        fix=advice(misfit),
+        holes=holes,
+    )
+
+
+@over_image("T18", Severity.ERROR, _MACHINES, effect=_no_machine, phase=Phase.LIBVIRT_START)
+def unknown_machine(survey: Survey) -> Iterator[Observation]:
+    """This QEMU has no machine of that type.
+
+    Machine types come with a version of QEMU and are taken out again some years later. Without the
+    type there is nothing to load the image into.
+
+    Fix: restore it with a QEMU that still has the machine type.
+    """
+    for version in known_versions():
+        if has_machine(survey.image, version) is False:
+            yield Observation(
+                f"QEMU {version} has no machine of that type",
+                survey.configuration.offset if survey.configuration else None,
+                "configuration",
+                shown((survey.image.machine or "").encode()),
+                "a machine type of that QEMU",
+                order=0,
+                conditional=True,
+                holes={_KNOWS: version, "machine": survey.image.machine or ""},
+            )
+
+
+@over_image("T19", Severity.ERROR, _LOAD, effect=_as_met)
+def unloadable_version(survey: Survey) -> Iterator[Observation]:
+    """A device is of a version that this QEMU does not load.
+
+    Each device has a version, and an oldest one that it still loads. What came later, or was given
+    up, is refused.
+
+    Fix: restore it with the QEMU that saved, or one between.
+    """
+    yield from _observed(survey, Kind.VERSION)
 
 
 @over_image("T12", Severity.ERROR, _LOAD, effect=_as_met)
@@ -117,3 +182,25 @@ def refused_state(survey: Survey) -> Iterator[Observation]:
     Fix: start the destination with the same device and the same properties.
     """
     yield from _observed(survey, Kind.STATE)
+
+
+@over_image("T20", Severity.WARNING, "hw/i386/pc.c pc_compat_6_2[]")
+def unusual_field(survey: Survey) -> Iterator[Observation]:
+    """A device was saved with a property that VMs of its machine type do not have by themselves.
+
+    Such a property adds a field, or takes one out. A VM that is started without it reads the rest
+    of the device in the wrong places and refuses it: Missing section footer.
+
+    Fix: give the destination the same property, or its own save with --like.
+    """
+    if survey.destination is not None and survey.destination.description is not None:
+        return
+    for misfit in unusual_fields(survey.image):
+        yield Observation(
+            f"{misfit.device.path}: {misfit.message}",
+            misfit.device.offset + misfit.start,
+            "",
+            misfit.found,
+            misfit.expected,
+            fix=advice(misfit),
+        )

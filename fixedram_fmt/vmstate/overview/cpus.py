@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, int]
 
-__all__ = ["Cpu", "cpus"]
+__all__ = ["Cpu", "architecture_name", "cpus"]
 
 
 class Cpu(Result, frozen=True):
@@ -236,12 +236,22 @@ _ARM64 = {
 def cpus(state: MachineState) -> Iterator[Cpu]:
     """Every vCPU of a state that has registers we know, in the order of the stream."""
     for device in state.devices:
-        if device.name != "cpu" or device.structure is None:
-            continue
-        fields = {field.name for field in device.structure.fields}
-        known = next((one for one in _ARCHITECTURES if one.marker in fields), None)
+        known = _architecture(device)
         if known is not None:
             yield _cpu(state, device, known)
+
+
+def architecture_name(state: MachineState) -> str | None:
+    """Of what architecture the first vCPU is whose fields tell it; None: none does."""
+    found = (known.name for device in state.devices if (known := _architecture(device)))
+    return next(found, None)
+
+
+def _architecture(device: DeviceState) -> _Architecture | None:
+    if device.name != "cpu" or device.structure is None:
+        return None
+    fields = {field.name for field in device.structure.fields}
+    return next((one for one in _ARCHITECTURES if one.marker in fields), None)
 
 
 def _cpu(state: MachineState, device: DeviceState, architecture: _Architecture) -> Cpu:
