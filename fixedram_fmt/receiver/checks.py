@@ -17,7 +17,7 @@ from fixedram_fmt.vmstate.structure import integer_of
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from fixedram_fmt.receiver.contents import Content
+    from fixedram_fmt.receiver.content import Content
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import DeviceState
 
