@@ -180,6 +180,7 @@ def _has_any(structure: Structure, known: dict[int, bool]) -> bool:
         found = known[id(structure)] = any(
             field.array_len is not None
             or field.type == "buffer"
+            or (structure.vmsd_name, field.name) == _PPC_MODE
             or _is_compared(structure.vmsd_name, field)
             for field in fields
         ) or any(child is not None and _has_any(child, known) for child in inner)

@@ -139,12 +139,12 @@ FIELDS = st.lists(
 
 
 @given(FIELDS, FIELDS)
-def test_what_is_told_adds_up_to_the_difference_in_length(one: list[Field], two: list[Field]) -> None:
+def test_what_is_told_adds_up_to_the_difference_in_length(
+    one: list[Field], two: list[Field]
+) -> None:
     sent, own = wire.leaves(structure(*one)), wire.leaves(structure(*two))
     assert sent is not None
     assert own is not None
     told = wire.differences(sent, own)
-    surplus = sum(
-        (d.sent.length if d.sent else 0) - (d.own.length if d.own else 0) for d in told
-    )
+    surplus = sum((d.sent.length if d.sent else 0) - (d.own.length if d.own else 0) for d in told)
     assert surplus == sum(x.size for x in one) - sum(x.size for x in two)
