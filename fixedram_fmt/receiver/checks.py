@@ -17,7 +17,7 @@ from fixedram_fmt.vmstate.structure import integer_of
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from fixedram_fmt.receiver.contents import Content
+    from fixedram_fmt.receiver.content import Content
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import DeviceState
 
@@ -137,11 +137,7 @@ def value_misfits(
         elif twin is None or twin == content.raw:
             continue
         elif content.type.endswith(" equal"):
-            one, other = int.from_bytes(content.raw, "big"), int.from_bytes(twin, "big")
-            yield Misfit(
-                Kind.VALUE, device, start, path, f"{name!r} must be equal", str(one), str(other),
-                "not-equal", {"value": one, "local": other}, name,
-            )  # fmt: skip
+            yield _unequal(device, path, content, twin)
         elif content.type.endswith(" le"):
             one = int.from_bytes(content.raw, "big", signed=True)
             other = int.from_bytes(twin, "big", signed=True)
@@ -150,6 +146,20 @@ def value_misfits(
                     Kind.VALUE, device, start, path, f"{name!r} is larger", str(one),
                     f"at most {other}", "not-below", {"value": one, "local": other}, name,
                 )  # fmt: skip
+
+
+def _unequal(device: DeviceState, path: str, content: Content, twin: bytes) -> Misfit:
+    name = path.rpartition("/")[2]
+    signed = bool(integer_of(content.type))
+    found, expected = (
+        str(int.from_bytes(raw, "big", signed=signed)) for raw in (content.raw, twin)
+    )
+    # QEMU prints either in hexadecimal, without a sign.
+    one, other = int.from_bytes(content.raw, "big"), int.from_bytes(twin, "big")
+    return Misfit(
+        Kind.VALUE, device, content.offset - device.offset, path, f"{name!r} must be equal",
+        found, expected, "not-equal", {"value": one, "local": other}, name,
+    )  # fmt: skip
 
 
 def _pins(device: DeviceState, path: str, start: int, raw: bytes) -> Iterator[Misfit]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
+from fixedram_fmt.receiver.content import Content
 from fixedram_fmt.receiver.cpregs import INDEXES, VALUES, fixed_registers
 from fixedram_fmt.receiver.virtioblob import OUTPUTS_CEILING, outputs, virtio_contents
 from fixedram_fmt.vmstate.structure import integer_of
@@ -48,16 +49,10 @@ _BY_NAME = frozenset(
 #: Special-purpose registers of a PowerPC CPU, which of them says what CPU it is, and what older CPU
 #: the guest was told that it has.
 _PPC_REGISTERS, _PVR, _PPC_MODE = ("cpu", "env.spr"), 287, ("cpu/compat", "compat_pvr")
+#: No device: what is compared of it is judged by itself.
+_CONFIGURATION = "configuration"
 #: vmsds all of whose numbers are compared, by the start of their names.
 _CAPS = "spapr/cap/"
-
-
-class Content(NamedTuple):
-    """A value that is compared: its type, its bytes, and where they are in the file."""
-
-    type: str
-    raw: bytes
-    offset: int
 
 
 class _Place(NamedTuple):
@@ -72,7 +67,7 @@ class _Place(NamedTuple):
 def contents_of(device: DeviceState) -> dict[str, Content]:
     """What is compared of a device, by path; empty for one that is not described."""
     found: dict[str, Content] = {}
-    if device.structure is None:
+    if device.structure is None or device.name == _CONFIGURATION:
         return found
     for place in _places(device.structure):
         with suppress(FixedRamError):
@@ -185,6 +180,7 @@ def _has_any(structure: Structure, known: dict[int, bool]) -> bool:
         found = known[id(structure)] = any(
             field.array_len is not None
             or field.type == "buffer"
+            or (structure.vmsd_name, field.name) == _PPC_MODE
             or _is_compared(structure.vmsd_name, field)
             for field in fields
         ) or any(child is not None and _has_any(child, known) for child in inner)

@@ -14,7 +14,7 @@ from fixedram_fmt.receiver.misfit import Kind, Misfit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fixedram_fmt.receiver.contents import Content
+    from fixedram_fmt.receiver.content import Content
     from fixedram_fmt.vmstate.values import DeviceState
 
 __all__ = ["INDEXES", "VALUES", "fixed_registers", "register_misfits", "register_name"]

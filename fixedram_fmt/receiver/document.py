@@ -44,12 +44,13 @@ def load_receiver(*places: str | Path) -> Receiver:
 
 
 def _load(place: str) -> Receiver:
-    read = _reader(place)
+    data = _from_pipe(place)
+    read = _reader(place, data)
     if read is None:
         found, kind = _of_image(place), "image"
     else:
         try:
-            found, kind = read(read_document(place))
+            found, kind = read(read_document(place) if data is None else data)
             _check(found)
         except (ValueError, DomainError) as error:
             # msgspec.ValidationError is a ValueError and names the field; so is what cannot be
@@ -62,21 +63,31 @@ def _load(place: str) -> Receiver:
     return msgspec.structs.replace(found, sources=[*own, f"{kind} {place}"])
 
 
-def _reader(place: str) -> Callable[[bytes], tuple[Receiver, str]] | None:
+def _from_pipe(place: str) -> bytes | None:
+    """What a pipe gives, which can be read only once; None for anything else."""
+    with suppress(OSError, ValueError):
+        if Path(place).is_fifo():
+            return read_document(place)
+    return None
+
+
+def _reader(place: str, data: bytes | None) -> Callable[[bytes], tuple[Receiver, str]] | None:
     """What reads a document; None: it is an image, or nothing that is there."""
     path = Path(place)
-    if path.suffix in (".json", ".toml", ".xml") and not path.is_file():
+    named = path.suffix in (".json", ".toml", ".xml")
+    if "\0" in place or path.is_dir() or (named and data is None and not path.is_file()):
         return _toml
-    head = b""
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(_HEAD)
+    head = (data or b"")[:_HEAD]
+    if data is None:
+        with suppress(OSError), path.open("rb") as file:
+            head = file.read(_HEAD)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"<"):
         return _domain
-    if start.startswith((b"{", b"[")) and path.suffix != ".toml":
+    if path.suffix == ".json" or (start.startswith((b"{", b"[")) and path.suffix != ".toml"):
         return _json
     is_text = b"\0" not in head and not head.startswith(_BINARY)
-    return _toml if (head and is_text) or path.suffix == ".toml" else None
+    return _toml if (head and is_text) or path.suffix == ".toml" or data is not None else None
 
 
 def _of_image(place: str) -> Receiver:
@@ -126,6 +137,10 @@ def _check(receiver: Receiver) -> None:
         for name, length in in_bytes(getattr(receiver, field) or {}).items():
             if not 0 <= length < _LENGTH_CEILING:
                 raise ValueError(f"{field}: {name!r} cannot be so long")
-    names = (receiver.machine or "", *(receiver.blocks or ()), *(receiver.sections or ()))
-    for name in names:
+    names = (receiver.blocks, receiver.sections, receiver.instances, receiver.contents)
+    texts = (receiver.machine, receiver.description, receiver.domain, receiver.vmstate)
+    for name in (
+        *(text or "" for text in texts),
+        *(name for table in names for name in table or ()),
+    ):
         name.encode()

@@ -74,6 +74,9 @@ _EXTENDED_BITS: dict[int, tuple[str, tuple[int, ...]]] = {
 
 def compared(config: bytes) -> dict[int, tuple[int, str]]:
     """Of each byte that is compared the bits and the register's name, by its offset."""
+    length = len(config)
+    # Damaged ones can be shorter than any space is.
+    config = config.ljust(_SIZE, b"\0")
     found: dict[int, tuple[int, str]] = {offset: (0xFF, name) for offset, name in _HEADER.items()}
     found[_STATUS] = (_CAP_LIST, "status: whether there are capabilities")
     is_bridge = config[_HEADER_TYPE] & 0x7F == _BRIDGE
@@ -85,7 +88,7 @@ def compared(config: bytes) -> dict[int, tuple[int, str]]:
     if len(config) >= _EXTENDED_SIZE:
         for offset, bits, name in _extended(config):
             found[offset] = (bits, name)
-    return dict(sorted(found.items()))
+    return {offset: one for offset, one in sorted(found.items()) if offset < length}
 
 
 def _bars(config: bytes, count: int) -> Iterator[tuple[int, tuple[int, str]]]:

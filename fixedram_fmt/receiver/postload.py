@@ -14,7 +14,7 @@ from fixedram_fmt.receiver.wire import subsections
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fixedram_fmt.receiver.contents import Content
+    from fixedram_fmt.receiver.content import Content
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import DeviceState
 

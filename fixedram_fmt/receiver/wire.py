@@ -7,7 +7,9 @@ vmstate_load_state(), which reads the receiver's fields one after the other, wha
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from difflib import SequenceMatcher
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ __all__ = [
 
 #: Leaves of a device that are looked at one by one; a CPU has some six hundred.
 _LEAVES_CEILING = 1 << 15
-#: Leaves that are aligned by name; of more only the first that differs is told.
+#: Structures and leaves that are looked at for them: elements of an array may have no fields.
+_STEPS_CEILING = 1 << 16
+#: Leaves that are aligned by name, which takes their square in time; of more only the first whose
+#: length differs is told.
 _ALIGNED_CEILING = 1 << 11
 
 
@@ -50,11 +55,12 @@ class Leaf(NamedTuple):
 
 
 class SentSubsection(NamedTuple):
-    """A subsection: where its header lies in the body, and whose it is."""
+    """A subsection: where its header and what follows that lie in the body, and whose it is."""
 
     path: str
     vmsd: str
     start: int
+    body: int
     structure: Structure
 
 
@@ -96,29 +102,26 @@ def is_same(a: Structure, b: Structure) -> bool:
 def leaves(structure: Structure) -> list[Leaf] | None:
     """The fields of a structure as they lie on the wire, without subsections; None: too many."""
     found: list[Leaf] = []
-    for one in _walk(structure):
+    for steps, one in enumerate(_walk(structure)):
         if isinstance(one, Leaf):
             found.append(one)
-            if len(found) > _LEAVES_CEILING:
-                return None
+        if steps > _STEPS_CEILING or len(found) > _LEAVES_CEILING:
+            return None
     return found
 
 
 def subsections(structure: Structure) -> Iterator[SentSubsection]:
     """Every subsection in a structure, outer before inner."""
-    left = _LEAVES_CEILING
     if structure.has_headers:
-        for one in _walk(structure, into_subsections=True):
-            left -= 1
+        for one in islice(_walk(structure, into_subsections=True), _LEAVES_CEILING):
             if isinstance(one, SentSubsection):
                 yield one
-            if not left:
-                return
 
 
 def _walk(
     structure: Structure, *, into_subsections: bool = False
-) -> Iterator[Leaf | SentSubsection]:
+) -> Iterator[Leaf | SentSubsection | None]:
+    """Leaves and subsections in their order; None for each structure that is gone into."""
     pending: list[Iterator[Leaf | SentSubsection | tuple[Structure, str, int]]]
     pending = [_inside(structure, "", 0)]
     while pending:
@@ -128,10 +131,11 @@ def _walk(
         elif isinstance(one, SentSubsection):
             yield one
             if into_subsections:
-                pending.append(_inside(one.structure, one.path, one.start))
+                pending.append(_inside(one.structure, one.path, one.body))
         elif isinstance(one, Leaf):
             yield one
         else:
+            yield None
             pending.append(_inside(*one))
 
 
@@ -153,8 +157,9 @@ def _inside(
         for one in range(field.count):
             inner = name if field.array_len is None else f"{name}[{one}]"
             yield nested, inner, start + at + one * field.size
-    for header, _, child in structure.subsections:
-        yield SentSubsection(prefix + child.vmsd_name, structure.vmsd_name, start + header, child)
+    for header, body, child in structure.subsections:
+        name = prefix + child.vmsd_name
+        yield SentSubsection(name, structure.vmsd_name, start + header, start + body, child)
 
 
 def _leaf(structure: Structure, field: Field, path: str, start: int) -> Leaf:
@@ -173,8 +178,18 @@ def differences(sent: Sequence[Leaf], own: Sequence[Leaf]) -> list[Difference]:
         last += 1
     a, b = sent[first : len(sent) - last], own[first : len(own) - last]
     if len(a) + len(b) > _ALIGNED_CEILING:
-        return [Difference(a[0] if a else None, b[0] if b else None)]
+        return [_first(a, b)]
     return list(_aligned(a, b))
+
+
+def _first(a: Sequence[Leaf], b: Sequence[Leaf]) -> Difference:
+    """The first place where the lengths differ; taken together they do."""
+    pairs = (Difference(*pair) for pair in zip_longest(a, b))
+    return next(one for one in pairs if _length(one.sent) != _length(one.own))
+
+
+def _length(leaf: Leaf | None) -> int:
+    return 0 if leaf is None else leaf.length
 
 
 def _key(leaf: Leaf) -> tuple[str, int]:
@@ -189,11 +204,13 @@ def _aligned(a: Sequence[Leaf], b: Sequence[Leaf]) -> Iterator[Difference]:
         ones, others = list(a[start_a:stop_a]), list(b[start_b:stop_b])
         if sum(x.length for x in ones) == sum(x.length for x in others):
             continue
-        names = {leaf.name: leaf for leaf in others}
+        names: dict[str, deque[Leaf]] = defaultdict(deque)
+        for leaf in others:
+            names[leaf.name].append(leaf)
         for leaf in ones:
-            twin = names.pop(leaf.name, None)
+            twin = names[leaf.name].popleft() if names[leaf.name] else None
             if twin is None or twin.length != leaf.length:
                 yield Difference(leaf, twin)
         for leaf in others:
-            if names.get(leaf.name) is leaf:
-                yield Difference(None, leaf)
+            if names[leaf.name] and names[leaf.name][0] is leaf:
+                yield Difference(None, names[leaf.name].popleft())

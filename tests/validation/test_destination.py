@@ -66,6 +66,10 @@ def judged(raw: bytes, **fields: Any) -> Report:
     return validate(image_of(raw), Receiver(**fields))
 
 
+def without_sources(receiver: Receiver) -> Receiver:
+    return msgspec.structs.replace(receiver, sources=None)
+
+
 def rules_of(report: Report) -> set[str]:
     return {finding.rule.id for finding in report.findings}
 
@@ -81,7 +85,10 @@ def test_image_fits_the_vm_it_was_saved_from(raw: bytes) -> None:
     report = judged(raw, **FITTING)
     assert rules_of(report) == set()
     assert outcome(report) is Outcome.LOADS
-    assert builtins(Receiver.of_image(image_of(raw))) == FITTING
+    told = builtins(Receiver.of_image(image_of(raw)))
+    assert {name: told[name] for name in FITTING} == FITTING
+    # Besides, the devices field by field; nothing in them is compared.
+    assert set(told) - set(FITTING) == {"description"}
 
 
 def test_nothing_is_judged_by_a_destination_that_says_nothing(raw: bytes) -> None:
@@ -228,7 +235,7 @@ def test_destination_of_a_sound_image_fits_it_whatever_its_names(tmp_path: Path)
     assert not {rule for rule in rules_of(validate(image_of(raw), destination)) if rule[0] == "T"}
     path = tmp_path / "vm.json"
     path.write_text(dumps(destination))
-    assert load_receiver(path) == destination
+    assert without_sources(load_receiver(path)) == destination
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -251,7 +258,10 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
                 "sections": {"ram": 4}}  # fmt: skip
     js.write_text(json.dumps(document))
     wanted = Receiver(**document)
-    assert load_receiver(toml) == load_receiver(other) == load_receiver(js) == wanted
+    for path, kind in ((toml, "TOML"), (other, "TOML"), (js, "JSON")):
+        found = load_receiver(path)
+        assert found.sources == [f"{kind} {path}"]
+        assert without_sources(found) == wanted
     assert wanted.block_lengths == {"pc.ram": 32768, "pc.rom": 8192}
     assert builtins(wanted) == document
 

@@ -72,7 +72,8 @@ def test_empty_knowledge_judges_nothing_and_says_so(text: str, tmp_path: Path) -
     path.write_text(text)
     found = scope(made(), load_receiver(path))
     assert found.devices is NONE
-    assert "says nothing" in found.not_judged[-1]
+    assert "the receiver's machine type" in found.not_judged[-1]
+    assert "not in what was given" in found.not_judged[-1]
 
 
 def test_knowledge_in_part_judges_in_part() -> None:
