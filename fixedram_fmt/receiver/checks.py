@@ -80,14 +80,14 @@ def _of_fields(
         yield Misfit(
             Kind.FIELDS,
             device,
-            # QEMU notices at the end.
-            device.size,
+            leaf.start,
             prefix + leaf.path,
             _told(one, leaf),
             _length(one.sent),
             _length(one.own),
             "footer",
             item=leaf.name,
+            at_end=True,
         )
 
 

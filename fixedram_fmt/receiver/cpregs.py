@@ -115,5 +115,15 @@ def _misfit(device: DeviceState, start: int, index: int, found: str, expected: s
     message = f"system register {index:#x} ({name})"
     holes: Mapping[str, int | str] = {"index": index}
     return Misfit(
-        Kind.REGISTER, device, start, INDEXES, message, found, expected, "cpreg", holes, "cpreg"
+        Kind.REGISTER,
+        device,
+        start,
+        INDEXES,
+        message,
+        found,
+        expected,
+        "cpreg",
+        holes,
+        "cpreg",
+        at_end=True,
     )

@@ -57,7 +57,7 @@ def misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
         told = (receiver.contents or {}).get(f"{key[0]}/{key[1]}", {})
         own = {path: bytes.fromhex(one.value) for path, one in told.items()}
         found = _in_device(device, structures.get(key), own)
-        yield from sorted(found, key=lambda one: one.start)
+        yield from sorted(found, key=lambda one: one.met)
 
 
 def _in_device(

@@ -30,9 +30,10 @@ class Kind(StrEnum):
 class Misfit:
     """A difference inside a device that makes QEMU refuse it, or die of it.
 
-    start is where QEMU comes to it in the device's body, in bytes; path is inside the device, item
-    what a table of properties knows it by.  says is the key of QEMU's message (validation/
-    messages.py), holes what stands in that; crash is how a QEMU dies that has no message.
+    start is where it lies in the device's body, in bytes, at_end whether QEMU notices only when it
+    has read all of that; path is inside the device, item what a table of properties knows it by.
+    says is the key of QEMU's message (validation/messages.py), holes what stands in that; crash is
+    how a QEMU dies that has no message.
     """
 
     kind: Kind
@@ -46,6 +47,12 @@ class Misfit:
     holes: Mapping[str, int | str] = field(default_factory=dict)
     item: str = ""
     crash: str = ""
+    at_end: bool = False
+
+    @property
+    def met(self) -> int:
+        """How far QEMU has come in the body when it notices."""
+        return self.device.size if self.at_end else self.start
 
     @property
     def vmsd(self) -> str:

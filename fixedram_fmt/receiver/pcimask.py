@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["compared"]
+__all__ = ["compared", "has_capability"]
 
 _SIZE, _EXTENDED_SIZE = 256, 4096
 _STATUS, _HEADER_TYPE, _BARS, _CAPABILITIES = 0x06, 0x0E, 0x10, 0x34
@@ -89,6 +89,14 @@ def compared(config: bytes) -> dict[int, tuple[int, str]]:
         for offset, bits, name in _extended(config):
             found[offset] = (bits, name)
     return {offset: one for offset, one in sorted(found.items()) if offset < length}
+
+
+def has_capability(config: bytes, number: int) -> bool:
+    """Whether a space has a capability of that id."""
+    return any(
+        name.endswith(": id") and config[offset] == number
+        for offset, _, name in _capabilities(config)
+    )
 
 
 def _bars(config: bytes, count: int) -> Iterator[tuple[int, tuple[int, str]]]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.receiver.misfit import Kind, Misfit
+from fixedram_fmt.receiver.pcimask import has_capability
 from fixedram_fmt.receiver.virtioblob import ACTIVE_PORTS, OUTPUTS, PORTS
 from fixedram_fmt.receiver.wire import subsections
+from fixedram_fmt.schema.pci import CAP_ID_MSIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +30,8 @@ def state_misfits(
     device: DeviceState, sent: Sent, own: Own, structure: Structure | None
 ) -> Iterator[Misfit]:
     """What the device itself would refuse; structure is the receiver's."""
+    if structure is not None:
+        yield from _pointers(device, structure)
     vmsd = device.name.rpartition("/")[2]
     if vmsd == "spapr":
         yield from _capabilities(device, sent, own)
@@ -40,12 +44,12 @@ def state_misfits(
             yield from _same(device, sent, own, name, name, ("e1000e-subsys", {}))
     elif vmsd == "virtio-mem-device-early":
         yield from _virtio_mem(device, sent, own)
+    elif vmsd == "xhci":
+        yield from _vectors(device, own)
     elif vmsd == "virtio-gpu":
         yield from _outputs(device, sent, own)
     elif vmsd == "virtio-console":
         yield from _ports(device, sent, own)
-    elif structure is not None:
-        yield from _pointers(device, structure)
 
 
 #: Key of the message and its holes.
@@ -148,6 +152,20 @@ def _virtio_mem(device: DeviceState, sent: Sent, own: Own) -> Iterator[Misfit]:
             )  # fmt: skip
 
 
+# -- hw/usb/hcd-xhci-pci.c xhci_pci_vmstate_post_load() --------------------------------------------
+
+
+def _vectors(device: DeviceState, own: Own) -> Iterator[Misfit]:
+    """QEMU releases an interrupt vector that a controller without MSI-X has not."""
+    for path, config in own.items():
+        if path.partition("/")[2] == "config[1]" and not has_capability(config, CAP_ID_MSIX):
+            yield Misfit(
+                Kind.STATE, device, 0, path, "the receiver's controller has no MSI-X", "any state",
+                "none: QEMU dies of its own", item="msix", at_end=True,
+                crash="msix_vector_unuse: Assertion `vector < dev->msix_entries_nr' failed.",
+            )  # fmt: skip
+
+
 # -- hw/display/virtio-gpu.c vmstate_virtio_gpu_scanouts ------------------------------------------
 
 
@@ -201,8 +219,9 @@ def _listed(ports: list[int]) -> str:
 
 #: Ends of their paths, and whether the receiver allocates none where it sends none at all.
 #: hw/audio/hda-codec.c vmstate_hda_audio_stream_buf (a stream that the codec does not use),
-#: hw/acpi/ich9_tco.c vmstate_tco_io_sts (enable_tco=off).
-_POINTERS = {"hda-audio-stream/buffer": False, "ich9_pm/tco": True}
+#: hw/acpi/ich9_tco.c vmstate_tco_io_sts (enable_tco=off), target/arm/machine.c vmstate_wfxt_timer
+#: (a CPU without FEAT_WFxT, and any of a QEMU that gives the timer to fewer CPUs).
+_POINTERS = {"hda-audio-stream/buffer": False, "ich9_pm/tco": True, "cpu/wfxt-timer": True}
 _ASSERTION = "vmstate_load_state: Assertion `first_elem || !n_elems || !size' failed."
 
 

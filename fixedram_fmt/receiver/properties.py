@@ -39,6 +39,8 @@ _TABLE = (
            " -smp maxcpus= and ICH9-LPC properties"),
     _Entry("acpi-ged", _F, "*", "the same -m slots= and -smp maxcpus="),
     _Entry("ICH9LPC", _S, "*tco*", "-global ICH9-LPC.enable_tco=on"),
+    _Entry("cpu", _S, "cpu/wfxt-timer", "the same -cpu (of the timer of WFxT the receiver has"
+           " none), and the version of QEMU that saved"),
     _Entry("hpet", _S, "timers", "the same -global hpet.timers="),
     _Entry("hpet", _F, "*", "the same -global hpet.timers="),
     _Entry("spapr-xive", _F, "*", "the same -smp maxcpus= and number of interrupts"),
@@ -63,6 +65,7 @@ _TABLE = (
     _Entry("xhci", _F, "slots", "the same slots="),
     _Entry("xhci", _F, "intr", "the same intrs="),
     _Entry("xhci", _F, "*", "the same p2=, p3=, slots= and intrs="),
+    _Entry("xhci", _S, "msix", "msix=on (or auto): without it QEMU dies when it loads the device"),
     _Entry("ohci*", _F, "*", "the same num-ports="),
     _Entry("usb-hub", _F, "*", "the same ports="),
     # -- sound
