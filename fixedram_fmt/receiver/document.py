@@ -15,6 +15,7 @@ from fixedram_fmt.container.domain import DomainError, domain_of
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.documents import json_document, read_document, toml_document
+from fixedram_fmt.knowledge import is_dump, read_dump
 from fixedram_fmt.receiver.joining import joined
 from fixedram_fmt.receiver.receiver import Receiver, in_bytes
 from fixedram_fmt.schema.ram import is_page_size
@@ -22,7 +23,7 @@ from fixedram_fmt.schema.ram import is_page_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ReceiverError", "load_receiver"]
+__all__ = ["ReceiverError", "is_document", "load_receiver"]
 
 #: Offsets in files are signed numbers of 64 bits.
 _LENGTH_CEILING = 1 << 63
@@ -30,8 +31,6 @@ _LENGTH_CEILING = 1 << 63
 _HEAD = 1 << 10
 #: How images begin, and compressed ones: nothing else that is given has a zero byte.
 _BINARY = (b"QEVM", b"Libvirt", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh", b"\x89LZO")
-#: The key under which -dump-vmstate names the machine.
-_DUMPED_MACHINE = "vmschkmachine"
 
 
 class ReceiverError(FixedRamError):
@@ -41,6 +40,12 @@ class ReceiverError(FixedRamError):
 def load_receiver(*places: str | Path) -> Receiver:
     """The receiver that all of places describe together; ReceiverError where one does not."""
     return joined([_load(str(place)) for place in places])
+
+
+def is_document(place: str) -> bool:
+    """Whether a receiver is described there in words, not by an image."""
+    path = Path(place)
+    return not path.is_fifo() and _reader(place, None) is not None
 
 
 def _load(place: str) -> Receiver:
@@ -102,8 +107,8 @@ def _of_image(place: str) -> Receiver:
 
 def _json(data: bytes) -> tuple[Receiver, str]:
     document = json_document(data)
-    if isinstance(document, dict) and _DUMPED_MACHINE in document:
-        return _of_dump(document, data), "-dump-vmstate"
+    if is_dump(document):
+        return _of_dump(data), "-dump-vmstate"
     return _converted(document), "JSON"
 
 
@@ -120,12 +125,8 @@ def _domain(data: bytes) -> tuple[Receiver, str]:
     return Receiver(domain=data.decode()), "domain"
 
 
-def _of_dump(document: dict[str, Any], data: bytes) -> Receiver:
-    machine = document[_DUMPED_MACHINE]
-    name = machine.get("Name") if isinstance(machine, dict) else None
-    if not isinstance(name, str):
-        raise ValueError("-dump-vmstate names its machine")
-    return Receiver(machine=name, vmstate=data.decode())
+def _of_dump(data: bytes) -> Receiver:
+    return Receiver(machine=read_dump(data).machine, vmstate=data.decode())
 
 
 def _check(receiver: Receiver) -> None:

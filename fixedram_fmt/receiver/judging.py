@@ -6,9 +6,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.knowledge import read_dump
 from fixedram_fmt.receiver.checks import config_misfits, layout_misfits, value_misfits
 from fixedram_fmt.receiver.contents import COUNT, contents_of
 from fixedram_fmt.receiver.cpregs import register_misfits
+from fixedram_fmt.receiver.knownfit import known_misfits
 from fixedram_fmt.receiver.postload import state_misfits
 from fixedram_fmt.vmstate.description import Description
 
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fixedram_fmt.image import Image
+    from fixedram_fmt.knowledge import KnownVmstate
     from fixedram_fmt.receiver.misfit import Misfit
     from fixedram_fmt.receiver.receiver import Receiver
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import DeviceState
 
-__all__ = ["misfits", "own_structures"]
+__all__ = ["dumped_misfits", "misfits", "own_structures"]
 
 _Key = tuple[str, int]
 
@@ -58,6 +61,17 @@ def misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
         own = {path: bytes.fromhex(one.value) for path, one in told.items()}
         found = _in_device(device, structures.get(key), own)
         yield from sorted(found, key=lambda one: one.met)
+
+
+def dumped_misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
+    """What the receiver would refuse by its -dump-vmstate."""
+    if receiver.vmstate is not None:
+        yield from known_misfits(image, _dumped(receiver.vmstate))
+
+
+@lru_cache(maxsize=2)
+def _dumped(text: str) -> Mapping[str, tuple[KnownVmstate, ...]]:
+    return read_dump(text.encode()).vmstates
 
 
 def _in_device(

@@ -31,7 +31,7 @@ _F, _C, _V, _S, _R = Kind.FIELDS, Kind.CONFIG, Kind.VALUE, Kind.STATE, Kind.REGI
 _TABLE = (
     # -- machines
     _Entry("piix4_pm", _F, "*acpi_index", "-global PIIX4_PM.x-not-migrate-acpi-index=on on the side"
-           " that lacks it, or the same machine type (older than 6.1: off there)"),
+           " that lacks it, or the same machine type (up to 6.2 it is left out)"),
     _Entry("piix4_pm", _F, "*", "the same -global PIIX4_PM.acpi-pci-hotplug-with-bridge-support="
            ", acpi-root-pci-hotplug= and x-not-migrate-acpi-index=, the same -m slots="),
     _Entry("ICH9LPC", _F, "*acpi_index", "-global ICH9-LPC.x-not-migrate-acpi-index"),

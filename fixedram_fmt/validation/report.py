@@ -52,6 +52,8 @@ class Question:
     search: bool = False
     host_long: HostLong | None = None
     destination: Receiver | None = None
+    #: Whether the XML of a libvirt save counts where no destination is given.
+    own_xml: bool = True
 
 
 def ask(
@@ -79,7 +81,7 @@ def ask_of(
     wanted: Callable[[Finding], bool] | None = None,
 ) -> ImageReport:
     """The same of an image that is open; name is the report's path."""
-    report = validate(image, question.destination, deep=question.deep)
+    report = validate(image, question.destination, deep=question.deep, own_xml=question.own_xml)
     answer = _answer(name, question, report, wanted, image.source)
     return replace(answer, size=image.source.size, compression=image.container.compression)
 

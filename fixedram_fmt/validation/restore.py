@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.loaders import Libvirt
     from fixedram_fmt.validation.rule import Case
 
-__all__ = ["by_libvirt", "libvirt_refuses", "restore_refuses"]
+__all__ = ["by_domain", "by_libvirt", "libvirt_refuses", "restore_refuses"]
 
 
 def libvirt_refuses(message: str) -> Effect:
@@ -32,6 +32,16 @@ def by_libvirt(
 
     def effect(case: Case) -> Effect | None:
         return judge(case, case.loader.libvirt) if case.loader.libvirt else None
+
+    return effect
+
+
+def by_domain(judge: Callable[[Case], Effect | None]) -> Callable[[Case], Effect | None]:
+    """An effect of a domain XML: on libvirt, and on whoever is given an XML to judge by."""
+
+    def effect(case: Case) -> Effect | None:
+        given = case.survey is not None and case.survey.domain_is_given
+        return judge(case) if given or case.loader.libvirt else None
 
     return effect
 

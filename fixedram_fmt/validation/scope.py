@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.results import builtins
+from fixedram_fmt.knowledge import known_in
+from fixedram_fmt.receiver.architecture import programs_for
+from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import RAM_IDSTR
+from fixedram_fmt.schema.virtiofeatures import feature_names
+from fixedram_fmt.stream.framing import FRAMINGS
 from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.vmstate.overview.virtio import virtio_devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.loaders import Loader
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.validation.survey import Survey
 
 __all__ = ["NOTHING", "Extent", "Scope", "scope_of"]
@@ -57,13 +64,12 @@ _KNOWLEDGE = {
     "sections": "which devices the receiver has",
 }
 _HOW = "(give --destination or --like)"
+#: Sections that QEMU writes by hand.
+_WITHOUT_DESCRIPTION = frozenset(text(name) for name in FRAMINGS)
 
 
-def scope_of(survey: Survey | None, *, deep: bool, by_xml: bool = False) -> Scope:
-    """How far a verdict reaches that was given by survey; None: the stream was not found.
-
-    by_xml: whether the domain XML of a libvirt save is taken for the receiver.
-    """
+def scope_of(survey: Survey | None, *, deep: bool, loader: Loader) -> Scope:
+    """How far a verdict of loader reaches that was given by survey; None: no stream was found."""
     if survey is None:
         unread = "what follows the header that is refused"
         return Scope(Extent.PARTLY, Extent.NONE, Extent.NONE, Extent.NONE, (unread,))
@@ -71,10 +77,10 @@ def scope_of(survey: Survey | None, *, deep: bool, by_xml: bool = False) -> Scop
     left: tuple[str, ...] = (
         *_unread(survey),
         *_memory_left(survey, memory, deep=deep),
-        *_receiver(survey, by_xml=by_xml),
+        *_receiver(survey, loader),
     )
     stream = Extent.FULL if survey.whole and not _cut(survey) else Extent.PARTLY
-    return Scope(stream, _layout(survey), memory, _devices(survey, by_xml=by_xml), left)
+    return Scope(stream, _layout(survey), memory, _devices(survey, loader), left)
 
 
 def _cut(survey: Survey) -> bool:
@@ -135,36 +141,86 @@ def _memory_left(survey: Survey, memory: Extent, *, deep: bool) -> Iterator[str]
         yield "the bytes of the pages (--deep reads them)"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: list[str], what: str = "blocks") -> str:
     shown = ", ".join(map(repr, names[:3]))
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more blocks"
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more {what}"
 
 
-def _devices(survey: Survey, *, by_xml: bool) -> Extent:
+def _by_xml(survey: Survey, loader: Loader) -> bool:
+    """Whether an XML says what the receiver has."""
+    return survey.domain is not None and bool(survey.domain_is_given or loader.libvirt)
+
+
+def _is_known(survey: Survey, loader: Loader) -> bool:
+    """Whether the devices of the loader's version are known, for an image of that machine."""
+    known = known_in(loader.knows) if not loader.is_design else None
+    return known is not None and any(one in known.dumped for one in programs_for(survey.image))
+
+
+def _devices(survey: Survey, loader: Loader) -> Extent:
+    """Full where every device of the image is compared with one of the receiver's own save."""
     destination = survey.destination
-    if by_xml and survey.image.container.kind == "libvirt":
+    if destination is not None and destination.description is not None:
+        return Extent.PARTLY if _unread_devices(survey) else Extent.FULL
+    if _by_xml(survey, loader) or (destination is not None and _says_devices(destination)):
         return Extent.PARTLY
-    if destination is None or (destination.machine is None and destination.sections is None):
-        return Extent.NONE
-    return Extent.PARTLY
+    return Extent.PARTLY if survey.image.sections and _is_known(survey, loader) else Extent.NONE
 
 
-def _receiver(survey: Survey, *, by_xml: bool) -> Iterator[str]:
+def _says_devices(destination: Receiver) -> bool:
+    return any((destination.machine, destination.sections, destination.vmstate))
+
+
+def _unread_devices(survey: Survey) -> list[str]:
+    """Devices of the image that are bytes, for want of a description that fits."""
+    return [
+        device.path
+        for device in survey.image.state.devices
+        if device.structure is None and device.size and device.name not in _WITHOUT_DESCRIPTION
+    ]
+
+
+def _receiver(survey: Survey, loader: Loader) -> Iterator[str]:
     """What of the receiver nobody told."""
     destination = survey.destination
-    known = builtins(destination) if destination else {}
-    if by_xml and survey.image.container.kind == "libvirt" and not known:
+    known = _told_of(destination)
+    if _by_xml(survey, loader):
         yield (
-            "whether disks, CPU and devices off PCI of the domain XML match, and the host has what"
-            " it names"
+            "whether the host has the disks and CPU of the domain XML, and whether its devices off"
+            " PCI, and what is inside all of them, match"
         )
-        return
-    if not known:
+    elif not known:
         empty = "; what was given says nothing" if destination else ""
         yield f"whether the receiver's machine, memory and devices match {_HOW}{empty}"
+        if survey.image.sections and not _is_known(survey, loader):
+            yield f"which devices {loader.text} has for this machine"
         return
-    missing = [text for name, text in _KNOWLEDGE.items() if name not in known]
-    if missing:
+    missing = [words for name, words in _KNOWLEDGE.items() if name not in known]
+    if missing and not _by_xml(survey, loader):
         yield f"{', '.join(missing)} (not in what was given)"
-    if "sections" in known:
-        yield "what is inside the devices: fields and features that only the receiver knows"
+    if "sections" in known and "description" not in known:
+        yield "what is inside the devices (--like an image of the receiver tells it)"
+    if destination is not None and destination.contradictions:
+        yield f"which is right of what contradicts: {'; '.join(destination.contradictions[:3])}"
+    yield from _inside(survey)
+
+
+def _told_of(destination: Receiver | None) -> frozenset[str]:
+    """The fields that say something of a receiver."""
+    fields = destination.__struct_fields__ if destination is not None else ()
+    told = {name for name in fields if getattr(destination, name) is not None}
+    return frozenset(told - {"sources", "contradictions"})
+
+
+def _inside(survey: Survey) -> Iterator[str]:
+    """What of devices no image tells."""
+    unread = _unread_devices(survey)
+    if unread:
+        yield f"the state of {_listed(unread, 'devices')}, which no description fits"
+    taken = [
+        f"{one.name} ({', '.join(feature_names(one.name.rpartition('/')[2], one.features))})"
+        for one in virtio_devices(survey.image.state)
+        if one.features
+    ]
+    if taken:
+        yield f"whether the receiver has the virtio features that drivers took: {'; '.join(taken)}"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.container.domain import DomainError, domain_of
+from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.knowledge import known_versions
 from fixedram_fmt.memory.lost import Loss, losses
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.scan import PageScan, scan_pages
 from fixedram_fmt.receiver.architecture import vmstates_of
-from fixedram_fmt.receiver.judging import misfits
+from fixedram_fmt.receiver.judging import dumped_misfits, misfits
 from fixedram_fmt.receiver.knownfit import known_misfits
 from fixedram_fmt.schema.base import c_string
 from fixedram_fmt.schema.ram import BLOCK_ENTRY, MAPPED_RAM_HEADER, RAM_IDSTR
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.container.domain import Domain
     from fixedram_fmt.image import Image
     from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.receiver.misfit import Misfit
@@ -63,14 +67,21 @@ class Flush:
 class Survey:
     """What has been seen of an image so far; rules read it, only records() writes it.
 
-    destination is what the receiving VM has, if that is known; deep: pages are read too.
+    destination is what the receiving VM has, if that is known; deep: pages are read too; own_xml:
+    the XML of a libvirt save counts where nothing else is known.
     """
 
     def __init__(
-        self, image: Image, destination: Receiver | None = None, *, deep: bool = False
+        self,
+        image: Image,
+        destination: Receiver | None = None,
+        *,
+        deep: bool = False,
+        own_xml: bool = True,
     ) -> None:
         self.image = image
         self.destination = destination
+        self._own_xml = own_xml and destination is None
         self.deep = deep
         self.order = 0
         self.previous: Record[Any] | None = None
@@ -340,12 +351,44 @@ class Survey:
         }
         return list(losses(self.image, known, limited=not self.deep))
 
+    @property
+    def save(self) -> LibvirtSave | None:
+        """The libvirt save the stream is in, if there is XML in it to look at."""
+        libvirt = self.image.container.find(LibvirtSave)
+        return libvirt if libvirt and libvirt.xml.lstrip().startswith(b"<") else None
+
+    @property
+    def domain_is_given(self) -> bool:
+        """Whether the domain comes from whoever asks, and not from the save itself."""
+        return self.destination is not None and self.destination.domain is not None
+
+    @cached_property
+    def domain(self) -> Domain | None:
+        """The VM that an XML describes, that of a libvirt save where no other is given."""
+        xml: bytes | None = None
+        if self.destination is not None and self.destination.domain is not None:
+            xml = self.destination.domain.encode()
+        elif self._own_xml and self.save is not None:
+            xml = self.save.xml
+        with suppress(DomainError):
+            return domain_of(xml) if xml is not None else None
+        return None
+
+    @property
+    def xml_offset(self) -> int | None:
+        """Where the XML begins in the file; None where it is not in it."""
+        return self.save.xml_offset if self.save and not self.domain_is_given else None
+
     @cached_property
     def misfits(self) -> list[Met]:
         """What the receiver would refuse inside devices, in the order of the stream."""
         if self.destination is None:
             return []
-        return self._met(misfits(self.image, self.destination))
+        return self._met(
+            chain(
+                misfits(self.image, self.destination), dumped_misfits(self.image, self.destination)
+            )
+        )
 
     @cached_property
     def known_misfits(self) -> dict[str, list[Met]]:

@@ -71,7 +71,7 @@ class Report:
 
     def scope(self, loader: Loader) -> Scope:
         """What a verdict of loader on the image covers, and what it leaves open."""
-        return scope_of(self.survey, deep=self.deep, by_xml=loader.libvirt is not None)
+        return scope_of(self.survey, deep=self.deep, loader=loader)
 
     def verdict(self, loader: Loader, *, multifd: bool, property_on: bool = False) -> Verdict:
         """What loader does: the first finding in its way that stops it, or spoils the memory."""
@@ -112,12 +112,19 @@ class Report:
         return sorted(judged, key=lambda one: (one.severity.rank, one.order, one.rule.id))
 
 
-def validate(image: Image, destination: Receiver | None = None, *, deep: bool = False) -> Report:
+def validate(
+    image: Image,
+    destination: Receiver | None = None,
+    *,
+    deep: bool = False,
+    own_xml: bool = True,
+) -> Report:
     """All findings of image; destination is the receiving VM, as far as it is known.
 
-    deep reads the pages too.  Costs what the bitmaps cost otherwise.
+    deep reads the pages too.  Costs what the bitmaps cost otherwise.  own_xml: where nothing else
+    is known of the receiver, the domain XML of a libvirt save counts for it.
     """
-    survey = Survey(image, destination, deep=deep)
+    survey = Survey(image, destination, deep=deep, own_xml=own_xml)
     report = Report(survey, deep=deep, of_libvirt=image.container.kind == "libvirt")
     rules = all_rules().values()
     _at_records(survey, report, rules)

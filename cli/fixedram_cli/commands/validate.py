@@ -22,6 +22,7 @@ from fixedram_cli.options import (
     loader_names,
     option,
 )
+from fixedram_cli.render.terminal import warn
 from fixedram_cli.target import keep
 from fixedram_fmt.io.output import replacing
 
@@ -76,12 +77,17 @@ class Asked:
     flush: FlushOption = False
     deep: Annotated[bool, option("--deep", "Read the pages too: stale and zero ones.")] = False
     destination: Annotated[
-        Path | None,
-        option("--destination", "What the receiving VM has (JSON or TOML).", "FILE"),
+        list[str] | None,
+        option(
+            "--destination --like",
+            "The receiving VM, by what one has: an image that it saved, its domain XML, what"
+            " -dump-vmstate wrote, JSON or TOML of ours; several add up.",
+            "FILE",
+        ),
     ] = None
-    like: Annotated[
-        str | None, option("--like", "Take the destination from a good image.", "IMAGE")
-    ] = None
+    no_xml: Annotated[
+        bool, option("--no-xml", "Leave out the domain XML that a libvirt save carries.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ def validate(
     from fixedram_cli.render import reports as render
     from fixedram_fmt.validation.selection import Baseline
 
-    keep([*images, *filter(None, [asked.like])], [report.out, judged.write_baseline])
+    keep([*images, *(asked.destination or ())], [report.out, judged.write_baseline])
     question = _question(asked, reading)
     selection = _selection(judged)
     threshold = _threshold(judged.fail_on)
@@ -182,25 +188,20 @@ def _question(asked: Asked, reading: Reading) -> Question:
         property_on=asked.flush,
         deep=asked.deep,
         search=reading.search,
-        destination=_destination(asked.destination, asked.like),
+        destination=_destination(asked.destination),
+        own_xml=not asked.no_xml,
     )
 
 
-def _destination(file: Path | None, like: str | None) -> Receiver | None:
-    from fixedram_fmt.image import Image
-    from fixedram_fmt.receiver import Receiver, ReceiverError, load_receiver
+def _destination(places: Sequence[str] | None) -> Receiver | None:
+    from fixedram_fmt.receiver import load_receiver
 
-    if file and like:
-        raise typer.BadParameter("give --destination or --like, not both")
-    if like:
-        with Image.open(like) as image:
-            if not image.complete:
-                raise ReceiverError(
-                    f"{like!r} cannot be read to its end, and tells only a part of the destination",
-                    hint="fixedram validate says what is wrong with it",
-                )
-            return Receiver.of_image(image)
-    return load_receiver(file) if file else None
+    if not places:
+        return None
+    receiver = load_receiver(*places)
+    for words in receiver.contradictions or ():
+        warn(f"the destination is told in two ways: {words}")
+    return receiver
 
 
 def _selection(judged: Judged) -> Selection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.domain import (
-    Domain,
     DomainError,
     domain_of,
     is_main_memory,
@@ -13,8 +12,9 @@ from fixedram_fmt.container.domain import (
     well_formed,
 )
 from fixedram_fmt.container.libvirt import LibvirtSave
-from fixedram_fmt.validation.effects import Phase
-from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
+from fixedram_fmt.validation.ctext import c_text
+from fixedram_fmt.validation.effects import Phase, refuses
+from fixedram_fmt.validation.restore import by_domain, restore_refuses
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
 
@@ -22,28 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock
-    from fixedram_fmt.loaders import Libvirt
     from fixedram_fmt.validation.effects import Effect
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
 _PARSE = "libvirt src/qemu/qemu_saveimage.c qemuSaveImageGetMetadata(), src/conf/domain_conf.c"
 _START = "libvirt src/qemu/qemu_process.c qemuProcessStartWithMemoryState()"
-
-
-def _save(survey: Survey) -> LibvirtSave | None:
-    """The save, if there is XML in it to look at (C04 tells of the others)."""
-    libvirt = survey.image.container.find(LibvirtSave)
-    return libvirt if libvirt and libvirt.xml.lstrip().startswith(b"<") else None
-
-
-def saved_domain(survey: Survey) -> Domain | None:
-    """What the XML of a save describes; None where there is none, or none that libvirt takes."""
-    save = _save(survey)
-    try:
-        return domain_of(save.xml) if save else None
-    except DomainError:
-        return None
 
 
 def _main_block(survey: Survey) -> RamBlock | None:
@@ -64,7 +48,7 @@ def no_domain(survey: Survey) -> Iterator[Observation]:
 
     Fix: fixedram copy --container libvirt --xml DOMAIN.xml IMAGE -o SAVE, with the guest's XML.
     """
-    save = _save(survey)
+    save = survey.save
     try:
         if save:
             domain_of(save.xml)
@@ -106,11 +90,16 @@ def cookie_damaged(survey: Survey) -> Iterator[Observation]:
     yield Observation(message, offset, "libvirt.cookie", expected="<cookie>")
 
 
+@by_domain
+def _other_machine(case: Case) -> Effect:
+    return refuses("machine", local=case.finding.holes.get("local", ""))
+
+
 @over_image(
     "C14",
     Severity.ERROR,
     _START + "; migration/savevm.c configuration_post_load()",
-    effect=restore_refuses("Machine type received is {found} and local is {expected}"),
+    effect=_other_machine,
     phase=Phase.RESTORED,
 )
 def other_machine_in_xml(survey: Survey) -> Iterator[Observation]:
@@ -122,34 +111,34 @@ def other_machine_in_xml(survey: Survey) -> Iterator[Observation]:
     Fix: virsh save-image-edit FILE, and set the machine attribute back to what the stream was saved
     from.
     """
-    domain, name = saved_domain(survey), survey.image.machine
+    domain, name = survey.domain, survey.image.machine
     # An alias (pc, q35, virt) stands for another version in each QEMU.
     if domain is None or name is None or not domain.machine or "-" not in domain.machine:
         return
     if not domain.machine.startswith(name):
-        save = survey.image.container.find(LibvirtSave)
         yield Observation(
             "the XML has another machine type than the stream",
-            save.xml_offset if save else None,
+            survey.xml_offset,
             "libvirt.xml",
             shown(name.encode()),
             repr(domain.machine),
             order=survey.configured,
+            holes={"name": c_text(name.encode()), "local": domain.machine},
         )
 
 
-@by_libvirt
-def _other_memory(case: Case, _libvirt: Libvirt) -> Effect | None:
+@by_domain
+def _other_memory(case: Case) -> Effect | None:
     survey, finding = case.survey, case.finding
     has, given = int(finding.found), int(finding.expected)
     block = survey.listed_by_path.get(finding.path) if survey else None
     if survey is None or block is None:
         return None
     if not survey.mapped:
-        return libvirt_refuses(f"Size mismatch: {block.name}: {has:#x} != {given:#x}")
+        return refuses("size-mismatch", length=has, local_length=given)
     bitmap = survey.bitmaps.get(block.index)
     if given < has and (bitmap is None or bitmap.count(given // block.page_size)):
-        return libvirt_refuses(f"page outside of ramblock {block.name} range")
+        return refuses("outside-block")
     return None
 
 
@@ -168,7 +157,7 @@ def other_memory_in_xml(survey: Survey) -> Iterator[Observation]:
 
     Fix: virsh save-image-edit FILE, and set <memory> back to the length of the block.
     """
-    domain, block = saved_domain(survey), _main_block(survey)
+    domain, block = survey.domain, _main_block(survey)
     if domain is None or block is None or domain.memory is None or domain.numa_cells:
         return
     # The longest block may be that of a memory device.
@@ -185,12 +174,12 @@ def other_memory_in_xml(survey: Survey) -> Iterator[Observation]:
         )
 
 
-@by_libvirt
-def _other_cpus(case: Case, _libvirt: Libvirt) -> Effect | None:
+@by_domain
+def _other_cpus(case: Case) -> Effect | None:
     has, given = int(case.finding.found), int(case.finding.expected)
     if has <= given:
         return None
-    return libvirt_refuses(f"Unknown section or instance 'cpu_common' {given}")
+    return refuses("unknown-section", name="cpu_common", instance=given)
 
 
 @over_image("C16", Severity.WARNING, _START, effect=_other_cpus, phase=Phase.RESTORED)
@@ -202,7 +191,7 @@ def other_cpus_in_xml(survey: Survey) -> Iterator[Observation]:
 
     Fix: virsh save-image-edit FILE, and set <vcpu> back.
     """
-    domain = saved_domain(survey)
+    domain = survey.domain
     cpus = [one for one in survey.image.sections if one.name == "cpu_common"]
     if domain is None or domain.vcpus is None or not cpus or len(cpus) == domain.vcpus:
         return

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.domaincompare import compared
 from fixedram_fmt.container.domainmemory import MIGRATED
-from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.ctext import c_text
 from fixedram_fmt.validation.effects import Effect, Phase, refuses
-from fixedram_fmt.validation.restore import by_libvirt, restore_refuses
+from fixedram_fmt.validation.restore import by_domain, restore_refuses
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
-from fixedram_fmt.validation.rules.domain import saved_domain
 from fixedram_fmt.validation.rules.names import shown
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from fixedram_fmt.blocks import Section
     from fixedram_fmt.container.domain import Domain
     from fixedram_fmt.container.domaincompare import Difference
-    from fixedram_fmt.loaders import Libvirt
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
@@ -35,7 +32,7 @@ _OF_DEVICE = re.compile(r"(?:.*/memvirtiomem|memdimm|memnvdimm)[0-9]+")
 
 def _comparable(survey: Survey) -> Domain | None:
     """The XML's domain, where it is of the stream's machine: C14 tells of another."""
-    domain, name = saved_domain(survey), survey.image.machine
+    domain, name = survey.domain, survey.image.machine
     if domain is None or not domain.tells_devices or (domain.machine and name is None):
         return None
     is_other = "-" in (domain.machine or "") and not (domain.machine or "").startswith(name or "")
@@ -50,8 +47,8 @@ def _differences(survey: Survey) -> Iterator[tuple[Difference, Section | None]]:
             yield difference, sections.get(difference.section) if difference.section else None
 
 
-@by_libvirt
-def _unknown_section(_case: Case, _libvirt: Libvirt) -> Effect:
+@by_domain
+def _unknown_section(_case: Case) -> Effect:
     return refuses("unknown-section")
 
 
@@ -85,22 +82,21 @@ def device_not_in_stream(survey: Survey) -> Iterator[Observation]:
 
     Fix: virsh save-image-edit FILE, and take the device out; plug it in once the guest runs.
     """
-    save = survey.image.container.find(LibvirtSave)
-    if save is None or not survey.whole:
+    if not survey.whole:
         return
     for difference, _ in _differences(survey):
         if difference.kind == "not-in-image" and difference.device is not None:
             yield Observation(
                 difference.words,
-                save.xml_offset,
+                survey.xml_offset,
                 "libvirt.xml",
                 "no such section",
                 difference.device.xml_path,
             )
 
 
-@by_libvirt
-def _unknown_block(_case: Case, _libvirt: Libvirt) -> Effect:
+@by_domain
+def _unknown_block(_case: Case) -> Effect:
     return refuses("unknown-block")
 
 
@@ -168,8 +164,8 @@ def memory_does_not_add_up(survey: Survey) -> Iterator[Observation]:
 
     Fix: virsh save-image-edit FILE, and set <memory> to the sum of cells and memory devices.
     """
-    domain, save = saved_domain(survey), survey.image.container.find(LibvirtSave)
-    if domain is None or save is None or domain.total_memory is None:
+    domain = survey.domain
+    if domain is None or domain.total_memory is None:
         return
     plugged = [one.size for one in domain.memory_devices]
     known = [one for one in (*plugged, *domain.numa_cells) if one is not None]
@@ -182,12 +178,12 @@ def memory_does_not_add_up(survey: Survey) -> Iterator[Observation]:
         message = f"total memory for NUMA nodes ({sum(cells):#x}) should equal RAM size ({left:#x})"
     if message:
         yield Observation(
-            message, save.xml_offset, "libvirt.xml", str(domain.total_memory), str(sum(known))
+            message, survey.xml_offset, "libvirt.xml", str(domain.total_memory), str(sum(known))
         )
 
 
-@by_libvirt
-def _left_as_it_is(_case: Case, _libvirt: Libvirt) -> Effect:
+@by_domain
+def _left_as_it_is(_case: Case) -> Effect:
     return Effect(Outcome.WRONG_MEMORY, text="the memory device's memory is left as it is")
 
 
@@ -200,15 +196,14 @@ def memory_device_not_in_stream(survey: Survey) -> Iterator[Observation]:
     Fix: virsh save-image-edit FILE, and take the <memory> out; plug it in once the guest runs.
     """
     names = _block_names(survey)
-    save = survey.image.container.find(LibvirtSave)
-    if save is None or not names or not survey.whole or not survey.image.blocks:
+    if not names or not survey.whole or not survey.image.blocks:
         return
     there = {block.name for block in survey.image.blocks}
     for name, xml_path in names.items():
         if name not in there:
             yield Observation(
                 f"no block {shown(name.encode())} in the image",
-                save.xml_offset,
+                survey.xml_offset,
                 "libvirt.xml",
                 "no such block",
                 xml_path,
