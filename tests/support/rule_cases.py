@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fixedram_fmt.io.output import replacing
+from fixedram_fmt.results import builtins
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER
 from fixedram_fmt.schema.ram import RamRecord, RamSaveFlag
@@ -71,7 +72,7 @@ class Made:
     def destination_from(self, fitting: Receiver) -> Receiver | None:
         if self.destination is None:
             return None
-        return msgspec.structs.replace(fitting, **self.destination)
+        return msgspec.convert({**builtins(fitting), **self.destination}, Receiver)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def _made(values: dict[str, Any]) -> Made:
     return Made(**{**values, **steps, "spec": spec})
 
 
-def _device(name: str, data: str = "", zeros: int = 0) -> dict[str, str]:
-    return {"name": name, "data": data.replace(" ", "") + "00" * zeros}
+def _device(name: str, data: str = "", zeros: int = 0, **more: int) -> dict[str, Any]:
+    return {"name": name, "data": data.replace(" ", "") + "00" * zeros, **more}
 
 
 def cases() -> dict[str, Case]:
@@ -135,6 +136,8 @@ def _element_step(e: Elements, step: Step) -> None:
             value = stream.Subsection(SectionType.SUBSECTION, name.encode(), 1)
             body = _raw(bytes.fromhex(data) * step.get("times", 1))
             e.insert(e.index(Kind.SECTION_START), Structure(Kind.SUBSECTION, "test", value), body)
+        case {"describe": name, "fields": fields}:
+            rule_mutations.describe(e, name, fields)
         case {"flush_in": kind}:
             flush = RamRecord(int(RamSaveFlag.MULTIFD_FLUSH))
             added = Structure(Kind.MULTIFD_FLUSH, "test", flush)

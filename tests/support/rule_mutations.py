@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.schema import stream
 from fixedram_fmt.schema.libvirt import (
@@ -19,6 +20,9 @@ from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.write.elements import FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.write.faults.fault import Elements, Pieces
 from support.synthetic import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEADER = Kind.MAPPED_RAM_HEADER
 
@@ -109,11 +113,29 @@ def longer_device(e: Elements) -> None:
 
 def described_page_size(e: Elements) -> None:
     """The description says that the target has pages of 12345 bytes."""
+    _change_description(e, lambda document: document.update(page_size=12345))
+
+
+def describe(e: Elements, name: str, fields: list[list[Any]]) -> None:
+    """A device's state is described with other fields: name, type, size, and elements of those."""
+
+    def change(document: dict[str, Any]) -> None:
+        (device,) = (one for one in document["devices"] if one["name"] == name)
+        device["vmsd_name"] = name.rpartition("/")[2]
+        keys = ("name", "type", "size", "array_len")
+        device["fields"] = [dict(zip(keys, one, strict=False)) for one in fields]
+
+    _change_description(e, change)
+
+
+def _change_description(e: Elements, change: Callable[[dict[str, Any]], None]) -> None:
     index = e.index(Kind.VMDESCRIPTION_JSON)
     item = e.items[index]
     assert isinstance(item, Raw)
     assert isinstance(item.content, Literal)
-    text = json.dumps({**json.loads(item.content.data), "page_size": 12345}).encode()
+    document = json.loads(item.content.data)
+    change(document)
+    text = json.dumps(document).encode()
     e.items[index] = replace(item, content=Literal(text))
     e.change(Kind.VMDESCRIPTION, length=len(text))
 
