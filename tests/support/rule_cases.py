@@ -137,7 +137,7 @@ def _element_step(e: Elements, step: Step) -> None:
             body = _raw(bytes.fromhex(data) * step.get("times", 1))
             e.insert(e.index(Kind.SECTION_START), Structure(Kind.SUBSECTION, "test", value), body)
         case {"describe": name, "fields": fields}:
-            rule_mutations.describe(e, name, fields)
+            rule_mutations.describe(e, name, fields, step.get("subsections", {}))
         case {"flush_in": kind}:
             flush = RamRecord(int(RamSaveFlag.MULTIFD_FLUSH))
             added = Structure(Kind.MULTIFD_FLUSH, "test", flush)

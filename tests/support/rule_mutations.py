@@ -22,7 +22,7 @@ from fixedram_fmt.write.faults.fault import Elements, Pieces
 from support.synthetic import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HEADER = Kind.MAPPED_RAM_HEADER
 
@@ -116,16 +116,26 @@ def described_page_size(e: Elements) -> None:
     _change_description(e, lambda document: document.update(page_size=12345))
 
 
-def describe(e: Elements, name: str, fields: list[list[Any]]) -> None:
-    """A device's state is described with other fields: name, type, size, and elements of those."""
+_KEYS = ("name", "type", "size", "array_len")
+Fields = list[list[Any]]
+
+
+def describe(e: Elements, name: str, fields: Fields, subsections: Mapping[str, Fields]) -> None:
+    """A device's state is described anew: of fields name, type, size, and how many elements."""
 
     def change(document: dict[str, Any]) -> None:
         (device,) = (one for one in document["devices"] if one["name"] == name)
-        device["vmsd_name"] = name.rpartition("/")[2]
-        keys = ("name", "type", "size", "array_len")
-        device["fields"] = [dict(zip(keys, one, strict=False)) for one in fields]
+        device |= {"vmsd_name": name.rpartition("/")[2], **_described(fields)}
+        device["subsections"] = [
+            {"vmsd_name": inner, "version": 1, **_described(own)}
+            for inner, own in subsections.items()
+        ]
 
     _change_description(e, change)
+
+
+def _described(fields: Fields) -> dict[str, Any]:
+    return {"fields": [dict(zip(_KEYS, one, strict=False)) for one in fields]}
 
 
 def _change_description(e: Elements, change: Callable[[dict[str, Any]], None]) -> None:
