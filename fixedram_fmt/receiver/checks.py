@@ -36,6 +36,8 @@ _COUNTED = frozenset(
     )
 )  # fmt: skip
 _PIN_SIZE = 4
+#: Bytes of the longest number.
+_NUMBER_CEILING = 8
 
 
 def layout_misfits(
@@ -134,7 +136,7 @@ def value_misfits(
         name = path.rpartition("/")[2]
         if content.type == PCI_IRQ_STATE:
             yield from _pins(device, path, start, content.raw)
-        elif twin is None or twin == content.raw:
+        elif twin is None or twin == content.raw or not _are_numbers(content.raw, twin):
             continue
         elif content.type.endswith(" equal"):
             yield _unequal(device, path, content, twin)
@@ -146,6 +148,11 @@ def value_misfits(
                     Kind.VALUE, device, start, path, f"{name!r} is larger", str(one),
                     f"at most {other}", "not-below", {"value": one, "local": other}, name,
                 )  # fmt: skip
+
+
+def _are_numbers(*values: bytes) -> bool:
+    """Whether they are as long as numbers are, and one as the other: a file may say anything."""
+    return len({*map(len, values)}) == 1 and len(values[0]) <= _NUMBER_CEILING
 
 
 def _unequal(device: DeviceState, path: str, content: Content, twin: bytes) -> Misfit:

@@ -58,8 +58,12 @@ _Says = tuple[str, "Mapping[str, int | str]"]
 _HPET: _Says = ("must-exist", {"vmsd": "hpet", "field": "num_timers must match"})
 
 
+#: Bytes of the longest number; what a file says may be longer.
+_NUMBER_CEILING = 8
+
+
 def _number(raw: bytes) -> int:
-    return int.from_bytes(raw, "big")
+    return int.from_bytes(raw[:_NUMBER_CEILING], "big")
 
 
 def _same(
