@@ -11,6 +11,7 @@ hw/char/virtio-serial-bus.c virtio_serial_load_device().
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import DeviceState
 
-__all__ = ["COUNT", "PCI_CONFIG", "PCI_IRQ_STATE", "Content", "contents_of"]
+__all__ = ["COUNT", "PCI_CONFIG", "PCI_IRQ_STATE", "Allowance", "Content", "contents_of"]
 
 PCI_CONFIG, PCI_IRQ_STATE = "pci config", "pci irq state"
 #: What is told of arrays whose length the stream itself says: the number before them, under the
@@ -35,6 +36,10 @@ COUNT = "#"
 _TYPES = frozenset((PCI_CONFIG, PCI_IRQ_STATE, "virtio", "virtio-gpu"))
 #: A device has no more of them than this: a pseries' has some hundred.
 _CONTENTS_CEILING = 1 << 14
+#: Of all devices together: 255 vCPUs have 150,000 fields, 1,000 contents and 2 MiB of those.
+_FIELDS_CEILING, _ALL_CEILING, _BYTES_CEILING = 1 << 18, 1 << 16, 1 << 24
+#: Characters of a path; the longest of a machine has some hundred.
+_PATH_CEILING = 1 << 10
 #: Bytes of one of them: cpregs of a CPU take 3 KiB.
 _LENGTH_CEILING = 1 << 16
 #: Fields of other types that post_load functions compare, by vmsd and field.
@@ -55,6 +60,15 @@ _CONFIGURATION = "configuration"
 _CAPS = "spapr/cap/"
 
 
+@dataclass(slots=True)
+class Allowance:
+    """How much of an image is looked at for contents: fields, contents, and bytes of those."""
+
+    fields: int = _FIELDS_CEILING
+    contents: int = _ALL_CEILING
+    bytes: int = _BYTES_CEILING
+
+
 class _Place(NamedTuple):
     path: str
     type: str
@@ -64,12 +78,20 @@ class _Place(NamedTuple):
     number: int | None = None
 
 
-def contents_of(device: DeviceState) -> dict[str, Content]:
-    """What is compared of a device, by path; empty for one that is not described."""
+def contents_of(device: DeviceState, left: Allowance | None = None) -> dict[str, Content]:
+    """What is compared of a device, by path; empty for one that is not described.
+
+    left is what all devices of an image share; what goes beyond it is no machine's, and left out.
+    """
     found: dict[str, Content] = {}
     if device.structure is None or device.name == _CONFIGURATION:
         return found
-    for place in _places(device.structure):
+    left = left or Allowance()
+    for place in _places(device.structure, left):
+        left.contents -= 1
+        left.bytes -= min(place.size, _LENGTH_CEILING)
+        if left.contents < 0 or left.bytes < 0:
+            break
         with suppress(FixedRamError):
             found.update(_read(device, place))
     if VALUES in found:
@@ -94,20 +116,24 @@ def _read(device: DeviceState, place: _Place) -> Iterator[tuple[str, Content]]:
         yield place.path, Content(place.type, raw, device.offset + start)
 
 
-def _places(structure: Structure) -> Iterator[_Place]:
+def _places(structure: Structure, allowed: Allowance) -> Iterator[_Place]:
     """Where what is compared lies in a body, outer before inner."""
     pending: list[tuple[Structure, str, int]] = [(structure, "", 0)]
     left = _CONTENTS_CEILING
     known: dict[int, bool] = {}
     while pending and left > 0:
         inside, path, start = pending.pop()
-        if not _has_any(inside, known):
+        if not _has_any(inside, known) or len(path) > _PATH_CEILING:
             continue
         below: list[tuple[Structure, str, int]] = []
         for one in _fields(inside, path, start):
             yield from one.compared()
-            left -= 1
-            below += one.nested(left)
+            elements = [*one.nested(min(left, allowed.fields))]
+            left -= 1 + len(elements)
+            allowed.fields -= 1 + len(elements)
+            below += elements
+            if left <= 0 or allowed.fields <= 0:
+                return
         for _, at, child in inside.subsections:
             name = f"{path}/{child.vmsd_name}" if path else child.vmsd_name
             below.append((child, name, start + at))
@@ -141,9 +167,10 @@ class _Field(NamedTuple):
     def nested(self, most: int) -> Iterator[tuple[Structure, str, int]]:
         """The structures it is made of, most of them at most."""
         field = self.field
-        for one in range(min(field.count, most) if self.structure is not None else 0):
+        if self.structure is None:
+            return
+        for one in range(min(field.count, most)):
             path = self.path if field.array_len is None else f"{self.path}[{one}]"
-            assert self.structure is not None
             yield self.structure, path, self.start + one * field.size
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.knowledge import read_dump
 from fixedram_fmt.receiver.checks import config_misfits, layout_misfits, value_misfits
-from fixedram_fmt.receiver.contents import COUNT, contents_of
+from fixedram_fmt.receiver.contents import COUNT, Allowance, contents_of
 from fixedram_fmt.receiver.cpregs import register_misfits
 from fixedram_fmt.receiver.knownfit import known_misfits
 from fixedram_fmt.receiver.postload import state_misfits
@@ -53,13 +53,14 @@ def _compiled(text: str) -> Mapping[_Key, Structure]:
 def misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
     """What the receiver would refuse, device by device, each in the order in which it is read."""
     structures = own_structures(receiver)
+    left = Allowance()
     for device in image.state.devices:
         key = receiver.find(device.name, device.instance_id)
         if key is None or device.structure is None:
             continue
         told = (receiver.contents or {}).get(f"{key[0]}/{key[1]}", {})
         own = {path: bytes.fromhex(one.value) for path, one in told.items()}
-        found = _in_device(device, structures.get(key), own)
+        found = _in_device(device, structures.get(key), own, left)
         yield from sorted(found, key=lambda one: one.met)
 
 
@@ -75,9 +76,9 @@ def _dumped(text: str) -> Mapping[str, tuple[KnownVmstate, ...]]:
 
 
 def _in_device(
-    device: DeviceState, structure: Structure | None, own: Mapping[str, bytes]
+    device: DeviceState, structure: Structure | None, own: Mapping[str, bytes], left: Allowance
 ) -> Iterator[Misfit]:
-    sent = contents_of(device)
+    sent = contents_of(device, left)
     if structure is not None:
         counts = {path for path in sent if path.endswith(COUNT) and path in own}
         yield from layout_misfits(device, structure, {path[: -len(COUNT)] for path in counts})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.receiver.contents import contents_of
+from fixedram_fmt.receiver.contents import Allowance, contents_of
 from fixedram_fmt.receiver.lengths import known_max_lengths
 from fixedram_fmt.results import Hex, Result
 from fixedram_fmt.units import parse_size
@@ -125,8 +125,9 @@ class Receiver(Result, forbid_unknown_fields=True, frozen=True, kw_only=True, om
 
 def _contents(image: Image) -> dict[str, dict[str, CheckedValue]]:
     found = {}
+    left = Allowance()
     for device in image.state.devices:
-        values = contents_of(device)
+        values = contents_of(device, left)
         if values:
             found[f"{device.name}/{device.instance_id}"] = {
                 path: CheckedValue(one.type, one.raw.hex()) for path, one in values.items()

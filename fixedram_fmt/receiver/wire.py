@@ -32,6 +32,8 @@ __all__ = [
 _LEAVES_CEILING = 1 << 15
 #: Structures and leaves that are looked at for them: elements of an array may have no fields.
 _STEPS_CEILING = 1 << 16
+#: Characters of their paths together.
+_PATHS_CEILING = 1 << 22
 #: Leaves that are aligned by name, which takes their square in time; of more only the first whose
 #: length differs is told.
 _ALIGNED_CEILING = 1 << 11
@@ -102,10 +104,12 @@ def is_same(a: Structure, b: Structure) -> bool:
 def leaves(structure: Structure) -> list[Leaf] | None:
     """The fields of a structure as they lie on the wire, without subsections; None: too many."""
     found: list[Leaf] = []
+    length = 0
     for steps, one in enumerate(_walk(structure)):
         if isinstance(one, Leaf):
             found.append(one)
-        if steps > _STEPS_CEILING or len(found) > _LEAVES_CEILING:
+            length += len(one.path)
+        if steps > _STEPS_CEILING or len(found) > _LEAVES_CEILING or length > _PATHS_CEILING:
             return None
     return found
 
