@@ -82,7 +82,7 @@ def _of_fields(
         yield Misfit(
             Kind.FIELDS,
             device,
-            leaf.start,
+            min(leaf.start, device.size),
             prefix + leaf.path,
             _told(one, leaf),
             _length(one.sent),

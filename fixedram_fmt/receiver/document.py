@@ -126,7 +126,10 @@ def _domain(data: bytes) -> tuple[Receiver, str]:
 
 
 def _of_dump(data: bytes) -> Receiver:
-    return Receiver(machine=read_dump(data).machine, vmstate=data.decode())
+    try:
+        return Receiver(machine=read_dump(data).machine, vmstate=data.decode())
+    except ValueError as error:
+        raise ValueError(f"-dump-vmstate: {error}") from error
 
 
 def _check(receiver: Receiver) -> None:

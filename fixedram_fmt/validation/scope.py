@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.knowledge import known_in
-from fixedram_fmt.receiver.architecture import programs_for
+from fixedram_fmt.receiver.programs import programs_for, vmstates_of
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import RAM_IDSTR
 from fixedram_fmt.schema.virtiofeatures import feature_names
@@ -192,8 +192,6 @@ def _receiver(survey: Survey, loader: Loader) -> Iterator[str]:
     elif not known:
         empty = "; what was given says nothing" if destination else ""
         yield f"whether the receiver's machine, memory and devices match {_HOW}{empty}"
-        if survey.image.sections and not _is_known(survey, loader):
-            yield f"which devices {loader.text} has for this machine"
         return
     missing = [words for name, words in _KNOWLEDGE.items() if name not in known]
     if missing and not _by_xml(survey, loader):
@@ -202,7 +200,23 @@ def _receiver(survey: Survey, loader: Loader) -> Iterator[str]:
         yield "what is inside the devices (--like an image of the receiver tells it)"
     if destination is not None and destination.contradictions:
         yield f"which is right of what contradicts: {'; '.join(destination.contradictions[:3])}"
+    yield from _older(survey, loader)
     yield from _inside(survey)
+
+
+def _older(survey: Survey, loader: Loader) -> Iterator[str]:
+    """Sections of an older version than the receiver's, where nobody knows the oldest it loads."""
+    own = (survey.destination.sections if survey.destination else None) or {}
+    known = vmstates_of(survey.image, loader.knows)
+    older = [
+        section.name
+        for section in survey.image.sections
+        if section.version_id < own.get(section.name, 0)
+        and section.name.rpartition("/")[2] not in known
+        and not section.is_ram
+    ]
+    if older:
+        yield f"whether the receiver still loads the older version of {_listed(older, 'devices')}"
 
 
 def _told_of(destination: Receiver | None) -> frozenset[str]:

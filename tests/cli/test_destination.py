@@ -90,12 +90,15 @@ def test_image_that_is_no_example_is_refused(named: Path, tmp_path: Path) -> Non
     assert "missing here" in written.err
 
 
-def test_destination_and_like_are_not_given_both(named: Path, tmp_path: Path) -> None:
-    vm = tmp_path / "vm.toml"
+def test_descriptions_add_up_and_contradictions_are_told(named: Path, tmp_path: Path) -> None:
+    vm, other = tmp_path / "vm.toml", tmp_path / "other.toml"
     run_cli("destination", named, "-o", vm)
     result = run_cli("validate", named, "--destination", vm, "--like", named)
-    assert (result.code, result.out) == (2, "")
-    assert "not both" in result.err
+    assert result.err == ""
+    other.write_text('machine = "pc-q35-9.2"\n')
+    result = run_cli("validate", named, "--destination", other, "--like", named)
+    assert "told in two ways: machine" in result.err
+    assert "pc-q35-9.2" in result.err
 
 
 @pytest.mark.parametrize(

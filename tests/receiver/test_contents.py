@@ -222,7 +222,7 @@ def test_moved_fields_are_no_misfit_and_missing_ones_are() -> None:
     (one,) = found(less, flat)
     assert (one.path, one.message) == ("b", "the image has no field 'b'")
     # QEMU notices where the footer should be.
-    assert one.start == one.device.size
+    assert one.met == one.device.size
 
 
 def test_subsections_of_other_lengths_are_misfits_and_absent_ones_are_not() -> None:

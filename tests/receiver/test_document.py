@@ -22,7 +22,11 @@ from support.synthetic import made
 
 DOMAIN = """<domain type='kvm'><name>guest</name><memory unit='KiB'>1024</memory>
 <os><type arch='x86_64' machine='pc-i440fx-10.0'>hvm</type></os></domain>"""
-DUMP = '{"vmschkmachine": {"Name": "pc-i440fx-10.0"}, "cpu": {"Name": "cpu", "version_id": 1}}'
+DUMP = (
+    '{"vmschkmachine": {"Name": "pc-i440fx-10.0"}, "cpu": {"Name": "cpu", "version_id": 1,'
+    ' "minimum_version_id": 1, "Description": {"name": "cpu", "version_id": 1,'
+    ' "minimum_version_id": 1}}}'
+)
 
 
 def load(folder: Path, data: bytes | str, name: str = "vm") -> Receiver:

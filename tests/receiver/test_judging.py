@@ -14,7 +14,6 @@ from fixedram_fmt.image import Image
 from fixedram_fmt.receiver import Receiver, load_receiver
 from fixedram_fmt.receiver.judging import misfits, own_structures
 from fixedram_fmt.receiver.misfit import Kind
-from fixedram_fmt.results import dumps
 from fixedram_fmt.validation import validate
 from support.faulty_images import rules_of
 from support.real_files import ENTRIES, location_of
@@ -95,7 +94,7 @@ def test_any_two_devices_are_compared(
 ) -> None:
     image, own = saved("cpu", *one[0], *one[1]), saved("cpu", *other[0], *other[1])
     told = found(image, own)
-    assert [x.start for x in told] == sorted(x.start for x in told)
+    assert [x.met for x in told] == sorted(x.met for x in told)
     for misfit in told:
         assert 0 <= misfit.start <= misfit.device.size
         assert misfit.message

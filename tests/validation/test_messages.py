@@ -39,7 +39,7 @@ LOG = {
     "qemu: get_pci_config_device: Bad config data: i=0x34 read: 84 device: 98 cmask: ff wmask: 0"
     " w1cmask:0": (
         "pci-config",
-        {"offset": "34", "found": "84", "expected": "98", "cmask": "ff", "wmask": "0",
+        {"offset": "34", "read": "84", "own": "98", "cmask": "ff", "wmask": "0",
          "w1cmask": "0"},
     ),
 }  # fmt: skip

@@ -181,11 +181,12 @@ def test_images_with_addresses_of_regions_are_for_qemu_11(image: Real, unpacked_
             ("qemu-10.0", False): REFUSES, ("qemu-10.0", True): REFUSES,
             ("qemu-11.1", False): LOADS, ("qemu-11.1", True): LOADS,
         }  # fmt: skip
-        assert errors(report) == (set() if loads else {"L16"})
+        # Of some the machine type is QEMU 11's too.
+        assert errors(report) - {"T18"} == (set() if loads else {"L16"})
         if not loads:
             assert report.verdict is not None
             assert report.decided_by is not None
-            assert report.decided_by.rule == "L16"
+            assert report.decided_by.rule in ("L16", "T18")
 
 
 @each(FAILED)

@@ -72,8 +72,8 @@ def test_empty_knowledge_judges_nothing_and_says_so(text: str, tmp_path: Path) -
     path.write_text(text)
     found = scope(made(), load_receiver(path))
     assert found.devices is NONE
-    assert "the receiver's machine type" in found.not_judged[-1]
-    assert "not in what was given" in found.not_judged[-1]
+    assert "machine, memory and devices" in found.not_judged[-1]
+    assert "what was given says nothing" in found.not_judged[-1]
 
 
 def test_knowledge_in_part_judges_in_part() -> None:
@@ -85,8 +85,8 @@ def test_knowledge_in_part_judges_in_part() -> None:
     assert "machine type" in capabilities.not_judged[0]
     with open_bytes(made()) as good:
         whole = scope(made(), Receiver.of_image(good))
-    assert whole.devices is PARTLY
-    assert "inside the devices" in whole.not_judged[-1]
+    assert whole.devices is FULL
+    assert whole.not_judged == ()
 
 
 def test_memory_that_is_in_another_file_is_not_judged() -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.knowledge import known_versions
 from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.receiver.architecture import has_machine
 from fixedram_fmt.receiver.knownfit import unusual_fields
 from fixedram_fmt.receiver.misfit import Kind
+from fixedram_fmt.receiver.programs import has_machine
 from fixedram_fmt.receiver.properties import advice
 from fixedram_fmt.validation.effects import Effect, Phase, refuses
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
@@ -17,8 +17,9 @@ from fixedram_fmt.validation.rules.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fixedram_fmt.validation.receiving import Met
     from fixedram_fmt.validation.rule import Case
-    from fixedram_fmt.validation.survey import Met, Survey
+    from fixedram_fmt.validation.survey import Survey
 
 _LOAD = "migration/vmstate.c vmstate_load_state()"
 _MACHINES = "system/vl.c select_machine(); what each QEMU has: fixedram_fmt/knowledge"
