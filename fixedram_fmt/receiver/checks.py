@@ -15,7 +15,7 @@ from fixedram_fmt.receiver.pcimask import compared
 from fixedram_fmt.vmstate.structure import integer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping
 
     from fixedram_fmt.receiver.content import Content
     from fixedram_fmt.vmstate.structure import Structure
@@ -41,7 +41,10 @@ _NUMBER_CEILING = 8
 
 
 def layout_misfits(
-    device: DeviceState, own: Structure, counted: Container[str]
+    device: DeviceState,
+    own: Structure,
+    counted: Container[str],
+    effort: wire.Effort | None = None,
 ) -> Iterator[Misfit]:
     """Fields that one side has more of, or with another length.
 
@@ -51,27 +54,35 @@ def layout_misfits(
     sent = device.structure
     if sent is None or wire.is_same(sent, own):
         return
-    yield from _of_fields(device, "", (wire.leaves(sent), wire.leaves(own)), counted)
-    twins = {one.path: one.structure for one in wire.subsections(own)}
-    for one in wire.subsections(sent):
+    effort = effort or wire.Effort()
+    yield from _of_fields(device, ("", 0), (sent, own), counted, effort)
+    twins = {one.path: one.structure for one in wire.subsections(own, effort)}
+    for one in wire.subsections(sent, effort):
         twin = twins.get(one.path)
         if twin is not None and not wire.is_same(one.structure, twin):
-            fields = wire.leaves(one.structure), wire.leaves(twin)
-            yield from _of_fields(device, f"{one.path}/", fields, counted)
+            pair = one.structure, twin
+            place = f"{one.path}/", one.body
+            yield from _of_fields(device, place, pair, counted, effort)
 
 
 def _of_fields(
     device: DeviceState,
-    prefix: str,
-    fields: tuple[Sequence[wire.Leaf] | None, Sequence[wire.Leaf] | None],
+    place: tuple[str, int],
+    pair: tuple[Structure, Structure],
     counted: Container[str],
+    effort: wire.Effort,
 ) -> Iterator[Misfit]:
-    sent, own = fields
+    """The fields of the image's structure and of the receiver's, subsections left out.
+
+    place is the path of both, and where the image's begins.
+    """
+    prefix, base = place
+    sent, own = (wire.leaves(one, effort) for one in pair)
     if sent is None or own is None:
         return
     found = [
         one
-        for one in wire.differences(sent, own)
+        for one in wire.differences(sent, own, effort)
         if not (_is_counted(one) or _array_of(one, prefix) in counted)
     ]
     if sum(_surplus(one) for one in found) == 0:
@@ -82,7 +93,8 @@ def _of_fields(
         yield Misfit(
             Kind.FIELDS,
             device,
-            min(leaf.start, device.size),
+            # What is the receiver's alone may be past the end here.
+            min(base + leaf.start, device.size),
             prefix + leaf.path,
             _told(one, leaf),
             _length(one.sent),

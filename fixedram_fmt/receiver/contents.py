@@ -37,7 +37,7 @@ _TYPES = frozenset((PCI_CONFIG, PCI_IRQ_STATE, "virtio", "virtio-gpu"))
 #: A device has no more of them than this: a pseries' has some hundred.
 _CONTENTS_CEILING = 1 << 14
 #: Of all devices together: 255 vCPUs have 150,000 fields, 1,000 contents and 2 MiB of those.
-_FIELDS_CEILING, _ALL_CEILING, _BYTES_CEILING = 1 << 18, 1 << 16, 1 << 24
+_FIELDS_CEILING, _ALL_CEILING, _BYTES_CEILING = 1 << 18, 1 << 16, 1 << 23
 #: Characters of a path; the longest of a machine has some hundred.
 _PATH_CEILING = 1 << 10
 #: Bytes of one of them: cpregs of a CPU take 3 KiB.
@@ -128,7 +128,8 @@ def _places(structure: Structure, allowed: Allowance) -> Iterator[_Place]:
         below: list[tuple[Structure, str, int]] = []
         for one in _fields(inside, path, start):
             yield from one.compared()
-            elements = [*one.nested(min(left, allowed.fields))]
+            goes_in = one.structure is not None and _has_any(one.structure, known)
+            elements = [*one.nested(min(left, allowed.fields))] if goes_in else []
             left -= 1 + len(elements)
             allowed.fields -= 1 + len(elements)
             below += elements

@@ -12,6 +12,7 @@ from fixedram_fmt.receiver.contents import COUNT, Allowance, contents_of
 from fixedram_fmt.receiver.cpregs import register_misfits
 from fixedram_fmt.receiver.knownfit import known_misfits
 from fixedram_fmt.receiver.postload import state_misfits
+from fixedram_fmt.receiver.wire import Effort
 from fixedram_fmt.vmstate.description import Description
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ def _compiled(text: str) -> Mapping[_Key, Structure]:
 def misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
     """What the receiver would refuse, device by device, each in the order in which it is read."""
     structures = own_structures(receiver)
-    left = Allowance()
+    left, effort = Allowance(), Effort()
     for device in image.state.devices:
         key = receiver.find(device.name, device.instance_id)
         if key is None or device.structure is None:
             continue
         told = (receiver.contents or {}).get(f"{key[0]}/{key[1]}", {})
         own = {path: bytes.fromhex(one.value) for path, one in told.items()}
-        found = _in_device(device, structures.get(key), own, left)
+        found = _in_device(device, structures.get(key), own, (left, effort))
         yield from sorted(found, key=lambda one: one.met)
 
 
@@ -76,13 +77,19 @@ def _dumped(text: str) -> Mapping[str, tuple[KnownVmstate, ...]]:
 
 
 def _in_device(
-    device: DeviceState, structure: Structure | None, own: Mapping[str, bytes], left: Allowance
+    device: DeviceState,
+    structure: Structure | None,
+    own: Mapping[str, bytes],
+    limits: tuple[Allowance, Effort],
 ) -> Iterator[Misfit]:
+    left, effort = limits
     sent = contents_of(device, left)
     if structure is not None:
         counts = {path for path in sent if path.endswith(COUNT) and path in own}
-        yield from layout_misfits(device, structure, {path[: -len(COUNT)] for path in counts})
+        yield from layout_misfits(
+            device, structure, {path[: -len(COUNT)] for path in counts}, effort
+        )
     yield from value_misfits(device, sent, own)
     yield from config_misfits(device, sent, own)
     yield from register_misfits(device, sent, own)
-    yield from state_misfits(device, sent, own, structure)
+    yield from state_misfits(device, sent, own, structure, effort)

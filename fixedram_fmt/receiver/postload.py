@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.receiver.misfit import Kind, Misfit
 from fixedram_fmt.receiver.pcimask import has_capability
 from fixedram_fmt.receiver.virtioblob import ACTIVE_PORTS, OUTPUTS, PORTS
-from fixedram_fmt.receiver.wire import subsections
+from fixedram_fmt.receiver.wire import Effort, subsections
 from fixedram_fmt.schema.pci import CAP_ID_MSIX
 
 if TYPE_CHECKING:
@@ -27,11 +27,15 @@ __all__ = ["state_misfits"]
 
 
 def state_misfits(
-    device: DeviceState, sent: Sent, own: Own, structure: Structure | None
+    device: DeviceState,
+    sent: Sent,
+    own: Own,
+    structure: Structure | None,
+    effort: Effort | None = None,
 ) -> Iterator[Misfit]:
     """What the device itself would refuse; structure is the receiver's."""
     if structure is not None:
-        yield from _pointers(device, structure)
+        yield from _pointers(device, structure, effort or Effort())
     vmsd = device.name.rpartition("/")[2]
     if vmsd == "spapr":
         yield from _capabilities(device, sent, own)
@@ -229,17 +233,23 @@ _POINTERS = {"hda-audio-stream/buffer": False, "ich9_pm/tco": True, "cpu/wfxt-ti
 _ASSERTION = "vmstate_load_state: Assertion `first_elem || !n_elems || !size' failed."
 
 
-def _pointers(device: DeviceState, own: Structure) -> Iterator[Misfit]:
+def _pointers(device: DeviceState, own: Structure, effort: Effort) -> Iterator[Misfit]:
     """QEMU asserts that there is something to load them into."""
     if device.structure is None:
         return
-    for one in subsections(device.structure):
-        ending = next((end for end in _POINTERS if one.path.endswith(end)), None)
-        if ending is None:
+    sent = [(one, _ending(one.path)) for one in subsections(device.structure, effort)]
+    if not any(ending for _, ending in sent):
+        return
+    there = {one.path: _ending(one.path) for one in subsections(own, effort)}
+    for one, ending in sent:
+        if not ending or one.path in there:
             continue
-        there = {twin.path for twin in subsections(own) if twin.path.endswith(ending)}
-        if one.path not in there and (there or _POINTERS[ending]):
+        if _POINTERS[ending] or ending in there.values():
             yield Misfit(
                 Kind.STATE, device, one.start, one.path, "the receiver's device has no such part",
                 "a subsection", "none", item=ending, crash=_ASSERTION,
             )  # fmt: skip
+
+
+def _ending(path: str) -> str:
+    return next((end for end in _POINTERS if path.endswith(end)), "")

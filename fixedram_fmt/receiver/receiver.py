@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.receiver.contents import Allowance, contents_of
@@ -37,7 +38,9 @@ class CheckedValue(Result, frozen=True):
     value: Hex
 
 
-class Receiver(Result, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True):
+class Receiver(
+    Result, dict=True, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True
+):
     """The VM an image is to be loaded into; what is None, or left out, is not judged.
 
     machine is the full name of its type, blocks its RAM blocks by name with their lengths (bytes,
@@ -100,8 +103,18 @@ class Receiver(Result, forbid_unknown_fields=True, frozen=True, kw_only=True, om
     def _of_old_name(self, name: str, instance_id: int) -> tuple[str, int] | None:
         if "/" in name:
             return None
-        owners = [own for own in self.sections or () if own.endswith(f"/{name}")]
+        owners = self._by_old_name.get(name, ())
         return (owners[instance_id], 0) if instance_id < len(owners) else None
+
+    @cached_property
+    def _by_old_name(self) -> dict[str, list[str]]:
+        """Names with a place, by what is left without it."""
+        found: dict[str, list[str]] = {}
+        for name in self.sections or ():
+            _, slash, old = name.rpartition("/")
+            if slash:
+                found.setdefault(old, []).append(name)
+        return found
 
     @classmethod
     def of_image(cls, image: Image) -> Receiver:

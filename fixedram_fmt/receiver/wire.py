@@ -8,6 +8,7 @@ vmstate_load_state(), which reads the receiver's fields one after the other, wha
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Difference",
+    "Effort",
     "Leaf",
     "SentSubsection",
     "differences",
@@ -30,13 +32,22 @@ __all__ = [
 
 #: Leaves of a device that are looked at one by one; a CPU has some six hundred.
 _LEAVES_CEILING = 1 << 15
-#: Structures and leaves that are looked at for them: elements of an array may have no fields.
-_STEPS_CEILING = 1 << 16
 #: Characters of their paths together.
 _PATHS_CEILING = 1 << 22
+#: For all devices of an image: structures and leaves that are looked at (elements of an array may
+#: have no fields), and pairs of leaves that are aligned.  255 vCPUs have 150,000 leaves.
+_STEPS_CEILING, _PAIRS_CEILING = 1 << 19, 1 << 22
 #: Leaves that are aligned by name, which takes their square in time; of more only the first whose
 #: length differs is told.
 _ALIGNED_CEILING = 1 << 11
+
+
+@dataclass(slots=True)
+class Effort:
+    """What comparing the devices of one image may still take."""
+
+    steps: int = _STEPS_CEILING
+    pairs: int = _PAIRS_CEILING
 
 
 class Leaf(NamedTuple):
@@ -101,23 +112,31 @@ def is_same(a: Structure, b: Structure) -> bool:
     return True
 
 
-def leaves(structure: Structure) -> list[Leaf] | None:
+def leaves(structure: Structure, effort: Effort | None = None) -> list[Leaf] | None:
     """The fields of a structure as they lie on the wire, without subsections; None: too many."""
     found: list[Leaf] = []
     length = 0
+    effort = effort or Effort()
     for steps, one in enumerate(_walk(structure)):
+        effort.steps -= 1
         if isinstance(one, Leaf):
             found.append(one)
             length += len(one.path)
-        if steps > _STEPS_CEILING or len(found) > _LEAVES_CEILING or length > _PATHS_CEILING:
+        if len(found) > _LEAVES_CEILING or length > _PATHS_CEILING:
+            return None
+        if steps > 2 * _LEAVES_CEILING or effort.steps < 0:
             return None
     return found
 
 
-def subsections(structure: Structure) -> Iterator[SentSubsection]:
+def subsections(structure: Structure, effort: Effort | None = None) -> Iterator[SentSubsection]:
     """Every subsection in a structure, outer before inner."""
+    effort = effort or Effort()
     if structure.has_headers:
         for one in islice(_walk(structure, into_subsections=True), _LEAVES_CEILING):
+            effort.steps -= 1
+            if effort.steps < 0:
+                return
             if isinstance(one, SentSubsection):
                 yield one
 
@@ -170,7 +189,9 @@ def _leaf(structure: Structure, field: Field, path: str, start: int) -> Leaf:
     return Leaf(path, field.name, field.type, field.size, field.count, start, structure.vmsd_name)
 
 
-def differences(sent: Sequence[Leaf], own: Sequence[Leaf]) -> list[Difference]:
+def differences(
+    sent: Sequence[Leaf], own: Sequence[Leaf], effort: Effort | None = None
+) -> list[Difference]:
     """What makes the wire of one longer or shorter than the other's; empty: as long."""
     if sum(leaf.length for leaf in sent) == sum(leaf.length for leaf in own):
         return []
@@ -181,7 +202,9 @@ def differences(sent: Sequence[Leaf], own: Sequence[Leaf]) -> list[Difference]:
     while last < min(len(sent), len(own)) - first and _key(sent[-1 - last]) == _key(own[-1 - last]):
         last += 1
     a, b = sent[first : len(sent) - last], own[first : len(own) - last]
-    if len(a) + len(b) > _ALIGNED_CEILING:
+    effort = effort or Effort()
+    effort.pairs -= len(a) * len(b)
+    if len(a) + len(b) > _ALIGNED_CEILING or effort.pairs < 0:
         return [_first(a, b)]
     return list(_aligned(a, b))
 

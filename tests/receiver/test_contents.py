@@ -221,8 +221,8 @@ def test_moved_fields_are_no_misfit_and_missing_ones_are() -> None:
     assert one.expected == "no such field"
     (one,) = found(less, flat)
     assert (one.path, one.message) == ("b", "the image has no field 'b'")
-    # QEMU notices where the footer should be.
-    assert one.met == one.device.size
+    # It would be there; QEMU notices where the footer should be.
+    assert (one.start, one.met) == (4, one.device.size)
 
 
 def test_subsections_of_other_lengths_are_misfits_and_absent_ones_are_not() -> None:
@@ -234,6 +234,9 @@ def test_subsections_of_other_lengths_are_misfits_and_absent_ones_are_not() -> N
     without = saved("dev", number("a", 1))
     (told,) = found(one, longer)
     assert told.path == "dev/sub/y"
+    (shorter,) = found(longer, one)
+    header = 1 + 1 + len("dev/sub") + 4
+    assert (shorter.path, shorter.start) == ("dev/sub/y", 4 + header + 4)
     assert found(one, without) == found(without, one) == []
     # An array in a subsection, with its number before it.
     few, many = (

@@ -22,10 +22,12 @@ from support.synthetic import made
 
 DOMAIN = """<domain type='kvm'><name>guest</name><memory unit='KiB'>1024</memory>
 <os><type arch='x86_64' machine='pc-i440fx-10.0'>hvm</type></os></domain>"""
-DUMP = (
-    '{"vmschkmachine": {"Name": "pc-i440fx-10.0"}, "cpu": {"Name": "cpu", "version_id": 1,'
-    ' "minimum_version_id": 1, "Description": {"name": "cpu", "version_id": 1,'
-    ' "minimum_version_id": 1}}}'
+_CPU = {"vmsd_name": "cpu", "version_id": 1, "minimum_version_id": 1}
+DUMP = json.dumps(
+    {
+        "vmschkmachine": {"Name": "pc-i440fx-10.0"},
+        "cpu": {"Name": "cpu", "version_id": 1, "Description": {"name": "cpu", **_CPU}},
+    }
 )
 
 
@@ -110,8 +112,8 @@ def test_a_pipe_is_read_once(text: str, tmp_path: Path) -> None:
         ("vm", "<domain>", "XML"),
         ("vm", "<html/>", "vm"),
         ("vm", "<!DOCTYPE a [<!ENTITY b 'c'>]><domain>&b;</domain>", "DTD"),
-        ("vm", '{"vmschkmachine": 1}', "-dump-vmstate"),
-        ("vm", '{"vmschkmachine": {"Name": 7}}', "-dump-vmstate"),
+        ("vm", '{"vmschkmachine": 1}', "object"),
+        ("vm", '{"vmschkmachine": {"Name": 7}}', "Name"),
         ("vm", DUMP[:-2], "line 1"),
         ("vm.json", "\0\1", "vm.json"),
         ("vm.toml", "QEVM", "vm.toml"),

@@ -80,6 +80,7 @@ DEVICES = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(DEVICES)
 def test_any_device_is_taken_by_the_vm_that_saved_it(
     device: tuple[list[Part], list[Sub]],
@@ -88,6 +89,7 @@ def test_any_device_is_taken_by_the_vm_that_saved_it(
     assert found(image, image) == []
 
 
+@pytest.mark.slow
 @given(DEVICES, DEVICES)
 def test_any_two_devices_are_compared(
     one: tuple[list[Part], list[Sub]], other: tuple[list[Part], list[Sub]]
@@ -113,7 +115,7 @@ def test_misfits_of_a_device_are_in_the_order_in_which_it_is_read() -> None:
     kinds = [one.kind for one in told]
     assert kinds[-2:] == [Kind.VALUE, Kind.FIELDS]
     assert set(kinds[:-2]) == {Kind.CONFIG}
-    assert [one.start for one in told] == sorted(one.start for one in told)
+    assert [one.met for one in told] == sorted(one.met for one in told)
 
 
 def test_devices_that_the_receiver_has_not_are_told_by_others() -> None:

@@ -217,6 +217,7 @@ SPACE = space(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.integers(0, SIZE - 1), st.integers(0, 7))
 def test_a_bit_that_is_compared_is_found_and_no_other(offset: int, bit: int) -> None:
     config = bytearray(SPACE)

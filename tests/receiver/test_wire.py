@@ -81,6 +81,7 @@ def test_more_than_any_device_has_is_not_compared() -> None:
     assert wire.leaves(structure(("many", structure(A), 1 << 20))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1 << 20, 1 << 48])
 def test_elements_without_fields_take_no_time(count: int) -> None:
     empty = structure(("many", structure(name="nothing"), count))
@@ -138,6 +139,7 @@ FIELDS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(FIELDS, FIELDS)
 def test_what_is_told_adds_up_to_the_difference_in_length(
     one: list[Field], two: list[Field]
