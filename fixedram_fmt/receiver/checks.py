@@ -213,6 +213,16 @@ def config_misfits(
                 yield Misfit(
                     Kind.CONFIG, device, start + offset, f"{path}[{offset:#x}]", name,
                     f"{one:#04x}", f"{other:#04x}", "pci-config",
-                    {"offset": offset, "read": one, "own": other, "cmask": bits, "wmask": 0,
+                    {"offset": offset, "read": one, "own": other,
+                     "cmask": _printed_mask(name, bits), "wmask": 0,
                      "w1cmask": 0}, name,
                 )  # fmt: skip
+
+
+def _printed_mask(name: str, bits: int) -> int:
+    """The cmask that QEMU prints; bits of a register are those that are compared.
+
+    A BAR's cmask is whole, and a mask of what is written takes the address away again
+    (pci_register_bar()).
+    """
+    return 0xFF if name.startswith("BAR ") else bits

@@ -210,6 +210,7 @@ def _has_any(structure: Structure, known: dict[int, bool]) -> bool:
             or field.type == "buffer"
             or (structure.vmsd_name, field.name) == _PPC_MODE
             or _is_compared(structure.vmsd_name, field)
+            or (structure.vmsd_name, field.name) == _PPC_MODE
             for field in fields
         ) or any(child is not None and _has_any(child, known) for child in inner)
     return found

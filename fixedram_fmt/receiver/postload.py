@@ -124,11 +124,12 @@ def _capabilities(device: DeviceState, sent: Sent, own: Own) -> Iterator[Misfit]
 
 #: The lower half is a CPU's revision, which some of them do not insist on.
 _MODEL = 0xFFFF0000
+_MODE = "cpu/compat/compat_pvr"
 
 
 def _processor(device: DeviceState, sent: Sent, own: Own) -> Iterator[Misfit]:
     for path, one in sent.items():
-        if one.type != "pvr" or path not in own or _compatibility(sent):
+        if one.type != "pvr" or path not in own or _compatibility(sent, own):
             continue
         pvr, local = _number(one.raw), _number(own[path])
         if (pvr ^ local) & _MODEL:
@@ -138,9 +139,14 @@ def _processor(device: DeviceState, sent: Sent, own: Own) -> Iterator[Misfit]:
             )  # fmt: skip
 
 
-def _compatibility(sent: Sent) -> bool:
-    """Whether the guest runs in a mode of an older CPU: then the receiver's must know that mode."""
-    return any(one.type == "compat" and any(one.raw) for one in sent.values())
+def _compatibility(sent: Sent, own: Own) -> bool:
+    """Whether the guest runs in a mode of an older CPU: then the receiver's must know that mode.
+
+    Where none is sent, the receiver's own stays as it is (max-cpu-compat=), and that is looked at.
+    """
+    if any(one.type == "compat" for one in sent.values()):
+        return any(one.type == "compat" and any(one.raw) for one in sent.values())
+    return any(path.endswith(_MODE) and any(raw) for path, raw in own.items())
 
 
 # -- hw/virtio/virtio-mem.c, vmstate_virtio_mem_sanity_checks --------------------------------------
