@@ -35,6 +35,9 @@ _COUNTED = frozenset(
         ("cpu", "cpreg_vmstate_values"), ("vmxnet3/mcast_list", "mcast_list"), ("cpu", "irqstate"),
     )
 )  # fmt: skip
+#: Fields that are there where one before them in the stream says so, by vmsd and field:
+#: hw/ide/core.c is_identify_set().
+_ANNOUNCED = frozenset((("ide_drive", "identify_data"),))
 _PIN_SIZE = 4
 #: Bytes of the longest number.
 _NUMBER_CEILING = 8
@@ -106,10 +109,11 @@ def _of_fields(
 
 
 def _is_counted(difference: wire.Difference) -> bool:
-    """Whether the stream itself tells the length, so that the sender's is as good as any."""
+    """Whether the stream itself tells length or presence, so that the sender's is as good as any."""
     sent, own = difference
     if sent is None or own is None:
-        return False
+        leaf = sent or own
+        return leaf is not None and (leaf.vmsd, leaf.name) in _ANNOUNCED
     number = integer_of(sent.type) is not None
     return (sent.vmsd, sent.name) in _COUNTED or not (number or sent.type in _SIZED)
 

@@ -6,7 +6,6 @@ a banner that other tools look for.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import subprocess
@@ -23,7 +22,8 @@ from fixedram_fmt.export.qemunote import qemu_note
 from fixedram_fmt.export.vmcoreinfo import find_vmcoreinfo
 from fixedram_fmt.memory.paging import VirtualMemory, registers_of
 from fixedram_fmt.vmstate.overview import overview
-from qemu_vm import QemuVM, missing, require_qemu, require_tool
+from qemu_vm import QemuVM, require_qemu, require_tool
+from support.linux_guest import INIT_SAYS, initrd, kernel_of_linux
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.qemu
 
 _NT_PRSTATUS = 1
-#: Where .ci/install-linux puts a kernel; one in /boot will do too.
-_FETCHED = Path(os.environ.get("FIXEDRAM_LINUX", "/var/tmp/fixedram-linux"))
 
 
 class Core(NamedTuple):
@@ -227,57 +225,21 @@ def test_a_power_guest_that_takes_interrupts_little_endian_has_such_a_core(tmp_p
 
 # -- a Linux guest ---------------------------------------------------------------------------------
 
-#: write(1, "init is up\n", 11), then pause() for ever.
-_INIT = bytes.fromhex("b801000000 bf01000000 488d3510000000 ba0b000000 0f05 b822000000 0f05 ebf7")
-_SAYS = b"init is up\n"
-
-
-def init_program() -> bytes:
-    """An ELF program of one segment."""
-    base, start = 0x400000, 64 + 56
-    code = _INIT + _SAYS
-    size = start + len(code)
-    head = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 62, 1, base + start, 64, 0, 0, 64, 56, 1, 0, 0, 0
-    )
-    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000) + code
-
-
-def cpio(files: list[tuple[str, int, bytes, tuple[int, int]]]) -> bytes:
-    """An archive of the form that the kernel unpacks: names, modes, contents, device numbers."""
-    out = b""
-    for number, (name, mode, content, device) in enumerate(
-        [*files, ("TRAILER!!!", 0, b"", (0, 0))]
-    ):
-        values = (number, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(name) + 1, 0)
-        entry = b"070701" + b"".join(b"%08x" % value for value in values) + name.encode() + b"\0"
-        entry += bytes(-len(entry) % 4) + content
-        out += entry + bytes(-len(entry) % 4)
-    return out
-
 
 @pytest.fixture(scope="module")
 def linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `image`, `theirs` and `ours` of a Linux guest that has booted."""
-    kernels = [*_FETCHED.glob("boot/vmlinuz-*"), *Path("/boot").glob("vmlinuz-*-amd64")]
-    kernel = next((str(path) for path in kernels if os.access(path, os.R_OK)), None)
-    if kernel is None:
-        missing("there is no Linux kernel: .ci/install-linux fetches one")
+    kernel = kernel_of_linux()
     binary = require_qemu("x86_64")
     folder = tmp_path_factory.mktemp("linux")
-    files = [
-        ("dev", 0o40755, b"", (0, 0)),
-        ("dev/console", 0o20600, b"", (5, 1)),
-        ("init", 0o100755, init_program(), (0, 0)),
-    ]
-    (folder / "initrd").write_bytes(cpio(files))
+    (folder / "initrd").write_bytes(initrd())
     with QemuVM(binary, timeout=120) as vm:
         vm.start((
             "-accel", "tcg", "-machine", "pc", "-m", "192", "-smp", "2", "-kernel", kernel,
             "-initrd", str(folder / "initrd"), "-append", "console=ttyS0 panic=-1 nokaslr",
             "-chardev", "stdio,id=con,signal=off", "-serial", "chardev:con",
         ))  # fmt: skip
-        vm.wait_output(_SAYS.strip())
+        vm.wait_output(INIT_SAYS)
         vm.stop()
         save(vm, folder)
     return folder
