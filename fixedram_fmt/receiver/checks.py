@@ -109,7 +109,7 @@ def _of_fields(
 
 
 def _is_counted(difference: wire.Difference) -> bool:
-    """Whether the stream itself tells length or presence, so that the sender's is as good as any."""
+    """Whether the stream itself tells length or presence: then the sender's is as good as any."""
     sent, own = difference
     if sent is None or own is None:
         leaf = sent or own

@@ -10,6 +10,7 @@ from fixedram_fmt.knowledge import read_dump
 from fixedram_fmt.receiver.checks import config_misfits, layout_misfits, value_misfits
 from fixedram_fmt.receiver.contents import COUNT, Allowance, contents_of
 from fixedram_fmt.receiver.cpregs import register_misfits
+from fixedram_fmt.receiver.hotplug import list_misfits
 from fixedram_fmt.receiver.knownfit import known_misfits
 from fixedram_fmt.receiver.postload import state_misfits
 from fixedram_fmt.receiver.wire import Effort
@@ -55,13 +56,17 @@ def misfits(image: Image, receiver: Receiver) -> Iterator[Misfit]:
     """What the receiver would refuse, device by device, each in the order in which it is read."""
     structures = own_structures(receiver)
     left, effort = Allowance(), Effort()
+    cpus = len((receiver.instances or {}).get("cpu", ()))
     for device in image.state.devices:
         key = receiver.find(device.name, device.instance_id)
         if key is None or device.structure is None:
             continue
         told = (receiver.contents or {}).get(f"{key[0]}/{key[1]}", {})
         own = {path: bytes.fromhex(one.value) for path, one in told.items()}
-        found = _in_device(device, structures.get(key), own, (left, effort))
+        found = [
+            *_in_device(device, structures.get(key), own, (left, effort)),
+            *list_misfits(device, structures.get(key), cpus),
+        ]
         yield from sorted(found, key=lambda one: one.met)
 
 

@@ -52,7 +52,7 @@ def test_qemu_does_what_the_verdict_says(name: str, tmp_path: Path) -> None:
 
 
 def saves_of(guest: Guest, folder: Path) -> Saves:
-    """Every VM before it runs, and those that run while they do."""
+    """Every VM before it runs, and those that run."""
 
     def running(variant: str) -> Saves:
         path = folder / f"{variant}.{STILL}"
