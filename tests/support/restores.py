@@ -126,11 +126,19 @@ def save(arch: str, args: Sequence[str], path: Path) -> None:
         assert vm.migrate_to_file(path) == "completed", (args, vm.stderr)
 
 
-def load(arch: str, args: Sequence[str], image: Path | str, offset: int = 0) -> Loaded:
+def load(
+    arch: str,
+    args: Sequence[str],
+    image: Path,
+    offset: int = 0,
+    *,
+    capabilities: Sequence[str] = ("mapped-ram",),
+    cwd: Path | None = None,
+) -> Loaded:
     """What a real QEMU does with an image; it writes its last line only where it is to exit."""
-    with QemuVM(require_qemu(arch), timeout=_TIME_LIMIT) as vm:
+    with QemuVM(require_qemu(arch), timeout=_TIME_LIMIT, cwd=cwd) as vm:
         vm.start((*args, "-incoming", "defer"))
-        vm.set_capabilities("mapped-ram")
+        vm.set_capabilities(*capabilities)
         last = ""
         try:
             status = vm.incoming_from_file(image, offset)
