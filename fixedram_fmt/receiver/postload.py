@@ -234,7 +234,7 @@ def _listed(ports: list[int]) -> str:
 #: Ends of their paths, and whether the receiver allocates none where it sends none at all.
 #: hw/audio/hda-codec.c vmstate_hda_audio_stream_buf (a stream that the codec does not use),
 #: hw/acpi/ich9_tco.c vmstate_tco_io_sts (enable_tco=off), target/arm/machine.c vmstate_wfxt_timer
-#: (a CPU without FEAT_WFxT, and any of a QEMU that gives the timer to fewer CPUs).
+#: (-cpu max, and with QEMU 11.1 a cortex-a72 too).
 _POINTERS = {"hda-audio-stream/buffer": False, "ich9_pm/tco": True, "cpu/wfxt-timer": True}
 _ASSERTION = "vmstate_load_state: Assertion `first_elem || !n_elems || !size' failed."
 
