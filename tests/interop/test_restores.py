@@ -27,8 +27,6 @@ LEAST_MESSAGES = 0.95
 #: (group, image, receiver): why QEMU does not do what the verdict says.  A pair that agrees has to
 #: go from here.
 KNOWN = {
-    ("usb", "nec-without-msix", "nec-without-msix"):
-        "msix_vector_unuse() asserts that there are vectors: QEMU 10.0 dies of its own save",
     ("arm", "lm3s6965evb", "lm3s6965evb"):
         "sd_ocr_powerup() asserts that the card has no power yet: QEMU 10.0 dies of its own save",
 }  # fmt: skip
