@@ -155,10 +155,7 @@ def _subsection(
 
 def _layouts(device: DeviceState, sent: Structure, known: Sequence[KnownVmstate]) -> list[Misfit]:
     """Why a device's fields are not as long as those of any structure that is known."""
-    fields = wire.leaves(sent)
-    if fields is None:
-        return []
-    length = sum(leaf.length for leaf in fields)
+    length = wire.fields_length(sent)
     found = []
     for one in known:
         lengths = _lengths(one, sent, device.version_id)

@@ -129,6 +129,25 @@ def leaves(structure: Structure, effort: Effort | None = None) -> list[Leaf] | N
     return found
 
 
+def fields_length(structure: Structure) -> int:
+    """Bytes of all fields of a structure, without its subsections and those inside it."""
+    if not structure.has_headers:
+        return structure.size
+    known: dict[int, int] = {}
+    return _fields_length(structure, known)
+
+
+def _fields_length(structure: Structure, known: dict[int, int]) -> int:
+    found = known.get(id(structure))
+    if found is None:
+        pairs = zip(structure.fields, structure.nested, strict=True)
+        found = known[id(structure)] = sum(
+            field.count * (field.size if nested is None else _fields_length(nested, known))
+            for field, nested in pairs
+        )
+    return found
+
+
 def subsections(structure: Structure, effort: Effort | None = None) -> Iterator[SentSubsection]:
     """Every subsection in a structure, outer before inner."""
     effort = effort or Effort()
