@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.knowledge import known_in
+from fixedram_fmt.knowledge import known_in, known_versions
 from fixedram_fmt.vmstate.overview.cpus import architecture_name
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.knowledge.vmstates import KnownVmstate
 
-__all__ = ["has_machine", "programs_for", "vmstates_of"]
+__all__ = ["has_machine", "names_of_alias", "programs_for", "vmstates_of"]
 
 #: Programs by the architecture that the vCPUs tell; the first whose devices are known counts.
 _PROGRAMS = {
@@ -44,6 +44,20 @@ def vmstates_of(image: Image, version: str) -> Mapping[str, tuple[KnownVmstate, 
     programs = programs_for(image) if known else ()
     found = (known.vmstates(one) for one in programs if known and one in known.dumped)
     return next(found, {})
+
+
+def names_of_alias(image: Image, machine: str) -> dict[str, str]:
+    """The machine types that an alias stands for, by QEMU's version; empty where it is none."""
+    programs = programs_for(image)
+    found = {}
+    for version in known_versions():
+        known = known_in(version)
+        for program in (programs or known.architectures_of(machine)) if known else ():
+            made = known.machine(machine, program) if known else None
+            if made is not None and made.name != machine:
+                found[version] = made.name
+                break
+    return found
 
 
 def has_machine(image: Image, version: str) -> bool | None:

@@ -66,6 +66,19 @@ class Receiver(
     vmstate: str | None = None
     contents: dict[str, dict[str, CheckedValue]] | None = None
 
+    def __str__(self) -> str:
+        """What is known, in a line or two, and where it comes from."""
+        counts = {
+            "blocks": self.blocks, "kinds of devices": self.sections,
+            "devices with what is compared of them": self.contents,
+        }  # fmt: skip
+        words = [self.machine or "some machine"]
+        words += [f"{len(table)} {what}" for what, table in counts.items() if table]
+        texts = {"a domain XML": self.domain, "-dump-vmstate": self.vmstate}
+        words += [what for what, text in texts.items() if text]
+        told = f" ({'; '.join(self.sources)})" if self.sources else ""
+        return f"{', '.join(words)}{told}"
+
     @property
     def block_lengths(self) -> dict[str, int] | None:
         """Lengths of the blocks in bytes."""

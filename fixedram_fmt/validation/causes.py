@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.survey import Survey
 
 __all__ = [
-    "after_list", "after_pages", "first_number", "machine", "page_bits", "page_unread", "ram_word",
+    "KNOWS", "after_list", "after_pages", "first_number", "is_asked", "machine", "page_bits",
+    "page_unread", "ram_word",
     "unread_page",
 ]  # fmt: skip
 
@@ -30,6 +31,16 @@ _INVALID = (
 #: Bytes that QEMU reads of a run of pages in one go; migration/ram.c MAPPED_RAM_LOAD_BUF_SIZE.
 _PIECE = 0x100000
 _OFFSET_CEILING = 1 << 63
+
+
+#: The hole that names the version of QEMU that a finding is about.
+KNOWS = "knows"
+
+
+def is_asked(case: Case) -> bool:
+    """Whether a finding is of every QEMU, or of the loader's version of it."""
+    version = case.finding.holes.get(KNOWS)
+    return version is None or (version == case.loader.knows and not case.loader.is_design)
 
 
 def first_number(found: str) -> int:
@@ -61,8 +72,9 @@ def machine(case: Case) -> Effect:
     image = case.survey.image if case.survey else None
     destination = case.survey.destination if case.survey else None
     holes: Holes = {"name": c_text(image.machine.encode())} if image and image.machine else {}
-    if holes and destination is not None and destination.machine is not None:
-        holes["local"] = destination.machine
+    local = case.finding.holes.get("local") or (destination.machine if destination else None)
+    if holes and local is not None:
+        holes["local"] = local
     return refuses("machine", **holes)
 
 

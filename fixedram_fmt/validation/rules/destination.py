@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.receiver.lengths import first_piece_past, fix_of_length, is_resizable
+from fixedram_fmt.receiver.programs import names_of_alias
 from fixedram_fmt.schema.base import c_string, text
-from fixedram_fmt.validation.causes import machine, page_bits
+from fixedram_fmt.validation.causes import KNOWS, is_asked, machine, page_bits
 from fixedram_fmt.validation.ctext import c_int, c_text
 from fixedram_fmt.validation.effects import IN_CHANNELS, Effect, Phase, refuses, wrong
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
@@ -28,7 +29,11 @@ _SECTION = "FORMAT 7; migration/savevm.c qemu_loadvm_section_start_full()"
 _VALIDATED = ("mapped-ram", "x-ignore-shared")
 
 
-@over_image("T01", Severity.ERROR, _POST_LOAD, effect=machine)
+def _other_machine(case: Case) -> Effect | None:
+    return machine(case) if is_asked(case) else None
+
+
+@over_image("T01", Severity.ERROR, _POST_LOAD, effect=_other_machine)
 def other_machine(survey: Survey) -> Iterator[Observation]:
     """The image is of another machine type than the destination.
 
@@ -38,14 +43,21 @@ def other_machine(survey: Survey) -> Iterator[Observation]:
     """
     record, destination = survey.configuration, survey.destination
     machine = destination.machine if destination else None
-    if record and machine is not None and not _fits(record.value.name, machine.encode()):
-        yield Observation(
-            "another machine type",
-            record.offset,
-            "configuration",
-            shown(c_string(record.value.name)),
-            repr(machine),
-        )
+    if record is None or machine is None:
+        return
+    named = names_of_alias(survey.image, machine)
+    # An alias (pc, virt) stands for another type in each QEMU.
+    for version, local in named.items() if named else (("", machine),):
+        if not _fits(record.value.name, local.encode()):
+            yield Observation(
+                "another machine type" + (f" (QEMU {version})" if version else ""),
+                record.offset,
+                "configuration",
+                shown(c_string(record.value.name)),
+                repr(local),
+                conditional=bool(version),
+                holes={"local": local, **({KNOWS: version} if version else {})},
+            )
 
 
 def _fits(sent: bytes, local: bytes) -> bool:
@@ -340,13 +352,19 @@ def missing_section(survey: Survey) -> Iterator[Observation]:
     """
     sections = (survey.destination.sections if survey.destination else None) or {}
     there = {text(name) for name, _ in survey.names}
-    if survey.whole:
-        for name in sections:
-            if name not in there:
-                yield Observation(
-                    f"no section {shown(name.encode())} in the image",
-                    survey.image.container.stream_offset,
-                    "",
-                    "no such section",
-                    f"version {sections[name]}",
-                )
+    if not survey.whole or survey.destination is None:
+        return
+    for name in sections:
+        if name not in there:
+            yield _missing(survey, shown(name.encode()), f"version {sections[name]}")
+    sent = {(text(name), instance) for name, instance in survey.names}
+    for name, instances in (survey.destination.instances or {}).items():
+        lacking = [number for number in instances if (name, number) not in sent]
+        if name in there and lacking and len(lacking) < len(instances):
+            told = f"{shown(name.encode())} #{lacking[0]}"
+            yield _missing(survey, told, f"{len(instances)} of them, {len(lacking)} more")
+
+
+def _missing(survey: Survey, what: str, expected: str) -> Observation:
+    offset = survey.image.container.stream_offset
+    return Observation(f"no section {what} in the image", offset, "", "no such section", expected)

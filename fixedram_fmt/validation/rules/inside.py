@@ -10,6 +10,7 @@ from fixedram_fmt.receiver.knownfit import unusual_fields
 from fixedram_fmt.receiver.misfit import Kind
 from fixedram_fmt.receiver.programs import has_machine
 from fixedram_fmt.receiver.properties import advice
+from fixedram_fmt.validation.causes import KNOWS, is_asked
 from fixedram_fmt.validation.effects import Effect, Phase, refuses
 from fixedram_fmt.validation.rule import Observation, Severity, over_image
 from fixedram_fmt.validation.rules.names import shown
@@ -23,28 +24,20 @@ if TYPE_CHECKING:
 
 _LOAD = "migration/vmstate.c vmstate_load_state()"
 _MACHINES = "system/vl.c select_machine(); what each QEMU has: fixedram_fmt/knowledge"
-#: The hole that names the version of QEMU that a finding is about.
-_KNOWS = "knows"
 
 
 def _no_machine(case: Case) -> Effect | None:
-    return refuses("no-machine") if _is_asked(case) else None
+    return refuses("no-machine") if is_asked(case) else None
 
 
 def _as_met(case: Case) -> Effect | None:
     """QEMU stops at the first thing that a device does not take; only that has a message."""
     holes = case.finding.holes
-    if not _is_asked(case):
+    if not is_asked(case):
         return None
     if "crash" in holes:
         return Effect(Outcome.CRASHES, text=str(holes["crash"]))
     return refuses(str(holes["says"])) if holes.get("says") else None
-
-
-def _is_asked(case: Case) -> bool:
-    """Whether a finding is of every QEMU, or of the loader's version of it."""
-    version = case.finding.holes.get(_KNOWS)
-    return version is None or (version == case.loader.knows and not case.loader.is_design)
 
 
 def _observed(survey: Survey, kind: Kind) -> Iterator[Observation]:
@@ -64,7 +57,7 @@ def _observation(met: Met, version: str = "") -> Observation:
     if met.first:
         holes |= {"crash": misfit.crash} if misfit.crash else {"says": misfit.says}
     if version:
-        holes[_KNOWS] = version
+        holes[KNOWS] = version
     return Observation(
         f"{misfit.device.path}: {misfit.message}" + (f" (QEMU {version})" if version else ""),
         misfit.device.offset + misfit.start,
@@ -97,7 +90,7 @@ def unknown_machine(survey: Survey) -> Iterator[Observation]:
                 "a machine type of that QEMU",
                 order=0,
                 conditional=True,
-                holes={_KNOWS: version, "machine": survey.image.machine or ""},
+                holes={KNOWS: version, "machine": survey.image.machine or ""},
             )
 
 
