@@ -45,8 +45,9 @@ def other_machine(survey: Survey) -> Iterator[Observation]:
     machine = destination.machine if destination else None
     if record is None or machine is None:
         return
-    named = names_of_alias(survey.image, machine)
-    # An alias (pc, virt) stands for another type in each QEMU.
+    # An alias (pc, virt) stands for another type in each QEMU; no QEMU sends one.
+    sent = names_of_alias(survey.image, survey.image.machine or "")
+    named = {} if sent else names_of_alias(survey.image, machine)
     for version, local in named.items() if named else (("", machine),):
         if not _fits(record.value.name, local.encode()):
             yield Observation(
