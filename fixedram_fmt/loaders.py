@@ -40,12 +40,14 @@ class Libvirt:
     """What a libvirt takes: formats up to last_format (virQEMUSaveFormat).
 
     raw_through_fd: it hands QEMU a raw save as a file descriptor, which QEMU 11 refuses for files.
-    unknown_format is what it says of a format beyond the last.
+    unknown_format is what it says of a format beyond the last; qemu the version of QEMU that it was
+    tried with, if that was one: libvirt starts whichever is installed.
     """
 
     last_format: int
     raw_through_fd: bool = False
     unknown_format: str = "unsupported save image format: {found}"
+    qemu: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,11 @@ class Loader:
     def knows(self) -> str:
         """The version whose machines and devices it has, for `known_in`: `10.0`.
 
-        A QEMU's is its own, that of others the newest QEMU of their major version; empty: there
-        is none.
+        A QEMU's is its own, a libvirt's that of its QEMU, that of designs the newest QEMU of their
+        major version; empty: there is none, or it may be any.
         """
+        if self.libvirt is not None:
+            return self.libvirt.qemu
         qemus = [self] if self.is_qemu else [one for one in LOADERS.values() if one.is_qemu]
         same = [one.name.removeprefix("qemu-") for one in qemus if one.major == self.major]
         return same[-1] if same else ""
@@ -124,7 +128,7 @@ _ALL = (
     _merged("qemu-11.1", "QEMU 11.1", 11),
     _merged("libvirt-9.0", "virsh restore of libvirt 9.0", 10, _LIBVIRT_9),
     _merged("libvirt-11.3", "virsh restore of libvirt 11.3", 10, Libvirt(6, raw_through_fd=True)),
-    _merged("libvirt-12.8", "virsh restore of libvirt 12.8", 11, Libvirt(6)),
+    _merged("libvirt-12.8", "virsh restore of libvirt 12.8", 11, Libvirt(6, qemu="11.1")),
     _merged("mapped-ram", "the design as merged: one sync after the list of blocks", 10),
     _reviewed("fixed-ram-v4", "review version 4: syncs at MULTIFD_FLUSH, once", _FLUSH, _FLUSH),
     _reviewed("reentrant", "syncs at every MULTIFD_FLUSH, or at EOS", _FLUSH, _FLUSH | _EOS),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fixedram_fmt.knowledge import Known, KnownVmstate, known_in, known_versions
-from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.loaders import LOADERS, Libvirt
 
 
 def known(version: str) -> Known:
@@ -34,15 +34,17 @@ def test_versions_are_found_and_loaded_once() -> None:
 def test_each_loader_knows_a_version() -> None:
     told = {name: loader.knows for name, loader in LOADERS.items()}
     assert told.pop("qemu-11.1") == told.pop("libvirt-12.8") == "11.1"
+    # They start whichever QEMU is installed.
+    assert told.pop("libvirt-9.0") == told.pop("libvirt-11.3") == ""
     assert set(told.values()) == {"10.0"}
-    assert all(known_in(loader.knows) is not None for loader in LOADERS.values())
+    assert all(known_in(version) is not None for version in told.values())
 
 
 def test_nothing_is_known_of_a_version_before_its_data_is_made() -> None:
     newer = replace(LOADERS["qemu-11.1"], name="qemu-12.0", major=12)
-    started = replace(LOADERS["libvirt-12.8"], major=12)
-    assert (newer.knows, started.knows) == ("12.0", "")
-    assert known_in(newer.knows) is known_in(started.knows) is None
+    started = replace(LOADERS["libvirt-12.8"], libvirt=Libvirt(6, qemu="12.0"))
+    assert newer.knows == started.knows == "12.0"
+    assert known_in(newer.knows) is known_in("") is None
 
 
 @pytest.mark.parametrize(
