@@ -22,6 +22,7 @@ __all__ = [
     "Compression",
     "Container",
     "Deep",
+    "DestinationOption",
     "FlushOption",
     "Force",
     "ImageArgument",
@@ -32,6 +33,7 @@ __all__ = [
     "OutputFormat",
     "PlanOption",
     "Search",
+    "WouldLoadOption",
     "WrittenByteOrder",
     "host_long",
     "image_argument",
@@ -122,6 +124,24 @@ LoaderOption = Annotated[
         "--loader",
         f"Who loads: {loader_names()} (default: the newest QEMU).",
         "LOADER",
+    ),
+]
+WouldLoadOption = Annotated[
+    str | None,
+    option(
+        "--loader",
+        f"Who would load it: {loader_names()} (default: the newest QEMU; of a"
+        " libvirt save the newest libvirt).",
+        "LOADER",
+    ),
+]
+DestinationOption = Annotated[
+    list[str] | None,
+    option(
+        "--destination --like",
+        "The receiving VM, by what one has: an image that it saved, its domain XML, what"
+        " -dump-vmstate wrote, JSON or TOML of ours; several add up.",
+        "FILE",
     ),
 ]
 ChannelsOption = Annotated[int, option("--channels", "Receive channels.", "N", min=1, max=255)]

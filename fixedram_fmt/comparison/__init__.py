@@ -8,7 +8,8 @@
         print(found.same, [block.name for block in found.blocks if block.differing])
 
 What is compared is what a guest would find after a load: absent pages are zero, whatever lies in
-the file.  How it is stored (dialect, container, offsets, byte order) is told in notes.
+the file.  How it is stored (dialect, container, offsets, byte order) is told in notes, and whether
+each image loads into a VM like the other's in restore.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fixedram_fmt.comparison.compare import diff
 from fixedram_fmt.comparison.devicestate import compare_states
 from fixedram_fmt.comparison.hexrows import page_rows
 from fixedram_fmt.comparison.ram import compare_block
+from fixedram_fmt.comparison.restoring import restore_between
 from fixedram_fmt.comparison.result import (
     BlockDiff,
     Change,
@@ -24,6 +26,8 @@ from fixedram_fmt.comparison.result import (
     Options,
     PageRange,
     PageRows,
+    Restore,
+    RestoreVerdict,
     StateDiff,
     StructureDiff,
     ValueDiff,
@@ -37,6 +41,8 @@ __all__ = [
     "Options",
     "PageRange",
     "PageRows",
+    "Restore",
+    "RestoreVerdict",
     "StateDiff",
     "StructureDiff",
     "ValueDiff",
@@ -45,4 +51,5 @@ __all__ = [
     "compare_structure",
     "diff",
     "page_rows",
+    "restore_between",
 ]

@@ -44,11 +44,15 @@ def diff(
         compared += not block.not_compared
         if block.differing or block.unreadable or block.not_compared or compared <= _SAME_KEPT:
             blocks.append(block)
-    state = None
+    state = restore = None
     if options.state:
         from fixedram_fmt.comparison.devicestate import state_diff, states_of
 
         state = state_diff(*states_of(a, b), options.ignore, options.limit)
+    if options.state and options.restore:
+        from fixedram_fmt.comparison.restoring import restore_between
+
+        restore = restore_between(a, b, options.loader)
     structure = tuple(compare_structure(a, b)) if options.structure else ()
     differs = structure or (state and state.differing) or any(one.differing for one in blocks)
     return Diff(
@@ -60,6 +64,7 @@ def diff(
         state=state,
         notes=tuple(storage_notes(a, b)),
         trouble=tuple(_trouble(blocks)),
+        restore=restore,
     )
 
 

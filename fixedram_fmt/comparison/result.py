@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from fixedram_fmt.loaders import LoaderName, Outcome
 from fixedram_fmt.results import Result, Unsigned
+from fixedram_fmt.validation.imagereport import ReportedFinding
+from fixedram_fmt.validation.scope import Extent
 
 if TYPE_CHECKING:
     from fixedram_fmt.vmstate.paths import Pattern
@@ -20,6 +25,8 @@ __all__ = [
     "PageRange",
     "PageRows",
     "RamDiff",
+    "Restore",
+    "RestoreVerdict",
     "Row",
     "StateDiff",
     "StructureDiff",
@@ -42,7 +49,8 @@ class Options:
 
     blocks are names (None: all); ignore are paths of device state that do not count; limit is how
     many ranges of pages, and values of the state, are kept (None: all), all are counted; cells is
-    how many parts the map of a block has.
+    how many parts the map of a block has.  restore, where the state is compared: what loader does
+    with each image in a VM like the other's (None: as for validate).
     """
 
     structure: bool = True
@@ -52,6 +60,8 @@ class Options:
     ignore: tuple[Pattern, ...] = ()
     limit: int | None = None
     cells: int = 512
+    restore: bool = True
+    loader: str | None = None
 
 
 class ImageSide(Result, frozen=True):
@@ -193,11 +203,45 @@ class StateDiff(Result, frozen=True):
     values: tuple[ValueDiff, ...] = ()
 
 
+class RestoreVerdict(Result, frozen=True, kw_only=True):
+    """What loader does with an image in a VM like the one that saved the other.
+
+    verdict, decided_by and message are those of validate with that VM as the destination; verdict
+    is null where nothing can be said.  findings are those about the destination (area T), worst
+    first, unlisted counts by rule those that are too many to tell.  devices is how far their state
+    was compared, not_judged what is left open, in words.
+    """
+
+    loader: LoaderName
+    multifd: bool
+    verdict: Outcome | None = None
+    decided_by: ReportedFinding | None = None
+    message: str = ""
+    findings: tuple[ReportedFinding, ...] = ()
+    unlisted: dict[str, Unsigned] = msgspec.field(default_factory=dict)
+    devices: Extent = Extent.NONE
+    not_judged: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it loads, nothing was found, and the devices were compared field by field."""
+        known = self.verdict is Outcome.LOADS and self.devices is Extent.FULL
+        return known and not self.findings
+
+
+class Restore(Result, frozen=True):
+    """Whether each image loads into a VM like the one that saved the other."""
+
+    a_into_b: RestoreVerdict
+    b_into_a: RestoreVerdict
+
+
 class Diff(Result, frozen=True):
     """Where two images differ; a and b of a value are what each has there.
 
     same: nothing differs in what was compared.  notes tell differences in how it is stored,
-    trouble what was not compared.
+    trouble what was not compared.  restore is null where the device state was not compared; same
+    does not depend on it.
     """
 
     a: ImageSide
@@ -208,6 +252,7 @@ class Diff(Result, frozen=True):
     state: StateDiff | None
     notes: tuple[str, ...]
     trouble: tuple[str, ...]
+    restore: Restore | None = None
 
     @property
     def blocks(self) -> tuple[BlockDiff, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.validation.rule import Finding
 
-__all__ = ["ImageReport", "Question", "ask", "ask_of"]
+__all__ = ["ImageReport", "Question", "ask", "ask_of", "default_loader"]
 
 #: How much is shown around an offset.
 _BYTES_BEFORE = 16
@@ -86,8 +86,9 @@ def ask_of(
     return replace(answer, size=image.source.size, compression=image.container.compression)
 
 
-def _default(report: Report) -> str:
-    return DEFAULT_LIBVIRT if report.of_libvirt else DEFAULT_LOADER
+def default_loader(*, of_libvirt: bool) -> str:
+    """Who is asked about an image where nobody says: a libvirt about its own saves."""
+    return DEFAULT_LIBVIRT if of_libvirt else DEFAULT_LOADER
 
 
 def _answer(
@@ -97,7 +98,7 @@ def _answer(
     wanted: Callable[[Finding], bool] | None,
     source: Source | None,
 ) -> ImageReport:
-    loader = LOADERS[question.loader or _default(report)]
+    loader = LOADERS[question.loader or default_loader(of_libvirt=report.of_libvirt)]
     judge = {"multifd": question.multifd, "property_on": question.property_on}
     findings = [
         finding

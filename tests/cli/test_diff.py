@@ -141,7 +141,8 @@ def test_text_is_plain_and_shows_nothing_that_acts(pair: tuple[Path, Path]) -> N
 
 def test_json_has_the_keys_that_programs_rely_on(pair: tuple[Path, Path]) -> None:
     found = run_cli("diff", *pair, "--json", "--pages", "--limit", "3").json
-    assert found.keys() == {"a", "b", "same", "structure", "ram", "state", "notes", "trouble"}
+    assert found.keys() == {"a", "b", "same", "structure", "ram", "state", "notes", "trouble",
+                            "restore"}  # fmt: skip
     assert found["same"] is False
     (block,) = found["ram"]["blocks"]
     assert len(block["ranges"]) == 3

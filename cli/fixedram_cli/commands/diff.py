@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fixedram_cli.command import Form, Reading
-from fixedram_cli.options import image_argument, option
+from fixedram_cli.options import WouldLoadOption, image_argument, loader_named, option
 from fixedram_cli.render.jsonout import print_json
 from fixedram_cli.render.terminal import warn, warn_if_stopped
 
@@ -54,13 +54,15 @@ class Compared:
         bool, option("--ignore-clocks", "Clocks and timers of the state do not count.")
     ] = False
 
+    loader: WouldLoadOption = None
+
     @property
     def in_part(self) -> bool:
         """Whether only a part of the image is asked about."""
         return self.ram_only or self.state_only or bool(self.block)
 
-    def options(self, limit: int | None) -> Options:
-        """What the comparison takes."""
+    def options(self, limit: int | None, *, restore: bool) -> Options:
+        """What the comparison takes; restore: whether anyone reads where the images restore."""
         from fixedram_fmt.comparison import Options
         from fixedram_fmt.vmstate.paths import Pattern
 
@@ -72,6 +74,8 @@ class Compared:
             blocks=frozenset(self.block) if self.block else None,
             ignore=tuple(map(Pattern, ignored)),
             limit=limit,
+            restore=restore,
+            loader=loader_named(self.loader).name if self.loader else None,
         )
 
 
@@ -102,7 +106,9 @@ def diff(
     reading: Reading,
 ) -> None:
     """What counts is what a guest would find after a load: absent pages are zero, and how an image
-    is stored (dialect, container, byte order, offsets) is told, but is no difference.
+    is stored (dialect, container, byte order, offsets) is told, but is no difference. Beside the
+    device state stands what a VM like the other image's would refuse of each, as validate --like
+    says it; the exit code does not depend on that.
 
     Exit code 0: the same, 1: they differ, 2: not all could be compared.
 
@@ -117,7 +123,8 @@ def diff(
     from fixedram_fmt.comparison import diff as compare
 
     _check(a, b, compared)
-    options = compared.options(shown.limit_or(_JSON_LIMIT if form.is_json else _TEXT_LIMIT))
+    limit = shown.limit_or(_JSON_LIMIT if form.is_json else _TEXT_LIMIT)
+    options = compared.options(limit, restore=not shown.quiet)
     with reading.open(a) as first, reading.open(b) as second:
         found = compare(first, second, options)
         found = replace(found, a=replace(found.a, path=a), b=replace(found.b, path=b))

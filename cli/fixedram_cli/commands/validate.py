@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fixedram_cli.command import Reading
+from fixedram_cli.destination import destination_of
 from fixedram_cli.options import (
+    DestinationOption,
     FlushOption,
     Force,
     Json,
     OutputFile,
+    WouldLoadOption,
     image_argument,
     loader_named,
-    loader_names,
     option,
 )
-from fixedram_cli.render.terminal import warn
 from fixedram_cli.target import keep
 from fixedram_fmt.io.output import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.validation.report import ImageReport, Question
     from fixedram_fmt.validation.rule import Severity
     from fixedram_fmt.validation.selection import Accepted, Selection
@@ -58,15 +58,7 @@ class FailOn(StrEnum):
 class Asked:
     """Who would load the images, and where."""
 
-    loader: Annotated[
-        str | None,
-        option(
-            "--loader",
-            f"Who would load it: {loader_names()} (default: the newest QEMU; of a"
-            " libvirt save the newest libvirt).",
-            "LOADER",
-        ),
-    ] = None
+    loader: WouldLoadOption = None
     multifd: Annotated[
         bool | None,
         option(
@@ -76,15 +68,7 @@ class Asked:
     ] = None
     flush: FlushOption = False
     deep: Annotated[bool, option("--deep", "Read the pages too: stale and zero ones.")] = False
-    destination: Annotated[
-        list[str] | None,
-        option(
-            "--destination --like",
-            "The receiving VM, by what one has: an image that it saved, its domain XML, what"
-            " -dump-vmstate wrote, JSON or TOML of ours; several add up.",
-            "FILE",
-        ),
-    ] = None
+    destination: DestinationOption = None
     no_xml: Annotated[
         bool, option("--no-xml", "Leave out the domain XML that a libvirt save carries.")
     ] = False
@@ -188,20 +172,9 @@ def _question(asked: Asked, reading: Reading) -> Question:
         property_on=asked.flush,
         deep=asked.deep,
         search=reading.search,
-        destination=_destination(asked.destination),
+        destination=destination_of(asked.destination),
         own_xml=not asked.no_xml,
     )
-
-
-def _destination(places: Sequence[str] | None) -> Receiver | None:
-    from fixedram_fmt.receiver import load_receiver
-
-    if not places:
-        return None
-    receiver = load_receiver(*places)
-    for words in receiver.contradictions or ():
-        warn(f"the destination is told in two ways: {words}")
-    return receiver
 
 
 def _selection(judged: Judged) -> Selection:

@@ -1,4 +1,4 @@
-"""A comparison for people: structure, then memory with a map, then device state."""
+"""A comparison for people: structure, memory with a map, device state, and where each restores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from fixedram_cli.render.restoreview import print_restore
 from fixedram_cli.render.rows import print_shades, text_of
 from fixedram_cli.render.statetree import shown
 from fixedram_cli.render.terminal import console, count, print_line, visible
@@ -60,6 +61,8 @@ def print_diff(found: Diff, rows: Iterator[PageRows]) -> None:
         print_line(out, Text("no difference", style="green"))
     for note in found.notes:
         print_line(out, Text(f"note: {visible(note)}", style="dim"))
+    if found.restore is not None:
+        print_restore(out, found.restore)
 
 
 def _heading(out: Console, name: str, about: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.validation.imagereport import Bytes, ImageReport, ReportedFinding
 
-__all__ = ["left_open", "print_report", "print_summary", "severity_style"]
+__all__ = ["left_open", "outcome_text", "print_report", "print_summary", "severity_style"]
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 _OUTCOMES = {Outcome.LOADS: "green", Outcome.WRONG_MEMORY: "bold red"}
@@ -56,20 +56,21 @@ def print_summary(out: Console, report: ImageReport) -> None:
     if report.error or report.verdict is None:
         mark = Text("unreadable", style="bold red")
     else:
-        mark = _outcome(report.verdict)
+        mark = outcome_text(report.verdict)
     line = Text(visible(report.path)).append("  ").append(mark)
     told = visible(report.error) if report.error else _totals(report)
     print_line(out, line.append(f"  {told}", style="dim"))
 
 
-def _outcome(outcome: Outcome) -> Text:
+def outcome_text(outcome: Outcome) -> Text:
+    """A verdict in its colour."""
     return Text(outcome.value, style=_OUTCOMES.get(outcome, "red"))
 
 
 def _verdict_lines(report: ImageReport) -> Iterator[Text]:
     if report.verdict is None:
         return
-    line = Text(f"  {loader_text(report)}: ").append(_outcome(report.verdict))
+    line = Text(f"  {loader_text(report)}: ").append(outcome_text(report.verdict))
     yield line.append(_because(report))
     others: dict[str, list[str]] = {}
     for one in report.verdicts:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.imagereport import ImageReport, LoaderVerdict, ReportedFinding
     from fixedram_fmt.validation.validator import Verdict
 
-__all__ = ["STDIN", "file_of", "finding_text", "loader_text", "verdict_text"]
+__all__ = ["STDIN", "file_of", "finding_text", "loader_name", "loader_text", "verdict_text"]
 
 #: What stands for standard input where a path is expected.
 STDIN = "-"
@@ -48,7 +48,12 @@ def finding_text(finding: ReportedFinding) -> str:
 
 def loader_text(verdict: ImageReport | LoaderVerdict | Verdict) -> str:
     """Who would load it, and how."""
-    return verdict.loader + (" with multifd" if verdict.multifd else "")
+    return loader_name(verdict.loader, multifd=verdict.multifd)
+
+
+def loader_name(loader: str, *, multifd: bool) -> str:
+    """The same of a loader by its name."""
+    return loader + (" with multifd" if multifd else "")
 
 
 def verdict_text(report: ImageReport) -> str:
