@@ -14,11 +14,12 @@ each image loads into a VM like the other's in restore.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fixedram_fmt.comparison.compare import diff
 from fixedram_fmt.comparison.devicestate import compare_states
 from fixedram_fmt.comparison.hexrows import page_rows
 from fixedram_fmt.comparison.ram import compare_block
-from fixedram_fmt.comparison.restoring import restore_between
 from fixedram_fmt.comparison.result import (
     BlockDiff,
     Change,
@@ -33,6 +34,10 @@ from fixedram_fmt.comparison.result import (
     ValueDiff,
 )
 from fixedram_fmt.comparison.structurediff import compare_structure
+from fixedram_fmt.lazy import importer
+
+if TYPE_CHECKING:
+    from fixedram_fmt.comparison.restoring import restore_between
 
 __all__ = [
     "BlockDiff",
@@ -53,3 +58,6 @@ __all__ = [
     "page_rows",
     "restore_between",
 ]
+
+#: It judges, which takes the rules.
+__getattr__ = importer(__name__, {"restore_between": "restoring"})

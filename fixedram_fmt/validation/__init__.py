@@ -11,10 +11,15 @@ with Image.open("guest.img") as image:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.lazy import importer
 from fixedram_fmt.receiver import Receiver, load_receiver
 from fixedram_fmt.validation.rule import AREAS, Finding, Rule, Severity
-from fixedram_fmt.validation.rules import all_rules
-from fixedram_fmt.validation.validator import Report, Verdict, unopened, validate
+
+if TYPE_CHECKING:
+    from fixedram_fmt.validation.rules import all_rules
+    from fixedram_fmt.validation.validator import Report, Verdict, unopened, validate
 
 __all__ = [
     "AREAS",
@@ -29,3 +34,14 @@ __all__ = [
     "unopened",
     "validate",
 ]
+
+#: What judges: results that hold findings need none of it.
+_HOME = {
+    "Report": "validator",
+    "Verdict": "validator",
+    "all_rules": "rules",
+    "unopened": "validator",
+    "validate": "validator",
+}
+
+__getattr__ = importer(__name__, _HOME)

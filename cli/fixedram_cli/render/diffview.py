@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from fixedram_cli.render.restoreview import print_restore
 from fixedram_cli.render.rows import print_shades, text_of
 from fixedram_cli.render.statetree import shown
 from fixedram_cli.render.terminal import console, count, print_line, visible
@@ -62,6 +61,8 @@ def print_diff(found: Diff, rows: Iterator[PageRows]) -> None:
     for note in found.notes:
         print_line(out, Text(f"note: {visible(note)}", style="dim"))
     if found.restore is not None:
+        from fixedram_cli.render.restoreview import print_restore
+
         print_restore(out, found.restore)
 
 
