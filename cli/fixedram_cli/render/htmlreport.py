@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fixedram_cli.render.htmlparts import document, facts, number, plain, section, shown, table
+from fixedram_cli.render.htmlrestore import OUTCOMES, restore_about, restore_part, verdict_table
 from fixedram_cli.render.htmlstate import devices_part, overview_part
 from fixedram_cli.render.wording import loader_text
 from fixedram_fmt.errors import FixedRamError, FormatError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.image import Image
+    from fixedram_fmt.receiver import Receiver
     from fixedram_fmt.stream.records import Record
     from fixedram_fmt.summary import BlockSummary, ImageSummary
     from fixedram_fmt.validation import Finding, Report, Verdict
@@ -34,13 +36,16 @@ _FINDINGS_SHOWN = 200
 _RANGES_SHOWN = 200
 _ROWS_SHOWN = 400
 _NOTES_SHOWN = 40
-_OUTCOMES = {"loads": "good", "refuses": "warn", "wrong-memory": "bad", "crashes": "bad"}
 _SEVERITIES = {"error": "bad", "warning": "warn", "note": "pale"}
 _NUMBERS = frozenset({1, 2, 3, 5, 6})
 
 
-def html_report(image: Image, path: str, *, deep: bool = False) -> str:
+def html_report(
+    image: Image, path: str, *, deep: bool = False, destination: Receiver | None = None
+) -> str:
     """The page; deep reads the pages too, for stale ones and stored zeros.
+
+    destination is the VM that is to receive the image, as far as it is known.
 
     Its length is bounded whatever the image holds: about 4 MB.
     """
@@ -48,11 +53,17 @@ def html_report(image: Image, path: str, *, deep: bool = False) -> str:
     from fixedram_fmt.summary import summarize
 
     summary = summarize(image, path)
-    report = validate(image, deep=deep)
+    report = validate(image, destination, deep=deep)
     verdicts = list(report.verdicts())
     parts = [
         ("summary", "Summary", _summary(summary), ""),
         ("findings", "Findings", _findings(report, verdicts), _findings_about(report)),
+        (
+            "restore",
+            "Where it restores",
+            restore_part(image, report, verdicts),
+            restore_about(destination),
+        ),
         ("memory", "Memory", _blocks(image, summary, deep=deep), ""),
         ("addresses", "Guest-physical addresses", _memory_map(image), ""),
         ("machine", "The machine", overview_part(image), ""),
@@ -70,7 +81,7 @@ def html_report(image: Image, path: str, *, deep: bool = False) -> str:
     name = path.rstrip("/").rpartition("/")[2] or path
     marks = "".join(
         f"<li>{plain(loader_text(one))}: "
-        f'<span class="{_OUTCOMES[one.outcome.value]}">{one.outcome.value}</span></li>'
+        f'<span class="{OUTCOMES[one.outcome.value]}">{one.outcome.value}</span></li>'
         for one in verdicts
     )
     header = (
@@ -133,18 +144,9 @@ def _findings_about(report: Report) -> str:
 
 
 def _findings(report: Report, verdicts: list[Verdict]) -> str:
-    rows = [
-        (
-            plain(loader_text(one)),
-            f'<span class="{_OUTCOMES[one.outcome.value]}">{one.outcome.value}</span>',
-            shown(one.message) + (f" ({one.decided_by.rule.id})" if one.decided_by else ""),
-        )
-        for one in verdicts
-    ]
-    head = ("loader", "verdict", "why")
     parts = []
     if any(one.decided_by for one in verdicts):
-        parts.append(table("What a loader does with it", head, rows, right=frozenset()))
+        parts.append(verdict_table("What a loader does with it", verdicts))
     ranked = sorted(report.findings, key=lambda one: (one.severity.rank, one.order, one.rule.id))
     parts += [_finding(one) for one in ranked[:_FINDINGS_SHOWN]]
     more = len(ranked) - _FINDINGS_SHOWN + sum(report.unlisted.values())
