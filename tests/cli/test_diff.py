@@ -218,3 +218,54 @@ def test_a_part_that_is_asked_about_is_compared_alone(tmp_path: Path) -> None:
     for part in (["--ram-only"], ["--state-only"], ["--block", "pc.ram"]):
         done = run_cli("diff", *images, *part, "--json")
         assert (done.code, done.json["structure"]) == (0, [])
+
+
+# -- where each restores ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_the_other_vm_would_refuse_is_told_both_ways(samples: Any) -> None:
+    a, b = samples("q35-devices.img"), samples("q35-dimm.img")
+    result = run_cli("diff", a, b, "--state-only", "--limit", "1")
+    assert result.code == 1
+    _, _, told = result.out.partition("\nrestore  ")
+    first, _, second = told.partition("  B into a VM like A's: ")
+    assert first.startswith(
+        "qemu-11.1\n  A into a VM like B's: refuses (T04) Unknown ramblock \"pc."
+    )
+    assert second.startswith('refuses (T04) Unknown ramblock "ram0"')
+    assert first.count("    T") == second.count("    T") == 5
+    assert "more findings (--json has them)" in first
+    assert "the same -m slots=" in first
+    older = run_cli("diff", a, b, "--state-only", "--loader", "qemu-10.0", "--json").json
+    assert older["restore"]["a_into_b"]["loader"] == "qemu-10.0"
+    assert run_cli("diff", a, b, "--loader", "none").code == 2
+
+
+@pytest.mark.slow
+def test_nothing_is_told_of_images_that_load_both_ways(samples: Any) -> None:
+    a, b = samples("pc-once.img"), samples("pc-live.img")
+    assert "restore" not in run_cli("diff", a, b).out
+    found = run_cli("diff", a, b, "--json").json["restore"]
+    assert [one["verdict"] for one in found.values()] == ["loads", "loads"]
+    for part in (["--ram-only"], ["--block", "pc.ram"]):
+        assert run_cli("diff", a, b, *part, "--json").json["restore"] is None
+
+
+@pytest.mark.slow
+def test_without_descriptions_it_says_what_is_not_judged(samples: Any) -> None:
+    out = run_cli("diff", samples("pc-no-vmdesc.img"), samples("pc-live.img"), "--state-only").out
+    assert "A into a VM like B's: loads\n    not judged: " in out
+    assert "what is inside the devices" in out
+    out = run_cli("diff", samples("failed-ignore-shared.img"), samples("pc-live.img")).out
+    assert "not judged: A cannot be read to its end" in out
+
+
+def test_names_of_devices_are_shown_and_do_not_act(tmp_path: Path) -> None:
+    paths = tmp_path / "a.img", tmp_path / "b.img"
+    for path, name in zip(paths, ("dev\x1b[31m\u202e", "other\x07\x9b"), strict=True):
+        path.write_bytes(with_device(bytes(40), *FIELDS, name=name))
+    result = run_cli("diff", *paths)
+    assert "(T08)" in result.out
+    assert "dev\\x1b[31m" in result.out
+    assert not set("\x1b\x07\x9b\u202e") & set(result.out + result.err)

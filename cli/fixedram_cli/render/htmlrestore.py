@@ -65,6 +65,11 @@ def restore_part(image: Image, report: Report, verdicts: Sequence[Verdict]) -> s
         parts.append(_machine(image, destination))
         parts.append(_memory(image, destination, _about_receiver(report)))
     parts.append(_devices(image, report, destination))
+    unlisted = sum(count for rule, count in report.unlisted.items() if rule.startswith(_AREAS))
+    if unlisted:
+        parts.append(
+            f'<p class="pale">{number(unlisted)} more findings are not in these tables</p>'
+        )
     parts.append(_not_judged(report, verdicts))
     return "".join(parts)
 
@@ -272,6 +277,8 @@ def _layouts(image: Image, report: Report, destination: Receiver) -> Callable[[S
         if section.section_id in other:
             return '<span class="warn">other</span>'
         key = destination.find(section.name, section.instance_id)
+        if key is None:
+            return ""
         both = key in own and (section.name, section.instance_id) in read
         return "no difference found" if both else '<span class="pale">not known</span>'
 
