@@ -230,9 +230,7 @@ def test_what_the_other_vm_would_refuse_is_told_both_ways(samples: Any) -> None:
     assert result.code == 1
     _, _, told = result.out.partition("\nrestore  ")
     first, _, second = told.partition("  B into a VM like A's: ")
-    assert first.startswith(
-        "qemu-11.1\n  A into a VM like B's: refuses (T04) Unknown ramblock \"pc."
-    )
+    assert first.startswith("qemu-11.1\n  A into a VM like B's: refuses (T04) Unknown ramblock")
     assert second.startswith('refuses (T04) Unknown ramblock "ram0"')
     assert first.count("    T") == second.count("    T") == 5
     assert "more findings (--json has them)" in first
@@ -266,6 +264,6 @@ def test_names_of_devices_are_shown_and_do_not_act(tmp_path: Path) -> None:
     for path, name in zip(paths, ("dev\x1b[31m\u202e", "other\x07\x9b"), strict=True):
         path.write_bytes(with_device(bytes(40), *FIELDS, name=name))
     result = run_cli("diff", *paths)
-    assert "(T08)" in result.out
+    assert "    T08  the destination has no 'dev" in result.out
     assert "dev\\x1b[31m" in result.out
     assert not set("\x1b\x07\x9b\u202e") & set(result.out + result.err)
