@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from fixedram_cli.command import Form, Reading
-from fixedram_cli.destination import destination_of
 from fixedram_cli.options import Deep, DestinationOption, Force, ImageArgument, option
+from fixedram_cli.receiver import destination_of
 from fixedram_cli.render.jsonout import print_json
 from fixedram_cli.render.terminal import visible
 from fixedram_cli.target import keep, sink

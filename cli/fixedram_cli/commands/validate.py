@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fixedram_cli.command import Reading
-from fixedram_cli.destination import destination_of
 from fixedram_cli.options import (
     DestinationOption,
     FlushOption,
@@ -24,6 +23,7 @@ from fixedram_cli.options import (
     loader_named,
     option,
 )
+from fixedram_cli.receiver import destination_of
 from fixedram_cli.target import keep
 from fixedram_fmt.io.output import replacing
 
