@@ -277,7 +277,7 @@ def _layouts(image: Image, report: Report, destination: Receiver) -> Callable[[S
         if section.section_id in other:
             return '<span class="warn">other</span>'
         key = destination.find(section.name, section.instance_id)
-        if key is None:
+        if key is None and destination.sections is not None:
             return ""
         both = key in own and (section.name, section.instance_id) in read
         return "no difference found" if both else '<span class="pale">not known</span>'
