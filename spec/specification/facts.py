@@ -66,10 +66,9 @@ CHECKS = (
      "D01 D02 D03 D04"),
     ("MULTIFD_FLUSH", "refused, or a sync that can be had again", "Y01 Y02 Y03 Y04"),
     ("machine, blocks and sections", "those of the receiving machine, before a guest runs",
-     "T01 T02 T03 T04 T05 T06 T07 T08 T09 T10 T11 T18 T19"),
-    ("state of each device", "fields as long as the receiver's, what QEMU compares as there,"
-     " subsections and registers that it knows",
-     "T12 T13 T14 T15 T16 T17 T20"),
+     "T01 T02 T03 T04 T05 T06 T07 T08 T09 T10 T11 T18"),
+    ("inside devices", "what the receiving machine's own devices have (section 10)",
+     "T12 T13 T14 T15 T16 T17 T19 T20"),
 )  # fmt: skip
 
 #: (type, bytes of one element, how it is put into the stream)
