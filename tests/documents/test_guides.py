@@ -46,7 +46,10 @@ TOOLS: dict[str, tuple[str, Callable[[], bool]]] = {
     "drgn": (r"\bdrgn ", lambda: find_spec("drgn") is not None),
     "volatility3": (r"\bvol ", lambda: find_spec("volatility3") is not None),
     "FUSE": (r"\bmnt\b", _fuse),
-    "QEMU": (r"\bqemu-system|\breceiver\.(img|json)", lambda: bool(shutil.which("qemu-system-x86_64"))),
+    "QEMU": (
+        r"\bqemu-system|\breceiver\.(img|json)",
+        lambda: bool(shutil.which("qemu-system-x86_64")),
+    ),
 }
 
 
