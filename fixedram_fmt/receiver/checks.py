@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.receiver import wire
 from fixedram_fmt.receiver.contents import PCI_CONFIG, PCI_IRQ_STATE
 from fixedram_fmt.receiver.misfit import Kind, Misfit
-from fixedram_fmt.receiver.pcimask import compared
+from fixedram_fmt.receiver.pcimask import MSIX_COUNT, compared
 from fixedram_fmt.vmstate.structure import integer_of
 
 if TYPE_CHECKING:
@@ -90,9 +90,15 @@ def _of_fields(
     ]
     if sum(_surplus(one) for one in found) == 0:
         return
+    told: set[tuple[str, bool, bool]] = set()
     for one in found:
         leaf = one.sent or one.own
         assert leaf is not None
+        # Of the elements of an array the first one stands for all.
+        key = _array_of(one, prefix), one.sent is None, one.own is None
+        if key in told:
+            continue
+        told.add(key)
         yield Misfit(
             Kind.FIELDS,
             device,
@@ -103,7 +109,7 @@ def _of_fields(
             _length(one.sent),
             _length(one.own),
             "footer",
-            item=leaf.name,
+            item=key[0].rpartition("/")[2] if "[" in leaf.path else leaf.name,
             at_end=True,
         )
 
@@ -214,8 +220,11 @@ def config_misfits(
         for offset, (bits, name) in compared(twin).items():
             one, other = content.raw[offset], twin[offset]
             if (one ^ other) & bits:
+                message = name
+                if name == MSIX_COUNT:
+                    message = f"MSI-X: {one + 1} vectors, the receiver's has {other + 1}"
                 yield Misfit(
-                    Kind.CONFIG, device, start + offset, f"{path}[{offset:#x}]", name,
+                    Kind.CONFIG, device, start + offset, f"{path}[{offset:#x}]", message,
                     f"{one:#04x}", f"{other:#04x}", "pci-config",
                     {"offset": offset, "read": one, "own": other,
                      "cmask": _printed_mask(name, bits), "wmask": 0,

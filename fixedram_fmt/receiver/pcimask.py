@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["compared", "has_capability"]
+__all__ = ["MSIX_COUNT", "compared", "has_capability"]
+
+#: The register whose low byte is the number of MSI-X vectors less one.
+MSIX_COUNT = "MSI-X: byte 2"
 
 _SIZE, _EXTENDED_SIZE = 256, 4096
 _STATUS, _HEADER_TYPE, _BARS, _CAPABILITIES = 0x06, 0x0E, 0x10, 0x34

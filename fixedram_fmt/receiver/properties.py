@@ -75,8 +75,9 @@ _TABLE = (
     _Entry("virtio-console", _S, "ports", "the same -device virtserialport and virtconsole, with"
            " the same nr="),
     _Entry("virtio-mem*", _S, "*", "the same {item}= of the virtio-mem device"),
-    _Entry("virtio-*", _C, "MSI-X: byte *", "the same vectors= (num-queues=, num_queues=, mq= and"
-           " queues of a device decide on it too, and so does -smp where they are automatic)"),
+    _Entry("virtio-*", _C, "MSI-X: byte *", "the same vectors= ({count} in the image; num-queues=,"
+           " num_queues=, mq= and queues of a device decide on it too, and so does -smp where they"
+           " are automatic)"),
     _Entry("virtio-*", _C, "pointer to the capabilities", "the same vectors= (0 leaves MSI-X out)"
            " and disable-modern="),
     _Entry("virtio-*", _C, "device id", "the same disable-legacy= (a device that is modern alone"
@@ -119,6 +120,7 @@ def advice(misfit: Misfit) -> str:
     for entry in _TABLE:
         fits = entry.kind is misfit.kind and fnmatchcase(misfit.vmsd, entry.vmsd)
         if fits and fnmatchcase(misfit.item, entry.item):
-            words = entry.advice.format(item=misfit.item)
+            count = int(misfit.holes.get("read", 0)) + 1
+            words = entry.advice.format(item=misfit.item, count=count)
             return f"give the destination's {misfit.device.name[:80]} {words}"
     return "start the destination with the same device, with the same properties"

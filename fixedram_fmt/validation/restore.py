@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from fixedram_fmt.loaders import Libvirt
     from fixedram_fmt.validation.rule import Case
 
-__all__ = ["by_domain", "by_libvirt", "libvirt_refuses", "restore_refuses"]
+__all__ = ["SAVE_EDIT", "by_domain", "by_libvirt", "libvirt_refuses", "restore_refuses"]
+
+#: How an XML is changed that is in a save.
+SAVE_EDIT = "virsh save-image-edit FILE, and "
 
 
 def libvirt_refuses(message: str) -> Effect:

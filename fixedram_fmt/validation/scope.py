@@ -196,8 +196,13 @@ def _receiver(survey: Survey, loader: Loader) -> Iterator[str]:
     missing = [words for name, words in _KNOWLEDGE.items() if name not in known]
     if missing and not _by_xml(survey, loader):
         yield f"{', '.join(missing)} (not in what was given)"
-    if "sections" in known and "description" not in known:
-        yield "what is inside the devices (--like an image of the receiver tells it)"
+    if known & {"sections", "vmstate"} and "description" not in known:
+        yield (
+            "what is inside the devices: values, PCI configuration and what properties decide"
+            " (--like an image of the receiver tells it)"
+        )
+    if survey.save is not None and not survey.domain_is_given:
+        yield "the domain XML of the save, which virsh restore would go by"
     if destination is not None and destination.contradictions:
         yield f"which is right of what contradicts: {'; '.join(destination.contradictions[:3])}"
     yield from _older(survey, loader)

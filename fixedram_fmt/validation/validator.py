@@ -10,6 +10,7 @@ from fixedram_fmt.errors import FixedRamError, FormatError
 from fixedram_fmt.loaders import LOADERS, Loader, Outcome
 from fixedram_fmt.validation.loaderlog import effect_of
 from fixedram_fmt.validation.order import Places
+from fixedram_fmt.validation.restore import SAVE_EDIT
 from fixedram_fmt.validation.rule import Case, Finding, Observation, Rule, Severity
 from fixedram_fmt.validation.rules import all_rules
 from fixedram_fmt.validation.scope import Scope, scope_of
@@ -177,10 +178,16 @@ def _add(report: Report, rule: Rule, found: Iterator[Observation], order: int | 
                 one.found,
                 one.expected,
                 known if one.order is None else one.order,
-                one.fix or rule.fix,
+                _fix(report.survey, one.fix or rule.fix),
                 one.holes,
             )
         )
+
+
+def _fix(survey: Survey | None, fix: str) -> str:
+    """What to do; a domain XML that was given is no part of the file."""
+    given = survey is not None and survey.domain_is_given
+    return fix.replace(SAVE_EDIT, "change the domain XML that was given: ") if given else fix
 
 
 def _readable(found: Iterator[Observation]) -> Iterator[Observation]:

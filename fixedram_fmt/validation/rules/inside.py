@@ -78,7 +78,8 @@ def unknown_machine(survey: Survey) -> Iterator[Observation]:
     Machine types come with a version of QEMU and are taken out again some years later. Without the
     type there is nothing to load the image into.
 
-    Fix: restore it with a QEMU that still has the machine type.
+    Fix: restore it with a QEMU that has the machine type: one that is not older than the type, nor
+    so new that the type is gone.
     """
     for version in known_versions():
         if has_machine(survey.image, version) is False:
