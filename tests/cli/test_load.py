@@ -31,8 +31,10 @@ def test_shared_images_are_part_of_this() -> None:
 
 @pytest.fixture
 def real(request: pytest.FixtureRequest, unpacked_dir: Path) -> tuple[str, str]:
-    """Location of a real image, and the loader that is taken by default."""
-    return location_of(request.param, unpacked_dir), "qemu-11.1"
+    """Location of a real image, and the loader that is taken by default, or the first that fits."""
+    # QEMU 11 does not load the CPU of loongarch that 10 saves.
+    older = "loongarch64-virt" in request.param and "11.1" not in request.param
+    return location_of(request.param, unpacked_dir), "qemu-10.0" if older else "qemu-11.1"
 
 
 def oracle(location: str | Path) -> dict[str, bytes]:
@@ -68,7 +70,8 @@ def image_in(folder: Path, **spec: Any) -> Path:
 @pytest.mark.parametrize("real", [n for n in MAPPED if n.startswith("sample/")], indirect=True)
 def test_json_has_the_hash_of_every_blocks_memory(real: tuple[str, str]) -> None:
     location, loader = real
-    result = run_cli("load", location, "--json", "--channels", "3")
+    named = ["--loader", loader] if loader != "qemu-11.1" else []
+    result = run_cli("load", location, "--json", "--channels", "3", *named)
     assert (result.code, result.err) == (0, "")
     told = result.json
     assert told["channels"] == 3
