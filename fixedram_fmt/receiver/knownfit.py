@@ -158,14 +158,20 @@ def _layouts(device: DeviceState, sent: Structure, known: Sequence[KnownVmstate]
     length = wire.fields_length(sent)
     found = []
     for one in known:
-        lengths = _lengths(one, sent, device.version_id)
+        lengths = _lengths(one, sent, device.version_id, {})
         if lengths is None or length in lengths:
             return []
         found.append(_other_length(device, sent, one))
     return found[:1]
 
 
-def _lengths(known: KnownVmstate, sent: Structure | None, version: int) -> frozenset[int] | None:
+#: What was worked out of structures inside: many are alike.
+_Memo = dict[tuple[int, int], "frozenset[int] | None"]
+
+
+def _lengths(
+    known: KnownVmstate, sent: Structure | None, version: int, memo: _Memo
+) -> frozenset[int] | None:
     """Bytes that a structure can have on the wire, without subsections; None: any number.
 
     sent is what the image has in its place.  A field that is missing there may be an array without
@@ -176,7 +182,7 @@ def _lengths(known: KnownVmstate, sent: Structure | None, version: int) -> froze
     for name, field in known.described_fields().items():
         if field.version_id > version:
             continue
-        sizes = _sizes(field, numbers.get(name) or numbers.get(field.name, []))
+        sizes = _sizes(field, numbers.get(name) or numbers.get(field.name, []), memo)
         if sizes is None:
             return None
         found = frozenset(total + size for total in found for size in sizes)
@@ -196,11 +202,11 @@ def _by_name(sent: Structure) -> dict[str, list[_Sent]]:
     return found
 
 
-def _sizes(field: KnownField, sent: list[_Sent]) -> frozenset[int] | None:
+def _sizes(field: KnownField, sent: list[_Sent], memo: _Memo) -> frozenset[int] | None:
     """Bytes that a field can have."""
     optional = field.conditional or field.count is None
     if field.structure is not None:
-        sizes = _structures(field.structure, field.count, sent)
+        sizes = _structures(field.structure, field.count, sent, memo)
     elif field.size == 0:
         # QEMU finds out as it runs; so it is as long as it was sent.
         sizes = frozenset([sum(one.size * one.count for one, _ in sent)]) if sent else None
@@ -212,7 +218,9 @@ def _sizes(field: KnownField, sent: list[_Sent]) -> frozenset[int] | None:
     return sizes | {0} if field.conditional else sizes
 
 
-def _structures(known: KnownVmstate, count: int | None, sent: list[_Sent]) -> frozenset[int] | None:
+def _structures(
+    known: KnownVmstate, count: int | None, sent: list[_Sent], memo: _Memo
+) -> frozenset[int] | None:
     """Bytes that structures in a row can have, as many as were sent where that is not fixed."""
     # A structure inside has no version on the wire: it is the receiver's.
     version = known.version_id
@@ -221,7 +229,10 @@ def _structures(known: KnownVmstate, count: int | None, sent: list[_Sent]) -> fr
         numbers = [(count, numbers[0][1])]
     found = frozenset([0])
     for number, nested in numbers:
-        inner = _lengths(known, nested, version)
+        key = id(known), id(nested)
+        if key not in memo:
+            memo[key] = _lengths(known, nested, version, memo)
+        inner = memo[key]
         if inner is None or (len(inner) > 1 and number > 1):
             return None
         found = frozenset(total + number * size for total in found for size in inner)
@@ -231,7 +242,7 @@ def _structures(known: KnownVmstate, count: int | None, sent: list[_Sent]) -> fr
 
 
 def _other_length(device: DeviceState, sent: Structure, known: KnownVmstate) -> Misfit:
-    there, names = known.described_fields(), {field.name for field in sent.fields}
+    there, names = known.described_fields(), dict.fromkeys(field.name for field in sent.fields)
     bare = {field.name for field in there.values()}
     extra = [name for name in names if name not in there and name not in bare]
     missing = [
