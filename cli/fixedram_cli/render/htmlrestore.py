@@ -280,7 +280,7 @@ def _layouts(image: Image, report: Report, destination: Receiver) -> Callable[[S
         if key is None and destination.sections is not None:
             return ""
         both = key in own and (section.name, section.instance_id) in read
-        return "no difference found" if both else '<span class="pale">not known</span>'
+        return "alike" if both else '<span class="pale">not known</span>'
 
     return layout
 
