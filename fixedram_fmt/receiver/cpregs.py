@@ -97,33 +97,23 @@ def register_misfits(
     for number, index in enumerate(indexes):
         # What comes behind the receiver's last register is never looked at.
         if index not in known and index < last:
-            yield _misfit(
-                device, start + 8 * number, index, "in the image alone", "no such register"
-            )
+            words = "in the image alone", "no such register"
+            yield _misfit(device, start + 8 * number, index, words, "cpreg")
     values = dict(zip(indexes, _words(sent[VALUES].raw) if VALUES in sent else (), strict=False))
     here = dict(zip(local, _words(own.get(VALUES, b"")), strict=False))
     for number, index in enumerate(indexes):
         if index in here and index in values and _is_fixed(index) and here[index] != values[index]:
-            yield _misfit(
-                device, start + 8 * (len(indexes) + number), index,
-                f"{values[index]:#x}", f"{here[index]:#x}",
-            )  # fmt: skip
+            place = start + 8 * (len(indexes) + number)
+            words = f"{values[index]:#x}", f"{here[index]:#x}"
+            yield _misfit(device, place, index, words, "cpreg-value")
 
 
-def _misfit(device: DeviceState, start: int, index: int, found: str, expected: str) -> Misfit:
+def _misfit(
+    device: DeviceState, start: int, index: int, words: tuple[str, str], says: str
+) -> Misfit:
     name = register_name(index)
     message = f"system register {index:#x} ({name})"
     holes: Mapping[str, int | str] = {"index": index}
     return Misfit(
-        Kind.REGISTER,
-        device,
-        start,
-        INDEXES,
-        message,
-        found,
-        expected,
-        "cpreg",
-        holes,
-        "cpreg",
-        at_end=True,
+        Kind.REGISTER, device, start, INDEXES, message, *words, says, holes, "cpreg", at_end=True
     )

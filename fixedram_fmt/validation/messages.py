@@ -332,6 +332,8 @@ MESSAGES: dict[str, Message] = {
         "", "target/arm/machine.c cpu_post_load()",
         since={11: "system register 0x{index:x} in the incoming stream but unknown"}, in_state=True,
     ),
+    # What 11 writes of a register that keeps another value is not known.
+    "cpreg-value": Message("", "target/arm/helper.c write_list_to_cpustate()", in_state=True),
     "spapr-cap": Message(
         "{capability} higher level ({value:d}) in incoming stream than on destination ({local:d})",
         "hw/ppc/spapr_caps.c spapr_caps_post_migration()", in_state=True,
