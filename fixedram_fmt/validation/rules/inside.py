@@ -81,6 +81,10 @@ def unknown_machine(survey: Survey) -> Iterator[Observation]:
     Fix: restore it with a QEMU that has the machine type: one that is not older than the type, nor
     so new that the type is gone.
     """
+    local = survey.destination.machine if survey.destination else None
+    if local is not None and local != survey.image.machine:
+        # The VM is of another type: T01 tells of that.
+        return
     for version in known_versions():
         if has_machine(survey.image, version) is False:
             yield Observation(
