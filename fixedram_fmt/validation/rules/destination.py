@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.knowledge import known_versions
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.receiver.lengths import first_piece_past, fix_of_length, is_resizable
 from fixedram_fmt.receiver.programs import names_of_alias
@@ -48,7 +49,9 @@ def other_machine(survey: Survey) -> Iterator[Observation]:
     # An alias (pc, virt) stands for another type in each QEMU; no QEMU sends one.
     sent = names_of_alias(survey.image, survey.image.machine or "")
     named = {} if sent else names_of_alias(survey.image, machine)
-    for version, local in named.items() if named else (("", machine),):
+    # In some QEMUs it may be a type of its own.
+    local_names = {one: named.get(one, machine) for one in known_versions()} if named else {}
+    for version, local in local_names.items() if named else (("", machine),):
         if not _fits(record.value.name, local.encode()):
             yield Observation(
                 "another machine type" + (f" (QEMU {version})" if version else ""),
