@@ -75,7 +75,8 @@ def crafted(tmp_path: Path, raw: bytes, *, seconds: float = SECONDS) -> dict[str
 
 
 def begun(**options: Any) -> StreamBuilder:
-    return StreamBuilder(**{"page_size": PAGE, "align": PAGE, **options}).header().configuration()
+    builder = StreamBuilder(**{"page_size": PAGE, "align": PAGE, **options}).header()
+    return builder.configuration(b"pc-i440fx-10.0")
 
 
 def entry(builder: StreamBuilder, name: bytes, used: int) -> None:
