@@ -55,7 +55,8 @@ def layout_misfits(
     paths of arrays whose length is in the stream.
     """
     sent = device.structure
-    if sent is None or wire.is_same(sent, own):
+    # A description that is wrong of itself tells nothing of the device.
+    if sent is None or wire.is_same(sent, own) or wire.contradicts(sent):
         return
     effort = effort or wire.Effort()
     yield from _of_fields(device, ("", 0), (sent, own), counted, effort)

@@ -82,7 +82,8 @@ def _in_device(device: DeviceState, candidates: Sequence[KnownVmstate]) -> Itera
         yield _version(device, version, f"at least {oldest}", "version-old", oldest)
         return
     sent = device.structure
-    if sent is None:
+    # A description that is wrong of itself tells nothing of the device.
+    if sent is None or wire.contradicts(sent):
         return
     unknown = [_unknown_subsections(device, sent, one) for one in candidates]
     if all(unknown):

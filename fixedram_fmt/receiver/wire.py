@@ -13,6 +13,8 @@ from difflib import SequenceMatcher
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from fixedram_fmt.vmstate.structure import fixed_size
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -24,6 +26,7 @@ __all__ = [
     "Effort",
     "Leaf",
     "SentSubsection",
+    "contradicts",
     "differences",
     "is_same",
     "leaves",
@@ -127,6 +130,28 @@ def leaves(structure: Structure, effort: Effort | None = None) -> list[Leaf] | N
         if steps > 2 * _LEAVES_CEILING or effort.steps < 0:
             return None
     return found
+
+
+def contradicts(structure: Structure) -> bool:
+    """Whether a number or a structure in it has a size that is not that of its type or fields.
+
+    Such a description is wrong of itself.  What does not add up to its size has no nested structure
+    (vmstate/description.py).
+    """
+    known: set[int] = set()
+    pending = [structure]
+    while pending:
+        one = pending.pop()
+        if id(one) in known:
+            continue
+        known.add(id(one))
+        for field, nested in zip(one.fields, one.nested, strict=True):
+            if nested is not None:
+                pending.append(nested)
+            elif field.type == "struct" or fixed_size(field.type) not in (None, field.size):
+                return True
+        pending += [child.structure for child in one.subsections]
+    return False
 
 
 def fields_length(structure: Structure) -> int:

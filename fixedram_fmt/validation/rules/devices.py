@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FormatError
+from fixedram_fmt.receiver.wire import contradicts
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.schema.ram import is_page_size
 from fixedram_fmt.schema.stream import SUBSECTION, SectionType, Vmdescription
@@ -17,7 +18,6 @@ from fixedram_fmt.validation.order import section_order
 from fixedram_fmt.validation.rule import Observation, Severity, at_records, over_image
 from fixedram_fmt.validation.rules.names import shown
 from fixedram_fmt.vmstate.description import Description
-from fixedram_fmt.vmstate.structure import fixed_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.message import Holes
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
-    from fixedram_fmt.vmstate.structure import Structure
 
 _VMDESC = "FORMAT 2; migration/savevm.c should_send_vmdesc()"
 #: Sections that no description mentions.
@@ -249,26 +248,11 @@ def _contradictions(survey: Survey, sections: Sequence[Section]) -> list[Section
     for section in sections[:_LOOKED_AT]:
         device = by_section.get((section.name, section.instance_id))
         try:
-            if description and device and _contradicts(description.structure(device)):
+            if description and device and contradicts(description.structure(device)):
                 found.append(section)
         except FormatError:
             found.append(section)
     return found
-
-
-def _contradicts(structure: Structure) -> bool:
-    """Whether a number or a structure in it has a size that is not that of its type or fields.
-
-    What does not add up to its size has no nested structure (vmstate/description.py).
-    """
-    for field, nested in zip(structure.fields, structure.nested, strict=True):
-        if nested is None and field.type == "struct":
-            return True
-        if nested is not None and _contradicts(nested):
-            return True
-        if nested is None and fixed_size(field.type) not in (None, field.size):
-            return True
-    return any(_contradicts(child.structure) for child in structure.subsections)
 
 
 def _may_be_known(survey: Survey, vmdesc: VmDescription, section: Section, sizes: set[int]) -> bool:
