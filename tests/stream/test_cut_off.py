@@ -204,13 +204,18 @@ def test_zeros_where_a_section_should_begin_are_no_end(
 def test_zeros_and_junk_after_a_whole_save_are_no_alarm(
     kind: str, unpacked_dir: Path, tmp_path: Path
 ) -> None:
-    devices = devices_of(location_of(f"sample/{kind}", unpacked_dir))
+    location = location_of(f"sample/{kind}", unpacked_dir)
+    devices = devices_of(location)
     stop = devices.start + len(devices.data)
+    with Image.open(location) as whole:
+        # Not every QEMU has the machine of each.
+        sound = outcomes(whole)
+    assert Outcome.LOADS in sound
     with cut_copy(devices, tmp_path / "cut") as cut:
         for tail in (bytes(-stop % 4096), bytes(100_000), random.Random(1).randbytes(9000)):
             with Image.open(cut(stop, tail)) as image:
                 assert image.complete
-                assert outcomes(image) == {Outcome.LOADS}
+                assert outcomes(image) == sound
 
 
 def test_info_says_in_words_where_a_save_ends(unpacked_dir: Path, tmp_path: Path) -> None:
