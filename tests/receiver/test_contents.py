@@ -195,8 +195,9 @@ def test_an_array_whose_length_the_stream_tells_is_none() -> None:
     ("type_", "fits"),
     [
         ("virtio", True), ("str", True), ("qtailq", True), ("buffer", False),
-        ("unused_buffer", False), ("timer", False), ("bitmap", False), ("msix state", False),
-        ("uint8", False),
+        ("unused_buffer", False), ("bitmap", False), ("msix state", False),
+        # No number is so long: the description is wrong, not the device.
+        ("timer", True), ("uint8", True),
     ],
 )  # fmt: skip
 def test_types_that_tell_their_own_length_may_have_any(type_: str, *, fits: bool) -> None:
