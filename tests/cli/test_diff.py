@@ -126,6 +126,7 @@ def test_exit_codes_are_those_of_cmp(pair: tuple[Path, Path], tmp_path: Path) ->
     assert (quiet.code, quiet.out) == (1, "")
 
 
+@pytest.mark.slow
 def test_compare_is_diff(pair: tuple[Path, Path]) -> None:
     a, b = pair
     assert run_cli("compare", a, b).out == run_cli("diff", a, b).out
@@ -153,6 +154,7 @@ def test_json_has_the_keys_that_programs_rely_on(pair: tuple[Path, Path]) -> Non
     assert pages[0]["rows"][0].keys() == {"address", "a", "b"}
 
 
+@pytest.mark.slow
 def test_ignored_clocks_leave_registers(samples: Any) -> None:
     a, b = samples("pc-once.img"), samples("pc-live.img")
     paths = {
@@ -210,6 +212,7 @@ def test_bitmaps_of_a_hostile_length_are_not_believed() -> None:
     assert found.structure or found.trouble
 
 
+@pytest.mark.slow
 def test_a_part_that_is_asked_about_is_compared_alone(tmp_path: Path) -> None:
     images = [tmp_path / name for name in ("pc", "q35")]
     for image in images:
@@ -259,6 +262,7 @@ def test_without_descriptions_it_says_what_is_not_judged(samples: Any) -> None:
     assert "not judged: A cannot be read to its end" in out
 
 
+@pytest.mark.slow
 def test_names_of_devices_are_shown_and_do_not_act(tmp_path: Path) -> None:
     paths = tmp_path / "a.img", tmp_path / "b.img"
     for path, name in zip(paths, ("dev\x1b[31m\u202e", "other\x07\x9b"), strict=True):
