@@ -201,7 +201,7 @@ def _receiver(survey: Survey, loader: Loader) -> Iterator[str]:
             "what is inside the devices: values, PCI configuration and what properties decide"
             " (--like an image of the receiver tells it)"
         )
-    if survey.save is not None and not survey.domain_is_given:
+    if survey.save is not None and survey.domain is None:
         yield "the domain XML of the save, which virsh restore would go by"
     if destination is not None and destination.contradictions:
         yield f"which is right of what contradicts: {'; '.join(destination.contradictions[:3])}"
