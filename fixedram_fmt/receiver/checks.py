@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.receiver import wire
-from fixedram_fmt.receiver.contents import PCI_CONFIG, PCI_IRQ_STATE
 from fixedram_fmt.receiver.misfit import Kind, Misfit
 from fixedram_fmt.receiver.pcimask import MSIX_COUNT, compared
+from fixedram_fmt.schema.pci import CONFIG_TYPE, IRQ_STATE_TYPE
 from fixedram_fmt.vmstate.structure import integer_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["config_misfits", "layout_misfits", "value_misfits"]
 #: tells its own length in the stream.
 _SIZED = frozenset(
     ("bool", "buffer", "unused_buffer", "timer", "bitmap", "float64", "msix state", "shpc",
-     PCI_CONFIG, PCI_IRQ_STATE)
+     CONFIG_TYPE, IRQ_STATE_TYPE)
 )  # fmt: skip
 #: Arrays of which the stream says before how many elements follow, by vmsd and field.
 _COUNTED = frozenset(
@@ -157,7 +157,7 @@ def value_misfits(
     for path, content in sent.items():
         start, twin = content.offset - device.offset, own.get(path)
         name = path.rpartition("/")[2]
-        if content.type == PCI_IRQ_STATE:
+        if content.type == IRQ_STATE_TYPE:
             yield from _pins(device, path, start, content.raw)
         elif twin is None or twin == content.raw or not _are_numbers(content.raw, twin):
             continue
@@ -209,7 +209,7 @@ def config_misfits(
     """Bytes of PCI configuration spaces that QEMU compares, and that differ."""
     for path, content in sent.items():
         twin = own.get(path)
-        if content.type != PCI_CONFIG or twin is None or twin == content.raw:
+        if content.type != CONFIG_TYPE or twin is None or twin == content.raw:
             continue
         start = content.offset - device.offset
         if len(twin) != len(content.raw):

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.receiver.content import Content
-from fixedram_fmt.receiver.cpregs import INDEXES, VALUES, fixed_registers
+from fixedram_fmt.receiver.cpregs import fixed_registers
 from fixedram_fmt.receiver.virtioblob import OUTPUTS_CEILING, outputs, virtio_contents
+from fixedram_fmt.schema.pci import CONFIG_TYPE, IRQ_STATE_TYPE
+from fixedram_fmt.vmstate.arm64 import INDEXES, VALUES
 from fixedram_fmt.vmstate.structure import integer_of
 
 if TYPE_CHECKING:
@@ -27,13 +29,12 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.structure import Structure
     from fixedram_fmt.vmstate.values import DeviceState
 
-__all__ = ["COUNT", "PCI_CONFIG", "PCI_IRQ_STATE", "Allowance", "Content", "contents_of"]
+__all__ = ["COUNT", "Allowance", "Content", "contents_of"]
 
-PCI_CONFIG, PCI_IRQ_STATE = "pci config", "pci irq state"
 #: What is told of arrays whose length the stream itself says: the number before them, under the
 #: array's path and this.
 COUNT = "#"
-_TYPES = frozenset((PCI_CONFIG, PCI_IRQ_STATE, "virtio", "virtio-gpu"))
+_TYPES = frozenset((CONFIG_TYPE, IRQ_STATE_TYPE, "virtio", "virtio-gpu"))
 #: A device has no more of them than this: a pseries' has some hundred.
 _CONTENTS_CEILING = 1 << 14
 #: Of all devices together: 255 vCPUs have 150,000 fields, 1,000 contents and 2 MiB of those.
@@ -210,7 +211,6 @@ def _has_any(structure: Structure, known: dict[int, bool]) -> bool:
             or field.type == "buffer"
             or (structure.vmsd_name, field.name) == _PPC_MODE
             or _is_compared(structure.vmsd_name, field)
-            or (structure.vmsd_name, field.name) == _PPC_MODE
             for field in fields
         ) or any(child is not None and _has_any(child, known) for child in inner)
     return found

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.receiver.misfit import Kind, Misfit
+from fixedram_fmt.vmstate.arm64 import INDEXES, VALUES, register_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.receiver.content import Content
     from fixedram_fmt.vmstate.values import DeviceState
 
-__all__ = ["INDEXES", "VALUES", "fixed_registers", "register_misfits", "register_name"]
+__all__ = ["fixed_registers", "register_misfits", "register_name"]
 
-INDEXES, VALUES = "cpreg_vmstate_indexes", "cpreg_vmstate_values"
-#: CP_REG_ARCH_MASK and what it can be; CP_REG_ARM64_SYSREG.
-_ARM64, _SYSREG = 0x6, 0x0013
 #: op0, op1, crn, crm, op2 of registers that say what CPU it is, or that people meet.
 _NAMES = {
     (3, 0, 0, 0, 0): "MIDR_EL1", (3, 0, 0, 0, 5): "MPIDR_EL1", (3, 0, 0, 0, 6): "REVIDR_EL1",
@@ -46,16 +44,9 @@ _FIXED = frozenset(("CLIDR_EL1", "AIDR_EL1", "CTR_EL0", "DCZID_EL0", "L2CTLR_EL1
 _L2CTLR = (1, 9, 0, 2)
 
 
-def _parts(index: int) -> tuple[int, int, int, int, int] | None:
-    """op0, op1, crn, crm, op2 of a system register of 64 bits; None for one of AArch32."""
-    if index >> 60 != _ARM64 or index >> 16 & 0xFFFF != _SYSREG:
-        return None
-    return index >> 14 & 3, index >> 11 & 7, index >> 7 & 15, index >> 3 & 15, index & 7
-
-
 def register_name(index: int) -> str:
     """The register's name, or how it is encoded."""
-    parts = _parts(index)
+    parts = register_parts(index)
     if parts is None:
         coprocessor, crn, crm = index >> 16 & 0xF, index >> 11 & 15, index >> 7 & 15
         return f"p{coprocessor}, opc1 {index >> 3 & 7}, c{crn}, c{crm}, opc2 {index & 7}"
@@ -64,7 +55,7 @@ def register_name(index: int) -> str:
 
 def _is_fixed(index: int) -> bool:
     """Whether it is an identification register: those are written in vain."""
-    parts = _parts(index)
+    parts = register_parts(index)
     if parts is None:
         opc1, crn, crm, opc2 = index >> 3 & 15, index >> 11 & 15, index >> 7 & 15, index & 7
         return (opc1, crn) == (0, 0) or (opc1, crn, crm, opc2) == _L2CTLR

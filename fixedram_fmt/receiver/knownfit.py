@@ -34,7 +34,7 @@ def known_misfits(image: Image, known: Known) -> Iterator[Misfit]:
     """What no VM of that QEMU would take, in the order of the stream."""
     for device in image.state.devices:
         candidates = [one for one in known.get(_vmsd(device), ()) if one.fields]
-        if candidates and device.section_id is not None:
+        if candidates:
             yield from _in_device(device, candidates)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from fixedram_fmt.schema.pci import CONFIG_TYPE, IRQ_STATE_TYPE
 from fixedram_fmt.vmstate.overview.virtio import blob_of
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def virtio_contents(device: DeviceState, raw: bytes) -> Iterator[BlobContent]:
         return
     if blob.config is not None:
         pins = _VERSION + len(blob.config)
-        yield BlobContent("config", "pci config", blob.config, _VERSION)
-        yield BlobContent("irq_state", "pci irq state", raw[pins : pins + _IRQ_STATE], pins)
+        yield BlobContent("config", CONFIG_TYPE, blob.config, _VERSION)
+        yield BlobContent("irq_state", IRQ_STATE_TYPE, raw[pins : pins + _IRQ_STATE], pins)
     if device.name.endswith("virtio-console"):
         yield from _ports(raw, blob.at)
 

@@ -28,6 +28,7 @@ __all__ = [
     "SentSubsection",
     "contradicts",
     "differences",
+    "fields_length",
     "is_same",
     "leaves",
     "subsections",

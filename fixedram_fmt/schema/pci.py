@@ -16,10 +16,17 @@ from fixedram_fmt.schema.base import Schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ADDRESS", "CAP_ID_MSIX", "CONFIG_HEADER", "Bar", "ConfigHeader", "bars"]
+__all__ = [
+    "ADDRESS", "CAP_ID_MSIX", "CONFIG_HEADER", "CONFIG_TYPE", "IRQ_STATE_TYPE", "Bar",
+    "ConfigHeader", "bars",
+]  # fmt: skip
 
 #: How qdev names the way to a device: domain, bus of the root, then slot.function of each bridge.
 ADDRESS = re.compile(r"([0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+)(?:/(.*))?")
+
+#: What descriptions call a configuration space and the levels of the pins: vmstate_info_pci_config
+#: and vmstate_info_pci_irq_state.
+CONFIG_TYPE, IRQ_STATE_TYPE = "pci config", "pci irq state"
 
 #: PCI_CAP_ID_MSIX
 CAP_ID_MSIX = 0x11

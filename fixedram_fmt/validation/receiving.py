@@ -98,15 +98,19 @@ class Receiving:
         known = {version: vmstates_of(self.image, version) for version in versions}
         return {one: self._met(known_misfits(self.image, found)) for one, found in known.items()}
 
-    def _met(self, misfits: Iterator[Misfit]) -> list[Met]:
-        found: list[Met] = []
+    @cached_property
+    def _bodies(self) -> dict[int, tuple[str, int]]:
+        """Path and id of each section, by where its body begins."""
         paths = {record.offset: path for path, record in self.headers.items()}
-        places = {
+        return {
             section.body_offset: (paths.get(section.offset, ""), section.section_id)
             for section in self.image.sections
         }
+
+    def _met(self, misfits: Iterator[Misfit]) -> list[Met]:
+        found: list[Met] = []
         for misfit in islice(misfits, _KEPT):
-            path, section_id = places.get(misfit.device.offset, ("", -1))
+            path, section_id = self._bodies.get(misfit.device.offset, ("", -1))
             order = self.section_orders.get(section_id, self.order)
             first = not found or found[-1].misfit.device is not misfit.device
             found.append(Met(misfit, path, order, first))

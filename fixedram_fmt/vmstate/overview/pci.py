@@ -91,7 +91,7 @@ def _configuration_space(device: DeviceState) -> tuple[Value, bytes] | None:
     from fixedram_fmt.vmstate.paths import Pattern
 
     for value in device.find(Pattern("**/config[?]")):
-        if value.type == "pci config":
+        if value.type == pci.CONFIG_TYPE:
             return value, value.raw
     blob = blob_of(device)
     if blob is None or blob.config is None:
