@@ -1,0 +1,1 @@
+"""From the words of QEMU and libvirt to the cause: messages, sides at fault, what to do."""
