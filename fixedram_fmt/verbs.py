@@ -11,8 +11,9 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fixedram_fmt.errors import FormatError
 from fixedram_fmt.image import Image
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.comparison.result import Diff, Options
     from fixedram_fmt.container.opening import Location
+    from fixedram_fmt.diagnosis import Diagnosis
     from fixedram_fmt.digests import ImageDigest
     from fixedram_fmt.multifd.loadresult import LoadResult
     from fixedram_fmt.presence.hostlong import HostLong
@@ -33,6 +35,7 @@ __all__ = [
     "Written",
     "convert",
     "copy",
+    "diagnose",
     "diff",
     "digest",
     "extract",
@@ -123,6 +126,45 @@ def validate(
     if isinstance(image, Image):
         return ask_of(image, image.source.name, question)
     return ask(image, question)
+
+
+def diagnose(
+    log: str | Path | BinaryIO | None = None,
+    image: Image | Location | None = None,
+    *,
+    destination: Receiver | Path_ | None = None,
+    search: bool = False,
+) -> Diagnosis:
+    """Why a save or a restore failed: from what QEMU or libvirt said, from the image, or from both.
+
+        import fixedram_fmt as fx
+
+        told = fx.diagnose("Unknown ramblock \"mem1\", cannot accept migration", "guest.img")
+        for cause in told.causes:
+            print(cause.message, cause.side, cause.fix, cause.offset)
+
+    log is the text itself, a Path of a file with it, or a file opened in binary mode; without one
+    validate is asked about the image.  destination is the VM that was to receive it, or a file
+    that describes it.  A file that is no image is told in the warnings.
+    """
+    from fixedram_fmt.container.opening import name_of
+    from fixedram_fmt.diagnosis import diagnose as ask
+    from fixedram_fmt.receiver import Receiver, load_receiver
+
+    if isinstance(log, Path):
+        with log.open("rb") as file:
+            return diagnose(file, image, destination=destination, search=search)
+    if destination is not None and not isinstance(destination, Receiver):
+        destination = load_receiver(os.fspath(destination))
+    if image is None or isinstance(image, Image):
+        return ask(log, image, destination)
+    try:
+        with Image.open(image, search=search) as opened:
+            return ask(log, opened, destination)
+    except FormatError as error:
+        from fixedram_fmt.diagnosis.located import without_image
+
+        return without_image(ask(log), error, name_of(image))
 
 
 def diff(a: Image | Location, b: Image | Location, options: Options | None = None) -> Diff:

@@ -50,6 +50,7 @@ COMMANDS = {
     "sync": Entry("sync:sync", "Show when a load waits for its receive channels."),
     "diff": Entry("diff:diff", "Compare two images: memory, device state, structure."),
     "digest": Entry("digest:digest", "Print a digest of what images mean, not of their layout."),
+    "diagnose": Entry("diagnose:diagnose", "Explain why a save or a restore failed, from a log."),
     "rules": Entry("rules:rules", "Explain the rules of validate."),
     "destination": Entry(
         "destination:destination", "Write down what a VM needs to receive such an image."

@@ -1,0 +1,221 @@
+"""Goes through a log once: keeps each known message once an attempt, and what it does not know."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, BinaryIO
+
+from fixedram_fmt.diagnosis.entry import harmless
+from fixedram_fmt.diagnosis.lines import Line, lines_of
+from fixedram_fmt.diagnosis.result import Rank
+from fixedram_fmt.diagnosis.search import Said, index, words_of
+from fixedram_fmt.diagnosis.template import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Collected", "Heard", "collect"]
+
+#: Distinct messages and lines that are kept; a log may have any number.
+_KEPT = 200
+_UNKNOWN_KEPT = 50
+_SHOWN = 500
+#: Lines that a terminal may have made of one.
+_JOINED_LINES = 3
+_JOINED_CEILING = 4096
+#: Where a line of its own begins: a time, a program or a level before a colon.
+_PREFIX = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:|[\w./-]{1,80}(?:\[\d{1,10}\])?: "
+    r"|\[[^\]]{1,40}\] |-\w"
+)
+_FROM_QEMU = re.compile(r"(?:^|[\s:(])(?:[\w./-]{0,200}/)?(?:qemu(?:-[\w.-]{1,40})?|kvm): ")
+_WARNING = re.compile(r"(?:^|[\s:])(?:warning|WARNING|Warning) ?: ")
+_INFO = re.compile(r"(?:^|[\s:])(?:info|INFO|debug|DEBUG) ?: ")
+_ERROR_WORDS = frozenset(
+    ("error", "Error", "ERROR", "failed", "Failed", "FAILED", "failure", "cannot", "Cannot",
+     "unable", "Unable", "invalid", "Invalid", "unexpected", "Unexpected", "unsupported",
+     "Unsupported", "mismatch", "Mismatch", "denied", "refused", "aborting", "Assertion",
+     "Segmentation", "fatal", "FATAL")
+)  # fmt: skip
+_OPTIONS = re.compile(r"(?:^|\s)-[a-z][\w-]+\s")
+#: Options that make a line a command line.
+_COMMAND_OPTIONS = 4
+
+
+@dataclass(slots=True)
+class Heard:
+    """A known message of one attempt; column is its place among those of its line."""
+
+    said: Said
+    line: int
+    column: int
+    attempt: int
+    times: int = 1
+
+    @property
+    def nearness(self) -> tuple[int, int, int]:
+        """Sorts by cause: by rank; of one rank the first line, and of a line its end.
+
+        QEMU writes inner messages on lines before the outer, and within a line after them.
+        """
+        return self.said.entry.rank.distance, self.line, -self.column
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a log says."""
+
+    heard: list[Heard] = field(default_factory=list)
+    unknown: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    #: The number of the attempt that is being read; 0 before anything of one.
+    attempt: int = 0
+    left_out: int = 0
+    cut_lines: int = 0
+
+    def in_order(self) -> list[Heard]:
+        """The nearest cause of the last attempt first."""
+        return sorted(self.heard, key=lambda one: (-one.attempt, one.nearness))
+
+
+def collect(log: BinaryIO) -> Collected:
+    """All that a log says, in one pass and bounded memory."""
+    reader = _Reader()
+    for line in lines_of(log):
+        reader.take(line)
+    return reader.collected
+
+
+class _Reader:
+    """The state between two lines: what may go on, and whether an attempt has ended."""
+
+    def __init__(self) -> None:
+        self.collected = Collected()
+        self._known: dict[tuple[int, object], Heard] = {}
+        self._before: list[str] = []
+        self._ended = False
+        self._number = 0
+
+    def take(self, line: Line) -> None:
+        """One line of the log."""
+        collected = self.collected
+        collected.lines = line.number
+        if line.cut and line.number != self._number:
+            collected.cut_lines += 1
+        self._number = line.number
+        words = words_of(line.text)
+        if self._is_start(line.text, words):
+            return
+        said = index().find(line.text, words)
+        goes_on = not _PREFIX.match(line.text)
+        if goes_on and self._before:
+            said = self._joined(line.text) or said
+        self._before = [*self._before[1 - _JOINED_LINES :], line.text] if goes_on else [line.text]
+        if said:
+            self._hear(said, line.number)
+        else:
+            self._classify(line.text, words)
+
+    def _is_start(self, text: str, words: list[str]) -> bool:
+        """Whether the line says that a VM is started, or something else that is no error."""
+        for template, word, starts in _harmless():
+            if word in words and template.find(text):
+                if starts:
+                    self._begin()
+                return True
+        return False
+
+    def _begin(self) -> None:
+        self.collected.attempt += 1
+        self._ended = False
+        self._before = []
+
+    def _joined(self, text: str) -> list[Said]:
+        """What was one line and is several here: a message whose words reach over the break."""
+        for count in range(1, len(self._before) + 1):
+            before = self._before[-count:]
+            for glue in (" ", ""):
+                line = glue.join((*before, text))
+                if len(line) > _JOINED_CEILING:
+                    continue
+                edge = len(line) - len(text)
+                found = index().find(line, words_of(line))
+                if any(_reaches_over(one, edge, len(before[0])) for one in found):
+                    return found
+        return []
+
+    def _hear(self, said: Iterable[Said], number: int) -> None:
+        found = list(said)
+        if self.collected.attempt == 0 or (
+            self._ended and any(self._is_new_cause(one) for one in found)
+        ):
+            self._begin()
+        for column, one in enumerate(found):
+            self._keep(one, number, column)
+            self._ended = self._ended or one.entry.rank is Rank.LAST_LINE
+
+    def _is_new_cause(self, said: Said) -> bool:
+        known = (self.collected.attempt, said.identity) in self._known
+        return not known and said.entry.rank.distance < Rank.LAST_LINE.distance
+
+    def _keep(self, said: Said, number: int, column: int) -> None:
+        key = (self.collected.attempt, said.identity)
+        known = self._known.get(key)
+        if known is not None:
+            known.times += 1
+            return
+        if len(self._known) >= _KEPT:
+            self._forget()
+        heard = Heard(said, number, column, self.collected.attempt)
+        self._known[key] = heard
+        self.collected.heard = list(self._known.values())
+
+    def _forget(self) -> None:
+        """Make room: the oldest goes first."""
+        del self._known[next(iter(self._known))]
+        self.collected.left_out += 1
+
+    def _classify(self, text: str, words: list[str]) -> None:
+        """A line without a known message: a warning, an error that is not known, or neither."""
+        if _WARNING.search(text[:400]):
+            _count(self.collected.warnings, text)
+        elif _INFO.search(text[:400]) or _is_command(text):
+            return
+        elif _FROM_QEMU.search(text[:400]) or not _ERROR_WORDS.isdisjoint(words):
+            _count(self.collected.unknown, text)
+
+
+def _reaches_over(said: Said, edge: int, first: int) -> bool:
+    """Whether a message begins in the first of the lines and its own words are in the last."""
+    return said.match.start < first and said.match.spans[-1][1] > edge
+
+
+def _count(kept: dict[str, int], text: str) -> None:
+    shown = text[:_SHOWN]
+    if shown in kept or len(kept) < _UNKNOWN_KEPT:
+        kept[shown] = kept.get(shown, 0) + 1
+
+
+def _is_command(text: str) -> bool:
+    """Whether the line is what libvirt logs of the command it starts QEMU by."""
+    if text.endswith("\\") or text.startswith(("LC_ALL=", "PATH=", "HOME=", "XDG_", "QEMU_AUDIO")):
+        return True
+    return sum(1 for _ in zip(range(_COMMAND_OPTIONS), _options(text), strict=False)) >= (
+        _COMMAND_OPTIONS
+    )
+
+
+def _options(text: str) -> Iterator[str]:
+    return (one[0] for one in _OPTIONS.finditer(text))
+
+
+@cache
+def _harmless() -> tuple[tuple[Template, str, bool], ...]:
+    found = []
+    for one in harmless():
+        template = Template(one.text)
+        found.append((template, max(template.words, key=len), one.starts))
+    return tuple(found)

@@ -1,0 +1,119 @@
+"""All known messages of a line: an index of words says which templates are worth a look."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from fixedram_fmt.diagnosis.entry import Entry, Text, catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fixedram_fmt.diagnosis.template import Match
+
+__all__ = ["Index", "Said", "index", "said_in", "words_of"]
+
+_WORDS = re.compile(r"[A-Za-z_]{2,}")
+
+
+class Said(NamedTuple):
+    """A message that is in a line."""
+
+    entry: Entry
+    text: Text
+    match: Match
+    message: str
+    holes: dict[str, str]
+
+    @property
+    def identity(self) -> tuple[int, tuple[tuple[str, str], ...]]:
+        """What makes two the same: the entry, and what stands in its holes."""
+        return id(self.entry), tuple(sorted(self.holes.items()))
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a line, as the index knows them."""
+    return _WORDS.findall(line)
+
+
+class Index:
+    """Templates by the word that the fewest others have."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        texts = [(entry, text) for entry in entries for text in entry.wordings]
+        common = Counter(word for _, text in texts for word in set(text.template.words))
+        self._by_word: dict[str, list[tuple[Entry, Text]]] = defaultdict(list)
+        self._without: list[tuple[Entry, Text]] = []
+        for entry, text in texts:
+            words = text.template.words
+            if words:
+                rarest = min(words, key=lambda word: (common[word], -len(word)))
+                self._by_word[rarest].append((entry, text))
+            else:
+                self._without.append((entry, text))
+        self._anchors = frozenset(self._by_word)
+
+    def find(self, line: str, words: list[str]) -> list[Said]:
+        """The messages in a line, from left to right; words are the line's."""
+        if self._anchors.isdisjoint(words):
+            candidates = self._without
+        else:
+            anchors = self._anchors.intersection(words)
+            candidates = [one for word in sorted(anchors) for one in self._by_word[word]]
+            candidates += self._without
+        found = [
+            (entry, text, match)
+            for entry, text in candidates
+            for match in text.template.find(line)
+            if not entry.whole or _is_whole(match, line)
+        ]
+        return _parted(line, _unshadowed(found)) if found else []
+
+
+def _is_whole(match: Match, line: str) -> bool:
+    before = line[: match.start]
+    return match.stop >= len(line.rstrip(" .\"'")) and (not before or before.endswith(": "))
+
+
+_Found = tuple[Entry, Text, "Match"]
+
+
+def _unshadowed(found: list[_Found]) -> list[_Found]:
+    """Those whose words are no part of the words of a longer one, from left to right."""
+    taken: list[tuple[int, int]] = []
+    kept = []
+    for one in sorted(found, key=lambda each: (-each[2].weight, each[2].start)):
+        spans = one[2].spans
+        if not any(a < stop and start < b for a, b in spans for start, stop in taken):
+            taken += spans
+            kept.append(one)
+    return sorted(kept, key=lambda each: each[2].spans[0])
+
+
+def _parted(line: str, found: list[_Found]) -> list[Said]:
+    """Each with its own part of the line: a hole at the end stops where the next one begins."""
+    parted = []
+    for number, (entry, text, match) in enumerate(found):
+        stop, holes = match.stop, match.holes
+        if match.tail is not None:
+            later = [one[2].start for one in found[number + 1 :] if one[2].start > match.start]
+            stop = min(later, default=stop)
+            held = line[match.spans[-1][1] : stop].strip()
+            holes = {**holes, match.tail: held.removesuffix(":").rstrip()}
+        message = line[match.start : stop].strip().removesuffix(":")
+        parted.append(Said(entry, text, match, message, holes))
+    return parted
+
+
+@cache
+def index() -> Index:
+    """The index of the whole catalogue."""
+    return Index(catalogue())
+
+
+def said_in(line: str) -> list[Said]:
+    """The known messages in one line."""
+    return index().find(line, words_of(line))

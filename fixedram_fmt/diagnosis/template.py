@@ -1,0 +1,138 @@
+"""A message with holes, looked for in a line without going back: the time is linear in its length.
+
+The words are those of str.format.  A hole `:d` is a decimal number, `:x` a hexadecimal one, any
+other takes all up to the words that follow it; where none follow, up to the end of the line, or to
+where another message begins.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from string import Formatter
+
+__all__ = ["Match", "Template"]
+
+#: A number is not longer in any message.
+_NUMBERS = {
+    "d": re.compile(r"-?[0-9]{1,24}"),
+    "x": re.compile(r"[0-9a-fA-F]{1,32}"),
+}
+#: Places in one line where a match is tried.
+_TRIES = 64
+#: Characters that a hole takes before words that follow it; a name has 255 at most, a path 4096.
+_HOLE_CEILING = 4200
+#: What a hole at the beginning takes: the last word of what stands before.
+_LEADING = re.compile(r"[^\s'\"]{1,255}$")
+_WORD = re.compile(r"[A-Za-z_]{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a template was found: spans are those of its own words, start and stop in the line."""
+
+    start: int
+    stop: int
+    holes: dict[str, str]
+    spans: tuple[tuple[int, int], ...]
+    #: The hole at the end, which takes the rest of the line.
+    tail: str | None = None
+
+    @property
+    def weight(self) -> int:
+        """Characters of the line that are the template's own."""
+        return sum(stop - start for start, stop in self.spans)
+
+
+@dataclass(frozen=True)
+class Template:
+    """One text of a message."""
+
+    text: str
+
+    @cached_property
+    def parts(self) -> tuple[tuple[str, str | None, str], ...]:
+        """Its words, each with the hole that follows and that hole's kind."""
+        return tuple(
+            (literal, name, (spec or "")[-1:])
+            for literal, name, spec, _ in Formatter().parse(self.text)
+        )
+
+    @cached_property
+    def holes(self) -> frozenset[str]:
+        """The names of its holes."""
+        return frozenset(name for _, name, _ in self.parts if name)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Words that every line with this message has: whole ones, not cut by a hole."""
+        found = []
+        for number, (literal, name, _) in enumerate(self.parts):
+            for word in _WORD.finditer(literal):
+                after_hole = number > 0 and word.start() == 0
+                before_hole = name is not None and word.end() == len(literal)
+                if not after_hole and not before_hole:
+                    found.append(word[0])
+        return tuple(found)
+
+    @cached_property
+    def _anchor(self) -> tuple[str, bool]:
+        """The first words, and whether a hole stands before them."""
+        literal, name, _ = self.parts[0]
+        if not literal and name is not None and len(self.parts) > 1:
+            return self.parts[1][0], True
+        return literal, False
+
+    def find(self, line: str) -> list[Match]:
+        """All places in a line; they do not overlap."""
+        anchor, leads = self._anchor
+        found: list[Match] = []
+        start = 0
+        for _ in range(_TRIES):
+            place = line.find(anchor, start)
+            if place < 0:
+                break
+            match = self._led(line, place) if leads else self._match(line, place, 0, {})
+            if match is not None:
+                found.append(match)
+            start = place + max(1, len(anchor))
+        return found
+
+    def _led(self, line: str, place: int) -> Match | None:
+        """A match whose first hole ends at place."""
+        _, name, kind = self.parts[0]
+        before = _LEADING.search(line[max(0, place - 256) : place])
+        if before is None or name is None:
+            return None
+        if kind in _NUMBERS and not _NUMBERS[kind].fullmatch(before[0]):
+            return None
+        return self._match(line, place, 1, {name: before[0]}, place - len(before[0]))
+
+    def _match(
+        self, line: str, place: int, first: int, holes: dict[str, str], start: int | None = None
+    ) -> Match | None:
+        begins, spans = place if start is None else start, []
+        for number in range(first, len(self.parts)):
+            literal, name, kind = self.parts[number]
+            if not line.startswith(literal, place):
+                return None
+            if literal:
+                spans.append((place, place + len(literal)))
+            place += len(literal)
+            if name is None:
+                break
+            if number + 1 == len(self.parts) and kind not in _NUMBERS:
+                holes[name] = line[place:].rstrip()
+                return Match(begins, len(line), holes, tuple(spans), name)
+            stop = self._hole_stop(line, place, number, kind)
+            if stop < 0 or holes.setdefault(name, line[place:stop]) != line[place:stop]:
+                return None
+            place = stop
+        return Match(begins, place, holes, tuple(spans))
+
+    def _hole_stop(self, line: str, place: int, number: int, kind: str) -> int:
+        if kind in _NUMBERS:
+            value = _NUMBERS[kind].match(line, place)
+            return value.end() if value else -1
+        return line.find(self.parts[number + 1][0], place, place + _HOLE_CEILING)
