@@ -8,7 +8,7 @@ for cause in diagnose(open("/var/log/libvirt/qemu/guest.log", "rb")).causes:
 
 from __future__ import annotations
 
+from fixedram_fmt.diagnosis.cause import Cause, Diagnosis, Rank, Side
 from fixedram_fmt.diagnosis.diagnosing import diagnose
-from fixedram_fmt.diagnosis.result import Cause, Diagnosis, Rank, Side
 
 __all__ = ["Cause", "Diagnosis", "Rank", "Side", "diagnose"]

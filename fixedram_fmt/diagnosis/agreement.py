@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.validation.ctext import c_text
 
 if TYPE_CHECKING:
-    from fixedram_fmt.diagnosis.result import Cause
+    from fixedram_fmt.diagnosis.cause import Cause
     from fixedram_fmt.stream.records import Record
     from fixedram_fmt.validation.rule import Finding
     from fixedram_fmt.validation.validator import Report

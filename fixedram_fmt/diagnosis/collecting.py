@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
+from fixedram_fmt.diagnosis.cause import Rank
 from fixedram_fmt.diagnosis.entry import harmless
 from fixedram_fmt.diagnosis.lines import Line, lines_of
-from fixedram_fmt.diagnosis.result import Rank
 from fixedram_fmt.diagnosis.search import Said, index, words_of
 from fixedram_fmt.diagnosis.template import Template
 
@@ -22,6 +22,8 @@ __all__ = ["Collected", "Heard", "collect"]
 _KEPT = 200
 _UNKNOWN_KEPT = 50
 _SHOWN = 500
+#: Lines of a text that someone may have typed rather than copied.
+_SHORT = 8
 #: Lines that a terminal may have made of one.
 _JOINED_LINES = 3
 _JOINED_CEILING = 4096
@@ -84,8 +86,13 @@ class Collected:
 def collect(log: BinaryIO) -> Collected:
     """All that a log says, in one pass and bounded memory."""
     reader = _Reader()
+    head: list[Line] = []
     for line in lines_of(log):
         reader.take(line)
+        if len(head) <= _SHORT:
+            head.append(line)
+    if not reader.collected.heard and len(head) <= _SHORT:
+        reader.take_parts(head)
     return reader.collected
 
 
@@ -117,7 +124,15 @@ class _Reader:
         if said:
             self._hear(said, line.number)
         else:
-            self._classify(line.text, words)
+            self._classify(line.text, words, line.number)
+
+    def take_parts(self, lines: Iterable[Line]) -> None:
+        """Lines of a short text that says nothing known: each may be a part of a message."""
+        for line in lines:
+            said = index().find_cut(line.text) or index().find_part(line.text)
+            if said:
+                self._hear(said, line.number)
+                self.collected.unknown.pop(line.text[:_SHOWN], None)
 
     def _is_start(self, text: str, words: list[str]) -> bool:
         """Whether the line says that a VM is started, or something else that is no error."""
@@ -178,14 +193,18 @@ class _Reader:
         del self._known[next(iter(self._known))]
         self.collected.left_out += 1
 
-    def _classify(self, text: str, words: list[str]) -> None:
+    def _classify(self, text: str, words: list[str], number: int) -> None:
         """A line without a known message: a warning, an error that is not known, or neither."""
         if _WARNING.search(text[:400]):
             _count(self.collected.warnings, text)
         elif _INFO.search(text[:400]) or _is_command(text):
             return
         elif _FROM_QEMU.search(text[:400]) or not _ERROR_WORDS.isdisjoint(words):
-            _count(self.collected.unknown, text)
+            said = index().find_cut(text)
+            if said:
+                self._hear(said, number)
+            else:
+                _count(self.collected.unknown, text)
 
 
 def _reaches_over(said: Said, edge: int, first: int) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fixedram_fmt.diagnosis.result import Cause
+    from fixedram_fmt.diagnosis.cause import Cause
     from fixedram_fmt.image import Image
 
 __all__ = ["contradictions"]

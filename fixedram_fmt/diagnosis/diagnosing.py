@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
-from fixedram_fmt.diagnosis.collecting import Collected, Heard, collect
-from fixedram_fmt.diagnosis.lines import LINE_CEILING, opened
-from fixedram_fmt.diagnosis.result import Cause, Diagnosis, Rank
-from fixedram_fmt.validation.message import filled
+from fixedram_fmt.diagnosis.cause import Diagnosis
+from fixedram_fmt.diagnosis.telling import of_log
 
 if TYPE_CHECKING:
     from fixedram_fmt.image import Image
     from fixedram_fmt.receiver import Receiver
 
-__all__ = ["diagnose", "of_log"]
+__all__ = ["diagnose"]
 
 
 def diagnose(
@@ -32,80 +30,3 @@ def diagnose(
     from fixedram_fmt.diagnosis.located import located
 
     return located(told, image, receiver)
-
-
-def of_log(log: str | bytes | BinaryIO) -> Diagnosis:
-    """What a log alone says."""
-    return _told(collect(opened(log)))
-
-
-def _told(collected: Collected) -> Diagnosis:
-    heard = collected.in_order()
-    return Diagnosis(
-        path=None,
-        causes=tuple(_cause(one, _section(one, heard)) for one in heard),
-        unknown=_counted(collected.unknown),
-        warnings=(*_counted(collected.warnings), *_notes(collected)),
-        lines=collected.lines,
-        attempts=collected.attempt,
-    )
-
-
-def _cause(heard: Heard, section: dict[str, str]) -> Cause:
-    said = heard.said
-    entry = said.entry
-    return Cause(
-        message=said.message,
-        rule=entry.rules[0] if entry.rules else None,
-        offset=None,
-        path="",
-        side=entry.side,
-        explanation=filled(entry.meaning, said.holes),
-        fix=filled(entry.fix, said.holes),
-        values={**section, **said.holes},
-        since=said.text.since,
-        source=entry.origin,
-        line=heard.line,
-        rules=entry.rules,
-        more=tuple(f"fixedram rules {rule}" for rule in entry.rules[:1]),
-        rank=entry.rank,
-        key=entry.key,
-        attempt=heard.attempt,
-        times=heard.times,
-    )
-
-
-def _section(heard: Heard, all_heard: list[Heard]) -> dict[str, str]:
-    """The section that a message without one is about: that of the next outer message with one."""
-    if heard.said.entry.rank.distance >= Rank.SECTION.distance:
-        return {}
-    for one in all_heard:
-        outer = one.said.entry.rank is Rank.SECTION and "name" in one.said.holes
-        same = one.attempt == heard.attempt and one.line >= heard.line
-        if outer and same:
-            instance = one.said.holes.get("instance")
-            return {"section": one.said.holes["name"]} | (
-                {"instance": instance} if instance is not None else {}
-            )
-    return {}
-
-
-def _counted(lines: dict[str, int]) -> tuple[str, ...]:
-    return tuple(text if times == 1 else f"{text} ({times} times)" for text, times in lines.items())
-
-
-def _notes(collected: Collected) -> list[str]:
-    notes = []
-    if collected.heard and collected.heard[-1].attempt < collected.attempt:
-        notes.append(
-            f"the last start in this log (number {collected.attempt}) tells no known failure;"
-            " what follows is of earlier ones"
-        )
-    if collected.left_out:
-        notes.append(f"{collected.left_out} earlier messages are left out")
-    if collected.cut_lines:
-        notes.append(
-            f"{collected.cut_lines} lines are longer than {LINE_CEILING >> 10} KiB: they were read"
-            " in pieces, and what stands across two pieces was not seen"
-        )
-    return notes

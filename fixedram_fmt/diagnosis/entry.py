@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fixedram_fmt.diagnosis.result import Rank, Side
+from fixedram_fmt.diagnosis.cause import Rank, Side
 from fixedram_fmt.diagnosis.template import Template
 from fixedram_fmt.io.documents import toml_document
 from fixedram_fmt.validation.messages import LAST_LINE, MESSAGES

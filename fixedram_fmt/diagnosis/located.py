@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from fixedram_fmt.diagnosis.agreement import best_finding, section_name
+from fixedram_fmt.diagnosis.cause import Cause, Diagnosis, Rank, Side
 from fixedram_fmt.diagnosis.contradictions import contradictions
-from fixedram_fmt.diagnosis.diagnosing import of_log
-from fixedram_fmt.diagnosis.result import Cause, Diagnosis, Rank, Side
+from fixedram_fmt.diagnosis.telling import of_log
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.validation import unopened, validate
 from fixedram_fmt.validation.report import default_loader
@@ -131,14 +131,14 @@ def _found(cause: Cause, finding: Finding, report: Report, path: str) -> Cause:
             values[name] = value
     own_words = finding.fix != finding.rule.fix or not cause.fix
     header = report.survey.header_of(finding.path) if report.survey else None
-    name = section_name(header)
+    section = section_name(header)
     cause = replace(
         cause,
         rule=finding.rule.id,
         values=values,
         fix=_fixes(finding.fix, cause.fix) if own_words else cause.fix,
     )
-    return _at(cause, finding.offset, finding.path, name, path)
+    return _at(cause, finding.offset, finding.path, section, path)
 
 
 def _fixes(first: str, then: str) -> str:

@@ -8,15 +8,16 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.diagnosis.entry import Entry, Text, catalogue
+from fixedram_fmt.diagnosis.template import Match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fixedram_fmt.diagnosis.template import Match
-
 __all__ = ["Index", "Said", "index", "said_in", "words_of"]
 
 _WORDS = re.compile(r"[A-Za-z_]{2,}")
+#: Characters and words by which a message that is cut short is known.
+_CORE, _CORE_WORDS = 12, 2
 
 
 class Said(NamedTuple):
@@ -45,6 +46,7 @@ class Index:
     def __init__(self, entries: Iterable[Entry]) -> None:
         texts = [(entry, text) for entry in entries for text in entry.wordings]
         common = Counter(word for _, text in texts for word in set(text.template.words))
+        self._texts = texts
         self._by_word: dict[str, list[tuple[Entry, Text]]] = defaultdict(list)
         self._without: list[tuple[Entry, Text]] = []
         for entry, text in texts:
@@ -55,6 +57,7 @@ class Index:
             else:
                 self._without.append((entry, text))
         self._anchors = frozenset(self._by_word)
+        self._cores = _cores(texts)
 
     def find(self, line: str, words: list[str]) -> list[Said]:
         """The messages in a line, from left to right; words are the line's."""
@@ -71,6 +74,39 @@ class Index:
             if not entry.whole or _is_whole(match, line)
         ]
         return _parted(line, _unshadowed(found)) if found else []
+
+    def find_cut(self, line: str) -> list[Said]:
+        """Messages of which only the longest words are in a line; none that several may be."""
+        found = [
+            (entry, text, match)
+            for core, (entry, text) in self._cores.items()
+            if core in line and (match := text.template.find_core(line)) is not None
+        ]
+        return _parted(line, _unshadowed(found)) if found else []
+
+    def find_part(self, line: str) -> list[Said]:
+        """Messages of which the line is a part."""
+        if len(words_of(line)) < _CORE_WORDS or len(line) < _CORE:
+            return []
+        return [
+            Said(entry, text, Match(0, len(line), {}, ((0, len(line)),)), line, {})
+            for entry, text in self._texts
+            if any(line in literal for literal, _, _ in text.template.parts)
+        ]
+
+
+def _cores(texts: Iterable[tuple[Entry, Text]]) -> dict[str, tuple[Entry, Text]]:
+    """Texts by their longest words, where these are long enough and of one entry alone."""
+    cores: dict[str, tuple[Entry, Text]] = {}
+    shared = set[str]()
+    for entry, text in texts:
+        core = text.template.core[1]
+        if len(core) < _CORE or len(words_of(core)) < _CORE_WORDS:
+            continue
+        if core in cores and cores[core][0] is not entry:
+            shared.add(core)
+        cores.setdefault(core, (entry, text))
+    return {core: one for core, one in cores.items() if core not in shared}
 
 
 def _is_whole(match: Match, line: str) -> bool:

@@ -99,6 +99,38 @@ class Template:
             start = place + max(1, len(anchor))
         return found
 
+    @cached_property
+    def core(self) -> tuple[int, str]:
+        """Its longest words without a hole, and which part they are."""
+        literals = [
+            (len(literal.strip()), -number) for number, (literal, _, _) in enumerate(self.parts)
+        ]
+        _, number = max(literals)
+        return -number, self.parts[-number][0].strip()
+
+    def find_core(self, line: str) -> Match | None:
+        """A message that is cut short or worded a little otherwise: its longest words are there.
+
+        The holes are those that follow them, up to where the line goes on otherwise.
+        """
+        first, core = self.core
+        start = line.find(core)
+        if start < 0:
+            return None
+        literal = self.parts[first][0]
+        stop, holes = start + len(core) + len(literal) - len(literal.rstrip()), dict[str, str]()
+        for number, (_, name, kind) in enumerate(self.parts[first:], first):
+            if number > first:
+                literal = self.parts[number][0]
+                if not line.startswith(literal, stop):
+                    break
+                stop += len(literal)
+            after = self._hole_stop(line, stop, number, kind) if name else -1
+            if name is None or after < 0:
+                break
+            holes[name], stop = line[stop:after], after
+        return Match(start, min(stop, len(line)), holes, ((start, start + len(core)),))
+
     def _led(self, line: str, place: int) -> Match | None:
         """A match whose first hole ends at place."""
         _, name, kind = self.parts[0]
@@ -122,7 +154,7 @@ class Template:
             place += len(literal)
             if name is None:
                 break
-            if number + 1 == len(self.parts) and kind not in _NUMBERS:
+            if self._is_tail(number, kind):
                 holes[name] = line[place:].rstrip()
                 return Match(begins, len(line), holes, tuple(spans), name)
             stop = self._hole_stop(line, place, number, kind)
@@ -135,4 +167,10 @@ class Template:
         if kind in _NUMBERS:
             value = _NUMBERS[kind].match(line, place)
             return value.end() if value else -1
+        if self._is_tail(number, kind):
+            return len(line)
         return line.find(self.parts[number + 1][0], place, place + _HOLE_CEILING)
+
+    def _is_tail(self, number: int, kind: str) -> bool:
+        """Whether a hole takes the rest of the line."""
+        return number + 1 == len(self.parts) and kind not in _NUMBERS
