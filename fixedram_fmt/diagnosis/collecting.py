@@ -121,8 +121,12 @@ class _Reader:
         if goes_on and self._before:
             said = self._joined(line.text) or said
         self._before = [*self._before[1 - _JOINED_LINES :], line.text] if goes_on else [line.text]
+        warned = [one for one in said if _is_warning(line.text, one)]
+        said = [one for one in said if one not in warned]
         if said:
             self._hear(said, line.number)
+        elif warned:
+            _count(self.collected.warnings, warned[0].message)
         else:
             self._classify(line.text, words, line.number)
 
@@ -205,6 +209,11 @@ class _Reader:
                 self._hear(said, number)
             else:
                 _count(self.collected.unknown, text)
+
+
+def _is_warning(text: str, said: Said) -> bool:
+    """Whether QEMU only warns by a message."""
+    return text[: said.match.start].endswith(("warning: ", "info: "))
 
 
 def _reaches_over(said: Said, edge: int, first: int) -> bool:
