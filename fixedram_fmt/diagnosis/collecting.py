@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from fixedram_fmt.diagnosis.cause import Rank
 from fixedram_fmt.diagnosis.entry import harmless
@@ -96,13 +96,20 @@ def collect(log: BinaryIO) -> Collected:
     return reader.collected
 
 
+class _Before(NamedTuple):
+    """A line that may go on in the next."""
+
+    text: str
+    words: list[str]
+
+
 class _Reader:
     """The state between two lines: what may go on, and whether an attempt has ended."""
 
     def __init__(self) -> None:
         self.collected = Collected()
         self._known: dict[tuple[int, object], Heard] = {}
-        self._before: list[str] = []
+        self._before: list[_Before] = []
         self._ended = False
         self._number = 0
 
@@ -118,9 +125,10 @@ class _Reader:
             return
         said = index().find(line.text, words)
         goes_on = not _PREFIX.match(line.text)
-        if goes_on and self._before:
+        before = self._before if goes_on else []
+        if before and _may_join([one.words for one in before], words):
             said = self._joined(line.text) or said
-        self._before = [*self._before[1 - _JOINED_LINES :], line.text] if goes_on else [line.text]
+        self._before = [*before[1 - _JOINED_LINES :], _Before(line.text, words)]
         warned = [one for one in said if _is_warning(line.text, one)]
         said = [one for one in said if one not in warned]
         if said:
@@ -155,7 +163,7 @@ class _Reader:
     def _joined(self, text: str) -> list[Said]:
         """What was one line and is several here: a message whose words reach over the break."""
         for count in range(1, len(self._before) + 1):
-            before = self._before[-count:]
+            before = [one.text for one in self._before[-count:]]
             for glue in (" ", ""):
                 line = glue.join((*before, text))
                 if len(line) > _JOINED_CEILING:
@@ -209,6 +217,14 @@ class _Reader:
                 self._hear(said, number)
             else:
                 _count(self.collected.unknown, text)
+
+
+def _may_join(before: list[list[str]], words: list[str]) -> bool:
+    """Whether lines together may hold a message: one has a word of it, or the break cut one."""
+    anchors = index().anchors
+    if not all(anchors.isdisjoint(one) for one in (*before, words)):
+        return True
+    return bool(before[-1] and words) and before[-1][-1] + words[0] in anchors
 
 
 def _is_warning(text: str, said: Said) -> bool:

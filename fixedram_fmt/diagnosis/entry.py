@@ -36,8 +36,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     key or texts: at least one.  since and until are versions of QEMU or libvirt, as far as known.
     whole: the text is so short that it counts only as the whole of a line, what precedes a colon
-    aside.  rules are those of validate that find the same, the likeliest first.  meaning and fix
-    may use the holes that all texts have.
+    aside.  refines: it is the reason in QEMU's last line, and says more of messages that name only
+    a field or a section.  rules are those of validate that find the same, the likeliest first.
+    meaning and fix may use the holes that all texts have.
     """
 
     side: Side
@@ -51,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rank: Rank = Rank.CAUSE
     rules: tuple[str, ...] = ()
     whole: bool = False
+    refines: bool = False
 
     @property
     def wordings(self) -> tuple[Text, ...]:

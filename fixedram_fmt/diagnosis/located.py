@@ -29,6 +29,8 @@ __all__ = ["located", "without_image"]
 
 #: Areas of rules whose findings are no fault of the file.
 _BY_RECEIVER = frozenset("T")
+#: Areas of rules whose findings are: what the file is made of.
+_BY_IMAGE = frozenset("SGRLBP")
 
 
 def located(told: Diagnosis, image: Image, receiver: Receiver | None) -> Diagnosis:
@@ -135,10 +137,21 @@ def _found(cause: Cause, finding: Finding, report: Report, path: str) -> Cause:
     cause = replace(
         cause,
         rule=finding.rule.id,
+        side=_side(cause, finding),
         values=values,
         fix=_fixes(finding.fix, cause.fix) if own_words else cause.fix,
     )
     return _at(cause, finding.offset, finding.path, section, path)
+
+
+def _side(cause: Cause, finding: Finding) -> Side:
+    """Who has to change, now that the image tells which of a message's causes it is."""
+    area = finding.rule.id[0]
+    if area in _BY_RECEIVER:
+        return cause.side if cause.side is not Side.IMAGE else Side.RECEIVER
+    if area in _BY_IMAGE and cause.side is Side.RECEIVER:
+        return Side.IMAGE
+    return cause.side
 
 
 def _fixes(first: str, then: str) -> str:

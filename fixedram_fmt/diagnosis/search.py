@@ -18,6 +18,8 @@ __all__ = ["Index", "Said", "index", "said_in", "words_of"]
 _WORDS = re.compile(r"[A-Za-z_]{2,}")
 #: Characters and words by which a message that is cut short is known.
 _CORE, _CORE_WORDS = 12, 2
+#: Messages of one line that are looked at; QEMU 11 joins ten at most.
+_IN_LINE = 64
 
 
 class Said(NamedTuple):
@@ -56,15 +58,16 @@ class Index:
                 self._by_word[rarest].append((entry, text))
             else:
                 self._without.append((entry, text))
-        self._anchors = frozenset(self._by_word)
+        #: A line without any of these words has no message, but for those without words.
+        self.anchors = frozenset(self._by_word)
         self._cores = _cores(texts)
 
     def find(self, line: str, words: list[str]) -> list[Said]:
         """The messages in a line, from left to right; words are the line's."""
-        if self._anchors.isdisjoint(words):
+        if self.anchors.isdisjoint(words):
             candidates = self._without
         else:
-            anchors = self._anchors.intersection(words)
+            anchors = self.anchors.intersection(words)
             candidates = [one for word in sorted(anchors) for one in self._by_word[word]]
             candidates += self._without
         found = [
@@ -120,8 +123,9 @@ _Found = tuple[Entry, Text, "Match"]
 def _unshadowed(found: list[_Found]) -> list[_Found]:
     """Those whose words are no part of the words of a longer one, from left to right."""
     taken: list[tuple[int, int]] = []
-    kept = []
-    for one in sorted(found, key=lambda each: (-each[2].weight, each[2].start)):
+    kept: list[_Found] = []
+    longest = sorted(found, key=lambda one: (-one[2].weight, len(one[2].spans), one[2].start))
+    for one in longest[:_IN_LINE]:
         spans = one[2].spans
         if not any(a < stop and start < b for a, b in spans for start, stop in taken):
             taken += spans

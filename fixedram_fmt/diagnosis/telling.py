@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fixedram_fmt.diagnosis.cause import Cause, Diagnosis, Rank
 from fixedram_fmt.diagnosis.collecting import Collected, Heard, collect
 from fixedram_fmt.diagnosis.lines import LINE_CEILING, opened
+
+if TYPE_CHECKING:
+    from fixedram_fmt.diagnosis.entry import Entry
 
 __all__ = ["of_log"]
 
@@ -21,7 +24,7 @@ def _told(collected: Collected) -> Diagnosis:
     heard = collected.in_order()
     return Diagnosis(
         path=None,
-        causes=tuple(_cause(one, _section(one, heard)) for one in heard),
+        causes=tuple(_cause(one, _section(one, heard), _reason(one, heard)) for one in heard),
         unknown=_counted(collected.unknown),
         warnings=(*_counted(collected.warnings), *_notes(collected)),
         lines=collected.lines,
@@ -29,28 +32,44 @@ def _told(collected: Collected) -> Diagnosis:
     )
 
 
-def _cause(heard: Heard, section: dict[str, str]) -> Cause:
-    said = heard.said
-    entry = said.entry
+def _cause(heard: Heard, section: dict[str, str], reason: Entry | None) -> Cause:
+    said, entry = heard.said, heard.said.entry
+    rules = entry.rules if reason is None else tuple(dict.fromkeys((*reason.rules, *entry.rules)))
+    meaning, fix = _told_with(entry.meaning, said.holes), _told_with(entry.fix, said.holes)
+    if reason is not None:
+        meaning, fix = f"{meaning} {reason.meaning}", f"{reason.fix} {fix}"
     return Cause(
         message=said.message,
-        rule=entry.rules[0] if entry.rules else None,
+        rule=rules[0] if rules else None,
         offset=None,
         path="",
-        side=entry.side,
-        explanation=_told_with(entry.meaning, said.holes),
-        fix=_told_with(entry.fix, said.holes),
+        side=entry.side if reason is None else reason.side,
+        explanation=meaning,
+        fix=fix,
         values={**section, **said.holes},
         since=said.text.since,
         source=entry.origin,
         line=heard.line,
-        rules=entry.rules,
-        more=tuple(f"fixedram rules {rule}" for rule in entry.rules[:1]),
+        rules=rules,
+        more=tuple(f"fixedram rules {rule}" for rule in rules[:1]),
         rank=entry.rank,
         key=entry.key,
         attempt=heard.attempt,
         times=heard.times,
     )
+
+
+def _reason(heard: Heard, all_heard: list[Heard]) -> Entry | None:
+    """The reason of QEMU's last line, for a message that does not say a cause itself.
+
+    Only where no other message of the attempt does.
+    """
+    if heard.said.entry.rank not in (Rank.PART, Rank.SECTION):
+        return None
+    of_attempt = [one.said.entry for one in all_heard if one.attempt == heard.attempt]
+    if any(entry.rank is Rank.CAUSE for entry in of_attempt):
+        return None
+    return next((entry for entry in of_attempt if entry.refines), None)
 
 
 def _told_with(sentence: str, holes: dict[str, str]) -> str:

@@ -20,11 +20,11 @@ _NUMBERS = {
     "x": re.compile(r"[0-9a-fA-F]{1,32}"),
 }
 #: Places in one line where a match is tried.
-_TRIES = 64
+_TRIES = 8
 #: Characters that a hole takes before words that follow it; a name has 255 at most, a path 4096.
 _HOLE_CEILING = 4200
-#: What a hole at the beginning takes: the last word of what stands before.
-_LEADING = re.compile(r"[^\s'\"]{1,255}$")
+#: What a hole at the beginning takes: the last word of so many characters that stand before.
+_LEADING = 256
 _WORD = re.compile(r"[A-Za-z_]{2,}")
 
 
@@ -102,11 +102,13 @@ class Template:
     @cached_property
     def core(self) -> tuple[int, str]:
         """Its longest words without a hole, and which part they are."""
-        literals = [
-            (len(literal.strip()), -number) for number, (literal, _, _) in enumerate(self.parts)
+        words = [literal.strip() for literal, _, _ in self.parts]
+        # What follows a quoted hole is mostly the text of an errno, which is no message.
+        own = [
+            word if not number or word[:1].isalnum() else "" for number, word in enumerate(words)
         ]
-        _, number = max(literals)
-        return -number, self.parts[-number][0].strip()
+        first = max(range(len(own)), key=lambda number: len(own[number]))
+        return first, own[first]
 
     def find_core(self, line: str) -> Match | None:
         """A message that is cut short or worded a little otherwise: its longest words are there.
@@ -134,12 +136,11 @@ class Template:
     def _led(self, line: str, place: int) -> Match | None:
         """A match whose first hole ends at place."""
         _, name, kind = self.parts[0]
-        before = _LEADING.search(line[max(0, place - 256) : place])
-        if before is None or name is None:
+        before = line[max(0, place - _LEADING) : place]
+        word = before[1 + max(before.rfind(mark) for mark in " \t'\"") :]
+        if not word or name is None or (kind in _NUMBERS and not _NUMBERS[kind].fullmatch(word)):
             return None
-        if kind in _NUMBERS and not _NUMBERS[kind].fullmatch(before[0]):
-            return None
-        return self._match(line, place, 1, {name: before[0]}, place - len(before[0]))
+        return self._match(line, place, 1, {name: word}, place - len(word))
 
     def _match(
         self, line: str, place: int, first: int, holes: dict[str, str], start: int | None = None
@@ -166,10 +167,18 @@ class Template:
     def _hole_stop(self, line: str, place: int, number: int, kind: str) -> int:
         if kind in _NUMBERS:
             value = _NUMBERS[kind].match(line, place)
-            return value.end() if value else -1
+            return self._before_words(line, value, number) if value else -1
         if self._is_tail(number, kind):
             return len(line)
         return line.find(self.parts[number + 1][0], place, place + _HOLE_CEILING)
+
+    def _before_words(self, line: str, value: re.Match[str], number: int) -> int:
+        """Where a number ends; words that follow without a space may look like digits of it."""
+        words = self.parts[number + 1][0] if number + 1 < len(self.parts) else ""
+        stop = value.end()
+        while stop > value.start() and not line.startswith(words, stop):
+            stop -= 1
+        return stop if stop > value.start() else -1
 
     def _is_tail(self, number: int, kind: str) -> bool:
         """Whether a hole takes the rest of the line."""
