@@ -26,6 +26,8 @@ _SHOWN = 500
 _SHORT = 8
 #: Lines that a terminal may have made of one.
 _JOINED_LINES = 3
+#: So far into a log a message may begin on a line that has no time and no program's name.
+_PASTED = 200
 _JOINED_CEILING = 4096
 #: Where a line of its own begins: a time, a program or a level before a colon.
 _PREFIX = re.compile(
@@ -128,7 +130,7 @@ class _Reader:
         before = self._before if goes_on else []
         if before and _may_join([one.words for one in before], words):
             said = self._joined(line.text) or said
-        self._before = [*before[1 - _JOINED_LINES :], _Before(line.text, words)]
+        self._remember(_Before(line.text, words), before, line.number if goes_on else 0)
         warned = [one for one in said if _is_warning(line.text, one)]
         said = [one for one in said if one not in warned]
         if said:
@@ -137,6 +139,16 @@ class _Reader:
             _count(self.collected.warnings, warned[0].message)
         else:
             self._classify(line.text, words, line.number)
+
+    def _remember(self, line: _Before, before: list[_Before], number: int) -> None:
+        """Keep a line that the next may go on; number is 0 where the line begins one of its own.
+
+        In a long log few lines follow one that begins so, or it would be joined line by line.
+        """
+        if number > _PASTED and len(before) in (0, _JOINED_LINES - 1):
+            self._before = []
+        else:
+            self._before = [*before, line][1 - _JOINED_LINES :]
 
     def take_parts(self, lines: Iterable[Line]) -> None:
         """Lines of a short text that says nothing known: each may be a part of a message."""
@@ -148,8 +160,11 @@ class _Reader:
 
     def _is_start(self, text: str, words: list[str]) -> bool:
         """Whether the line says that a VM is started, or something else that is no error."""
-        for template, word, starts in _harmless():
-            if word in words and template.find(text):
+        known = _harmless()
+        if known.keys().isdisjoint(words):
+            return False
+        for template, starts in (one for word in set(words) for one in known.get(word, ())):
+            if template.find(text):
                 if starts:
                     self._begin()
                 return True
@@ -257,9 +272,11 @@ def _options(text: str) -> Iterator[str]:
 
 
 @cache
-def _harmless() -> tuple[tuple[Template, str, bool], ...]:
-    found = []
+def _harmless() -> dict[str, list[tuple[Template, bool]]]:
+    """What is no error, by a word of it; and whether a VM is started there."""
+    found: dict[str, list[tuple[Template, bool]]] = {}
     for one in harmless():
         template = Template(one.text)
-        found.append((template, max(template.words, key=len), one.starts))
-    return tuple(found)
+        word = max(template.words, key=len)
+        found.setdefault(word, []).append((template, one.starts))
+    return found

@@ -24,6 +24,7 @@ _QUOTES = str.maketrans({
     "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u201f": '"', "\u2033": '"',
     "\u00a0": " ", "\u202f": " ", "\u200b": None, "\ufeff": None,
 })  # fmt: skip
+_ZEROS = re.compile("\x00+")
 #: QMP's error, in an answer (desc) and in query-migrate's (error-desc); libvirt logs both.
 _DESC = re.compile(r"""["'](?:error-)?desc["']\s{0,8}:\s{0,8}"((?:[^"\\]|\\.)*)\"""")
 _ESCAPED_BREAK = re.compile(r"\\r\\n|\\n|\\r")
@@ -53,6 +54,9 @@ def lines_of(log: BinaryIO) -> Iterator[Line]:
         number += not goes_on
         goes_on = not piece.endswith(b"\n")
         cut = goes_on and len(piece) == LINE_CEILING
+        if piece.isspace():
+            goes_on = cut
+            continue
         for text in _meant(piece.decode("utf-8", "backslashreplace")):
             yield Line(number, text, cut)
         goes_on = cut
@@ -61,6 +65,9 @@ def lines_of(log: BinaryIO) -> Iterator[Line]:
 def _meant(piece: str) -> Iterator[str]:
     if not piece.isascii():
         piece = piece.translate(_QUOTES)
+    if "\x00" in piece:
+        # Where a host went down a log has pages of them.
+        piece = _ZEROS.sub("\n", piece)
     if "\x1b" in piece:
         piece = _COLOURS.sub("", piece)
     if "&" in piece:
@@ -69,7 +76,7 @@ def _meant(piece: str) -> Iterator[str]:
         piece = "\n".join(map(_unescaped, found))
     elif "\\" in piece:
         piece = _ESCAPED_BREAK.sub("\n", piece).replace('\\"', '"').replace("\\'", "'")
-    for text in re.split(r"[\r\n\x00\x0b\x0c\x85\u2028\u2029]", piece):
+    for text in re.split(r"[\r\n\x0b\x0c\x85\u2028\u2029]", piece):
         if stripped := _bare(text):
             yield stripped
 

@@ -11,7 +11,7 @@ from fixedram_fmt.diagnosis.entry import Entry, Text, catalogue
 from fixedram_fmt.diagnosis.template import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Index", "Said", "index", "said_in", "words_of"]
 
@@ -20,6 +20,10 @@ _WORDS = re.compile(r"[A-Za-z_]{2,}")
 _CORE, _CORE_WORDS = 12, 2
 #: Messages of one line that are looked at; QEMU 11 joins ten at most.
 _IN_LINE = 64
+
+
+_Text = tuple[Entry, Text]
+_ByWord = dict[str, list[_Text]]
 
 
 class Said(NamedTuple):
@@ -46,30 +50,18 @@ class Index:
     """Templates by the word that the fewest others have."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        texts = [(entry, text) for entry in entries for text in entry.wordings]
-        common = Counter(word for _, text in texts for word in set(text.template.words))
-        self._texts = texts
-        self._by_word: dict[str, list[tuple[Entry, Text]]] = defaultdict(list)
-        self._without: list[tuple[Entry, Text]] = []
-        for entry, text in texts:
-            words = text.template.words
-            if words:
-                rarest = min(words, key=lambda word: (common[word], -len(word)))
-                self._by_word[rarest].append((entry, text))
-            else:
-                self._without.append((entry, text))
+        self._texts = [(entry, text) for entry in entries for text in entry.wordings]
+        self._by_word = _by_rarest_word((one, one[1].template.words) for one in self._texts)
+        self._without = [one for one in self._texts if not one[1].template.words]
         #: A line without any of these words has no message, but for those without words.
         self.anchors = frozenset(self._by_word)
-        self._cores = _cores(texts)
+        cores = _cores(self._texts)
+        self._cores = _by_rarest_word((one, words_of(core)) for core, one in cores.items())
 
     def find(self, line: str, words: list[str]) -> list[Said]:
         """The messages in a line, from left to right; words are the line's."""
-        if self.anchors.isdisjoint(words):
-            candidates = self._without
-        else:
-            anchors = self.anchors.intersection(words)
-            candidates = [one for word in sorted(anchors) for one in self._by_word[word]]
-            candidates += self._without
+        candidates = [one for word in _known(self._by_word, words) for one in self._by_word[word]]
+        candidates += self._without
         found = [
             (entry, text, match)
             for entry, text in candidates
@@ -82,8 +74,9 @@ class Index:
         """Messages of which only the longest words are in a line; none that several may be."""
         found = [
             (entry, text, match)
-            for core, (entry, text) in self._cores.items()
-            if core in line and (match := text.template.find_core(line)) is not None
+            for word in _known(self._cores, words_of(line))
+            for entry, text in self._cores[word]
+            if (match := text.template.find_core(line)) is not None
         ]
         return _parted(line, _unshadowed(found)) if found else []
 
@@ -98,9 +91,26 @@ class Index:
         ]
 
 
-def _cores(texts: Iterable[tuple[Entry, Text]]) -> dict[str, tuple[Entry, Text]]:
+def _known(by_word: _ByWord, words: list[str]) -> list[str]:
+    """Those of the words of a line that are in an index, each once, in its order."""
+    if by_word.keys().isdisjoint(words):
+        return []
+    return [word for word in dict.fromkeys(words) if word in by_word]
+
+
+def _by_rarest_word(texts: Iterable[tuple[_Text, Sequence[str]]]) -> _ByWord:
+    """Texts with words, each under that of its words which the fewest others have."""
+    listed = [(one, words) for one, words in texts if words]
+    common = Counter(word for _, words in listed for word in set(words))
+    found: _ByWord = defaultdict(list)
+    for one, words in listed:
+        found[min(words, key=lambda word: (common[word], -len(word)))].append(one)
+    return found
+
+
+def _cores(texts: Iterable[_Text]) -> dict[str, _Text]:
     """Texts by their longest words, where these are long enough and of one entry alone."""
-    cores: dict[str, tuple[Entry, Text]] = {}
+    cores: dict[str, _Text] = {}
     shared = set[str]()
     for entry, text in texts:
         core = text.template.core[1]
