@@ -186,6 +186,8 @@ class _Reader:
                 edge = len(line) - len(text)
                 found = index().find(line, words_of(line))
                 if any(_reaches_over(one, edge, len(before[0])) for one in found):
+                    for part in before:
+                        self.collected.unknown.pop(part[:_SHOWN], None)
                     return found
         return []
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from fixedram_fmt.diagnosis.cause import Rank
 from fixedram_fmt.diagnosis.entry import Entry, Text, catalogue
 from fixedram_fmt.diagnosis.template import Match
 
@@ -147,12 +148,15 @@ def _parted(line: str, found: list[_Found]) -> list[Said]:
     """Each with its own part of the line: a hole at the end stops where the next one begins."""
     parted = []
     for number, (entry, text, match) in enumerate(found):
+        later = [one[2].start for one in found[number + 1 :] if one[2].start > match.start]
+        after = min(later, default=len(line))
         stop, holes = match.stop, match.holes
         if match.tail is not None:
-            later = [one[2].start for one in found[number + 1 :] if one[2].start > match.start]
-            stop = min(later, default=stop)
+            stop = min(stop, after)
             held = line[match.spans[-1][1] : stop].strip()
             holes = {**holes, match.tail: held.removesuffix(":").rstrip()}
+        elif entry.rank is Rank.CAUSE and line.startswith(": ", stop):
+            stop = after  # the text of an errno, or what another program says
         message = line[match.start : stop].strip().removesuffix(":")
         parted.append(Said(entry, text, match, message, holes))
     return parted
