@@ -1,0 +1,164 @@
+"""Failures that a real QEMU is brought to, and what it prints: the cases of provoked.toml.
+
+What is printed is kept as it is printed: standard error with QEMU's name, or the answers of its
+monitor, a line each.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.io.output import replacing
+from fixedram_fmt.write.faults import fault_named
+from fixedram_fmt.write.spec import ImageSpec, parse_block
+from fixedram_fmt.write.synth import write_image
+from qemu_vm import QemuVM, file_uri, require_qemu
+from support.provoked_edits import Edit, edited
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Case", "Provoked", "cases", "provoke"]
+
+_TABLE = Path(__file__).parent.parent / "interop" / "provoked.toml"
+#: With a clock that is the guest's, two saves of one configuration are alike.
+_COMMON = (
+    "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S",
+    "-rtc", "base=2020-01-01T00:00:00,clock=vm",
+)  # fmt: skip
+_TIME_LIMIT = 8
+#: Memory of a synthetic image, as `fixedram synth --block` names it; the machine is pc.
+_BLOCKS = ("pc.ram=16M:counter:0.1",)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One failure; see provoked.toml for what the fields mean."""
+
+    name: str
+    entry: str
+    side: str
+    machine: str
+    rule: str = ""
+    sends: str | None = None
+    receives: str = ""
+    receiver: str = ""
+    stream: bool = False
+    offset: int = 0
+    blocks: Sequence[str] = ()
+    faults: Sequence[str] = ()
+    edits: Sequence[Edit] = ()
+    sends_with: Sequence[str] = ()
+    capabilities: Sequence[str] = ("mapped-ram",)
+    incoming: str = "{uri}"
+    qmp: Sequence[dict[str, Any]] = ()
+    contents: str | None = None
+    accel: str = "tcg"
+
+    @property
+    def saves(self) -> bool:
+        """Whether there is an image at all."""
+        return (
+            self.sends is not None or bool(self.faults or self.blocks) or self.contents is not None
+        )
+
+
+@dataclass(frozen=True)
+class Provoked:
+    """What a program printed, its exit code, and the image, if there is one."""
+
+    text: str
+    code: int
+    image: Path | None
+
+
+def cases() -> dict[str, Case]:
+    """All of provoked.toml that QEMU is asked."""
+    table = tomllib.loads(_TABLE.read_text("utf-8"))
+    machines = table["machines"]
+    found = {}
+    for name, one in table["qemu"].items():
+        other = one.pop("receiver", one.get("machine", "pc"))
+        one |= {"machine": machines[one.get("machine", "pc")], "receiver": machines[other]}
+        found[name] = Case(name, **one)
+    return found
+
+
+def provoke(case: Case, folder: Path) -> Provoked:
+    """Brings QEMU to the failure; the image is written into the folder."""
+    image = folder / "image"
+    if case.saves:
+        _write(case, image)
+    words = [word.format(uri=file_uri(image, case.offset), image=image)
+             for word in shlex.split(case.incoming)]  # fmt: skip
+    arch, *machine = shlex.split(f"{case.receiver} {case.receives}")
+    args = [require_qemu(arch), *_COMMON, "-accel", case.accel, *machine]
+    for one in case.capabilities:
+        args += ["-global", f"migration.{one}=on"]
+    text, code = _asked(args, case.qmp, words[0]) if case.qmp else _run([*args, *_incoming(words)])
+    return Provoked(text, code, image if case.saves else None)
+
+
+def _incoming(words: Sequence[str]) -> list[str]:
+    return [part for word in words for part in ("-incoming", word)]
+
+
+def _write(case: Case, image: Path) -> None:
+    if case.contents is not None:
+        data = bytes.fromhex(case.contents)
+    elif case.sends is None:
+        with replacing(image, force=True) as output:
+            spec = ImageSpec(blocks=[parse_block(block) for block in case.blocks or _BLOCKS])
+            write_image(spec, output, [fault_named(fault) for fault in case.faults])
+        data = image.read_bytes()
+    else:
+        _save(case, image)
+        data = image.read_bytes()
+    image.write_bytes(edited(data, case.edits, case.offset))
+
+
+def _save(case: Case, image: Path) -> None:
+    arch, *machine = shlex.split(f"{case.machine} {case.sends}")
+    with QemuVM(require_qemu(arch), timeout=_TIME_LIMIT) as vm:
+        vm.start(("-S", "-accel", "tcg", *_COMMON[-2:], *machine))
+        capabilities = [*case.sends_with, *([] if case.stream else ["mapped-ram"])]
+        if capabilities:
+            vm.set_capabilities(*capabilities)
+        assert vm.migrate_to_file(image, case.offset) == "completed", vm.stderr
+
+
+def _run(args: Sequence[str]) -> tuple[str, int]:
+    done = subprocess.run(
+        args, capture_output=True, text=True, errors="backslashreplace", timeout=_TIME_LIMIT,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.stderr, done.returncode
+
+
+def _asked(args: Sequence[str], commands: Sequence[dict[str, Any]], uri: str) -> tuple[str, int]:
+    """Errors that the monitor answers, a line each, and standard error; QEMU may end by itself."""
+    process = subprocess.Popen(
+        [*args, "-qmp", "stdio"], text=True, errors="backslashreplace",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        for one in ({"execute": "qmp_capabilities"}, *commands):
+            process.stdin.write(json.dumps(one).replace("{uri}", uri) + "\n")
+        process.stdin.flush()
+        error = next((line for line in process.stdout if line.startswith('{"error"')), "")
+        if error:
+            process.terminate()
+        _, written = process.communicate(timeout=_TIME_LIMIT)
+    finally:
+        process.kill()
+        process.wait()
+    own = [line for line in written.splitlines(keepends=True) if "terminating on" not in line]
+    return error + "".join(own), process.returncode
