@@ -5,8 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +15,11 @@ from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.report import Question, ask
 from fixedram_fmt.write.packing import COMPRESSORS, write_packed
 from fixedram_fmt.write.rewrite import RewriteOptions, rewrite
+from support.saves import built
 from support.virsh import Virsh, driver, saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -34,7 +33,6 @@ _DOMAIN = """\
   <devices><emulator>{qemu}</emulator><memballoon model='none'/></devices>
 </domain>
 """
-_HEAD = "16s5I56x"
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +40,6 @@ def libvirt() -> Iterator[Virsh]:
     """The driver, and a save of a guest."""
     with driver() as root:
         yield saved(root, _DOMAIN)
-
-
-def built(save: bytes, order: str = "<", stream: Callable[[bytes], bytes] = bytes, **changed: Any
-          ) -> bytes:  # fmt: skip
-    """The save with other fields of the header, another XML, or its stream packed."""
-    magic, version, length, running, form, cookie = struct.unpack_from("<" + _HEAD, save)
-    xml, tail = save[92 : 92 + cookie], save[92 + cookie : 92 + length]
-    old, new = changed.get("xml", (b"", b""))
-    assert old in xml
-    values = {"magic": magic, "version": version, "data_len": length, "running": running,
-              "form": form, "cookie": cookie, **changed}  # fmt: skip
-    head = struct.pack(order + _HEAD, *(
-        values[name] for name in ("magic", "version", "data_len", "running", "form", "cookie")
-    ))  # fmt: skip
-    return head + xml.replace(old, new, 1) + tail + stream(save[92 + length :])
 
 
 CASES: dict[str, dict[str, Any]] = {

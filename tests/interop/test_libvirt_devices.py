@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +10,7 @@ from fixedram_fmt.container.domain import domain_of
 from fixedram_fmt.image import Image
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.report import Question, ask
+from support.saves import edited
 from support.virsh import Virsh, driver, saved
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
-_WORDS = "<16s5I"
 _DOMAIN = """\
 <domain type='qemu'>
   <name>fx</name>
@@ -170,23 +168,6 @@ EDITS: dict[str, dict[str, list[tuple[str, str]]]] = {
 #: Where what is said first is another thing: the video memory has its name in both, and another
 #: length, which no rule foresees.
 _SAID_OTHERWISE = {"vga for cirrus"}
-
-
-def edited(save: bytes, edits: list[tuple[str, str]]) -> bytes:
-    """The save with its XML edited, in the room that libvirt leaves for that."""
-    magic, version, length, running, form, cookie = struct.unpack_from(_WORDS, save)
-    area = save[92 : 92 + length]
-    xml = area.partition(b"\0")[0].decode()
-    for pattern, new in edits:
-        xml, count = re.subn(pattern, new, xml, count=1, flags=re.DOTALL)
-        assert count, pattern
-    new_area = xml.encode() + b"\0"
-    place = len(new_area) if cookie else 0
-    if cookie:
-        new_area += area[cookie:].partition(b"\0")[0] + b"\0"
-    assert len(new_area) <= length
-    words = struct.pack(_WORDS, magic, version, length, running, form, place)
-    return words + bytes(92 - len(words)) + new_area.ljust(length, b"\0") + save[92 + length :]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import json
 import shlex
 import subprocess
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +135,8 @@ def _save(case: Case, image: Path) -> None:
 
 def _run(args: Sequence[str]) -> tuple[str, int]:
     done = subprocess.run(
-        args, capture_output=True, text=True, errors="backslashreplace", timeout=_TIME_LIMIT,
-        stdin=subprocess.DEVNULL,
+        args, check=False, capture_output=True, text=True, errors="backslashreplace",
+        stdin=subprocess.DEVNULL, timeout=_TIME_LIMIT,
     )  # fmt: skip
     return done.stderr, done.returncode
 
