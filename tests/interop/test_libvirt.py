@@ -20,6 +20,7 @@ from support.virsh import Virsh, driver, saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
