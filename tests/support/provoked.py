@@ -24,9 +24,9 @@ from support.provoked_edits import Edit, edited
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Case", "Provoked", "cases", "provoke"]
+__all__ = ["TABLE", "Case", "Provoked", "cases", "provoke"]
 
-_TABLE = Path(__file__).parent.parent / "interop" / "provoked.toml"
+TABLE = Path(__file__).parent.parent / "interop" / "provoked.toml"
 #: With a clock that is the guest's, two saves of one configuration are alike.
 _COMMON = (
     "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S",
@@ -80,7 +80,7 @@ class Provoked:
 
 def cases() -> dict[str, Case]:
     """All of provoked.toml that QEMU is asked."""
-    table = tomllib.loads(_TABLE.read_text("utf-8"))
+    table = tomllib.loads(TABLE.read_text("utf-8"))
     machines = table["machines"]
     found = {}
     for name, one in table["qemu"].items():
