@@ -7,6 +7,7 @@ monitor, a line each.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import tomllib
@@ -32,7 +33,8 @@ _COMMON = (
     "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S",
     "-rtc", "base=2020-01-01T00:00:00,clock=vm",
 )  # fmt: skip
-_TIME_LIMIT = 8
+_TIME_LIMIT = 20
+_NOBODY = 65534
 #: Memory of a synthetic image, as `fixedram synth --block` names it; the machine is pc.
 _BLOCKS = ("pc.ram=16M:counter:0.1",)
 
@@ -60,6 +62,8 @@ class Case:
     qmp: Sequence[dict[str, Any]] = ()
     contents: str | None = None
     accel: str = "tcg"
+    nobody: bool = False
+    runs_until: str = ""
 
     @property
     def saves(self) -> bool:
@@ -101,7 +105,13 @@ def provoke(case: Case, folder: Path) -> Provoked:
     args = [require_qemu(arch), *_COMMON, "-accel", case.accel, *machine]
     for one in case.capabilities:
         args += ["-global", f"migration.{one}=on"]
-    text, code = _asked(args, case.qmp, words[0]) if case.qmp else _run([*args, *_incoming(words)])
+    if case.nobody:
+        image.touch()
+        image.chmod(0)
+    if case.qmp:
+        text, code = _asked(args, case.qmp, words[0])
+    else:
+        text, code = _run([*args, *_incoming(words)], nobody=case.nobody)
     return Provoked(text, code, image if case.saves else None)
 
 
@@ -126,17 +136,21 @@ def _write(case: Case, image: Path) -> None:
 def _save(case: Case, image: Path) -> None:
     arch, *machine = shlex.split(f"{case.machine} {case.sends}")
     with QemuVM(require_qemu(arch), timeout=_TIME_LIMIT) as vm:
-        vm.start(("-S", "-accel", "tcg", *_COMMON[-2:], *machine))
+        vm.start((*([] if case.runs_until else ["-S"]), "-accel", "tcg", *_COMMON[-2:], *machine))
+        if case.runs_until:
+            vm.wait_output(case.runs_until.encode())
         capabilities = [*case.sends_with, *([] if case.stream else ["mapped-ram"])]
         if capabilities:
             vm.set_capabilities(*capabilities)
         assert vm.migrate_to_file(image, case.offset) == "completed", vm.stderr
 
 
-def _run(args: Sequence[str]) -> tuple[str, int]:
+def _run(args: Sequence[str], *, nobody: bool) -> tuple[str, int]:
+    """Standard error and exit code; nobody: of a user who may open nothing that is root's."""
     done = subprocess.run(
         args, check=False, capture_output=True, text=True, errors="backslashreplace",
         stdin=subprocess.DEVNULL, timeout=_TIME_LIMIT,
+        user=_NOBODY if nobody and not os.geteuid() else None,
     )  # fmt: skip
     return done.stderr, done.returncode
 

@@ -94,7 +94,9 @@ def provoke_libvirt(case: LibvirtCase, libvirt: Virsh) -> Printed:
     other.write_text(text)
     log = root / "log" / "qemu" / "fx.log"
     log.unlink(missing_ok=True)
-    _, said = virsh(root, case.commands.format(save=save, other=other, root=root, fx=root / "fx.xml"))
+    _, said = virsh(
+        root, case.commands.format(save=save, other=other, root=root, fx=root / "fx.xml")
+    )
     end_guests(root)
     virsh(root, "undefine --managed-save fx")
     return Printed(said, log.read_text(errors="backslashreplace") if log.exists() else "", save)
