@@ -11,7 +11,7 @@ import os
 import shlex
 import subprocess
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +44,11 @@ class Case:
     """One failure; see provoked.toml for what the fields mean."""
 
     name: str
-    entry: str
     side: str
     machine: str
-    rule: str = ""
+    key: str = ""
+    says: str = ""
+    found: dict[str, str] = field(default_factory=dict)
     sends: str | None = None
     receives: str = ""
     receiver: str = ""

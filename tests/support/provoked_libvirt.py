@@ -50,9 +50,10 @@ class LibvirtCase:
     """One failure; see provoked.toml for what the fields mean."""
 
     name: str
-    entry: str
     side: str
-    rule: str = ""
+    key: str = ""
+    says: str = ""
+    found: dict[str, str] = field(default_factory=dict)
     header: dict[str, Any] = field(default_factory=dict)
     xml: Sequence[Sequence[str]] = ()
     edits: Sequence[Edit] = ()
