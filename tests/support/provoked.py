@@ -25,13 +25,13 @@ from support.provoked_edits import Edit, edited
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TABLE", "Case", "Provoked", "cases", "provoke"]
+__all__ = ["TABLE", "Case", "Provoked", "Saves", "cases", "provoke"]
 
 TABLE = Path(__file__).parent.parent / "interop" / "provoked.toml"
 #: With a clock that is the guest's, two saves of one configuration are alike.
+_CLOCK = ("-rtc", "base=2020-01-01T00:00:00,clock=vm")
 _COMMON = (
-    "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S",
-    "-rtc", "base=2020-01-01T00:00:00,clock=vm",
+    "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", *_CLOCK,
 )  # fmt: skip
 _TIME_LIMIT = 20
 _NOBODY = 65534
@@ -95,55 +95,72 @@ def cases() -> dict[str, Case]:
     return found
 
 
-def provoke(case: Case, folder: Path) -> Provoked:
+def provoke(case: Case, folder: Path, saves: Saves) -> Provoked:
     """Brings QEMU to the failure; the image is written into the folder."""
     image = folder / "image"
     if case.saves:
-        _write(case, image)
+        image.write_bytes(edited(_data(case, image, saves), case.edits, case.offset))
+    if case.nobody:
+        image.touch()
+        image.chmod(0)
     words = [word.format(uri=file_uri(image, case.offset), image=image)
              for word in shlex.split(case.incoming)]  # fmt: skip
+    args = _arguments(case)
+    if case.qmp:
+        text, code = _asked(args, case.qmp, words[0])
+    else:
+        incoming = [part for word in words for part in ("-incoming", word)]
+        text, code = _run([*args, *incoming], nobody=case.nobody)
+    return Provoked(text, code, image if case.saves else None)
+
+
+def _arguments(case: Case) -> list[str]:
     arch, *machine = shlex.split(f"{case.receiver} {case.receives}")
     args = [require_qemu(arch), *_COMMON, "-accel", case.accel, *machine]
     for one in case.capabilities:
         args += ["-global", f"migration.{one}=on"]
-    if case.nobody:
-        image.touch()
-        image.chmod(0)
-    if case.qmp:
-        text, code = _asked(args, case.qmp, words[0])
-    else:
-        text, code = _run([*args, *_incoming(words)], nobody=case.nobody)
-    return Provoked(text, code, image if case.saves else None)
+    return args
 
 
-def _incoming(words: Sequence[str]) -> list[str]:
-    return [part for word in words for part in ("-incoming", word)]
-
-
-def _write(case: Case, image: Path) -> None:
+def _data(case: Case, image: Path, saves: Saves) -> bytes:
     if case.contents is not None:
-        data = bytes.fromhex(case.contents)
-    elif case.sends is None:
-        with replacing(image, force=True) as output:
-            spec = ImageSpec(blocks=[parse_block(block) for block in case.blocks or _BLOCKS])
-            write_image(spec, output, [fault_named(fault) for fault in case.faults])
-        data = image.read_bytes()
-    else:
-        _save(case, image)
-        data = image.read_bytes()
-    image.write_bytes(edited(data, case.edits, case.offset))
+        return bytes.fromhex(case.contents)
+    if case.sends is not None:
+        return saves.of(case).read_bytes()
+    with replacing(image) as output:
+        spec = ImageSpec(blocks=[parse_block(block) for block in case.blocks or _BLOCKS])
+        write_image(spec, output, [fault_named(fault) for fault in case.faults])
+    return image.read_bytes()
 
 
-def _save(case: Case, image: Path) -> None:
+class Saves:
+    """Saves of the VMs that cases send, each made once and kept in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._paths: dict[object, Path] = {}
+
+    def of(self, case: Case) -> Path:
+        """The save of the VM of a case, as QEMU wrote it."""
+        key = (case.machine, case.sends, case.stream, tuple(case.sends_with), case.offset)
+        if key not in self._paths:
+            path = self.folder / f"{case.name}.saved"
+            _save(case, path)
+            self._paths[key] = path
+        return self._paths[key]
+
+
+def _save(case: Case, path: Path) -> None:
     arch, *machine = shlex.split(f"{case.machine} {case.sends}")
+    still = () if case.runs_until else ("-S",)
+    capabilities = [*case.sends_with, *([] if case.stream else ["mapped-ram"])]
     with QemuVM(require_qemu(arch), timeout=_TIME_LIMIT) as vm:
-        vm.start((*([] if case.runs_until else ["-S"]), "-accel", "tcg", *_COMMON[-2:], *machine))
+        vm.start((*still, "-accel", "tcg", *_CLOCK, *machine))
         if case.runs_until:
             vm.wait_output(case.runs_until.encode())
-        capabilities = [*case.sends_with, *([] if case.stream else ["mapped-ram"])]
         if capabilities:
             vm.set_capabilities(*capabilities)
-        assert vm.migrate_to_file(image, case.offset) == "completed", vm.stderr
+        assert vm.migrate_to_file(path, case.offset) == "completed", vm.stderr
 
 
 def _run(args: Sequence[str], *, nobody: bool) -> tuple[str, int]:
