@@ -1,4 +1,4 @@
-"""Failures that a real QEMU and a real virsh are brought to, and what diagnose makes of their words.
+"""Failures that a real QEMU and virsh are brought to, and what diagnose makes of their words.
 
 What is printed goes in as it is printed.  By the words alone the message that is the cause is told
 first, and who has to change; with the image at hand also the rule that it breaks, and where.
@@ -6,7 +6,6 @@ first, and who has to change; with the image at hand also the rule that it break
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,16 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fixedram_fmt.diagnosis import Cause
-    from support.provoked import Case
-    from support.provoked_libvirt import LibvirtCase
+    from support.provoked import Expected
     from support.virsh import Virsh
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 CASES = cases()
 LIBVIRT = libvirt_cases()
-#: What virsh says instead where its driver has noticed the end of QEMU first; the log has the words.
+#: What virsh says where its driver has noticed the end of QEMU first; the log has the words.
 _RACE = "Domain not found"
 
 
@@ -76,32 +73,24 @@ def test_cause_of_what_virsh_prints(name: str, libvirt: Virsh) -> None:
         check_found(case, printed.text, printed.save)
 
 
-def check(case: Case | LibvirtCase, text: str) -> None:
+def check(case: Expected, text: str) -> None:
     """The cause that is told first of these words."""
     top = diagnose(text).top
     assert top is not None, text
-    assert is_meant(case, top), (top, text)
-    assert top.side == case.side, (top, text)
+    assert case.is_meant(top.key, top.message), (top, text)
+    assert top.side in case.sides, (top, text)
     assert top.message in text.replace("\\", "")
     assert top.explanation
     assert top.fix
 
 
-def is_meant(case: Case | LibvirtCase, cause: Cause) -> bool:
-    """Whether it is the message of the table: by its key, or its words with anything in the holes."""
-    if case.key:
-        return cause.key == case.key
-    words = re.sub(r"\\\{\w+\\\}", ".+", re.escape(case.says))
-    return re.search(words, cause.message) is not None
-
-
-def check_found(case: Case | LibvirtCase, text: str, image: Path) -> None:
+def check_found(case: Expected, text: str, image: Path) -> None:
     """The rule that is broken, who has to change then, and the place."""
     with Image.open(image) as opened:
         top = diagnose(text, opened).top
         size = opened.file_size
     assert top is not None, text
-    assert is_meant(case, top), (top, text)
+    assert case.is_meant(top.key, top.message), (top, text)
     assert {"side": top.side, "rule": top.rule, "path": top.path} == case.found, top
     assert top.offset is not None
     assert 0 <= top.offset <= size

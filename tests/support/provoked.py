@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import tomllib
@@ -25,7 +26,7 @@ from support.provoked_edits import Edit, edited
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TABLE", "Case", "Provoked", "Saves", "cases", "provoke"]
+__all__ = ["TABLE", "Case", "Expected", "Provoked", "Saves", "cases", "provoke"]
 
 TABLE = Path(__file__).parent.parent / "interop" / "provoked.toml"
 #: With a clock that is the guest's, two saves of one configuration are alike.
@@ -39,16 +40,34 @@ _NOBODY = 65534
 _BLOCKS = ("pc.ram=16M:counter:0.1",)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One failure; see provoked.toml for what the fields mean."""
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What is to be told of a failure; see provoked.toml for what the fields mean."""
 
     name: str
-    side: str
-    machine: str
+    side: str | Sequence[str]
     key: str = ""
     says: str = ""
     found: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sides(self) -> Sequence[str]:
+        """Who may be told to change, by the words alone."""
+        return [self.side] if isinstance(self.side, str) else self.side
+
+    def is_meant(self, key: str | None, message: str) -> bool:
+        """Whether that is the message of the table, by its key or its words; holes take anything."""
+        if self.key:
+            return key == self.key
+        words = re.sub(r"\\\{\w+\\\}", ".+", re.escape(self.says))
+        return re.search(words, message) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Expected):
+    """One failure of QEMU."""
+
+    machine: str
     sends: str | None = None
     receives: str = ""
     receiver: str = ""
@@ -91,7 +110,7 @@ def cases() -> dict[str, Case]:
     for name, one in table["qemu"].items():
         other = one.pop("receiver", one.get("machine", "pc"))
         one |= {"machine": machines[one.get("machine", "pc")], "receiver": machines[other]}
-        found[name] = Case(name, **one)
+        found[name] = Case(name=name, **one)
     return found
 
 

@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from support.provoked import TABLE
+from support.provoked import TABLE, Expected
 from support.provoked_edits import Edit, edited
 from support.saves import built
 from support.saves import edited as with_xml
@@ -45,15 +45,10 @@ DOMAIN = """\
 _LONG = f"<description>{'x' * 100_000}</description>"
 
 
-@dataclass(frozen=True)
-class LibvirtCase:
-    """One failure; see provoked.toml for what the fields mean."""
+@dataclass(frozen=True, kw_only=True)
+class LibvirtCase(Expected):
+    """One failure of virsh."""
 
-    name: str
-    side: str
-    key: str = ""
-    says: str = ""
-    found: dict[str, str] = field(default_factory=dict)
     header: dict[str, Any] = field(default_factory=dict)
     xml: Sequence[Sequence[str]] = ()
     edits: Sequence[Edit] = ()
@@ -77,7 +72,7 @@ class Printed:
 def libvirt_cases() -> dict[str, LibvirtCase]:
     """All of provoked.toml that virsh is asked."""
     table = tomllib.loads(TABLE.read_text("utf-8"))
-    return {name: LibvirtCase(name, **one) for name, one in table["libvirt"].items()}
+    return {name: LibvirtCase(name=name, **one) for name, one in table["libvirt"].items()}
 
 
 def provoke_libvirt(case: LibvirtCase, libvirt: Virsh) -> Printed:
