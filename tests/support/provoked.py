@@ -56,7 +56,7 @@ class Expected:
         return [self.side] if isinstance(self.side, str) else self.side
 
     def is_meant(self, key: str | None, message: str) -> bool:
-        """Whether that is the message of the table, by its key or its words; holes take anything."""
+        """Whether that is the message of the table, by key or words; holes take anything."""
         if self.key:
             return key == self.key
         words = re.sub(r"\\\{\w+\\\}", ".+", re.escape(self.says))
