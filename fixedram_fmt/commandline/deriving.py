@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.commandline import pci, x86
 from fixedram_fmt.commandline.draft import Draft
+from fixedram_fmt.commandline.evidence import Evidence
+from fixedram_fmt.commandline.incoming import incoming_of
 from fixedram_fmt.commandline.result import CommandLine
+from fixedram_fmt.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command_line"]
 
-#: In this order; each adds to the draft and claims the sections that its arguments bring.
-_CONTRIBUTORS: tuple[Callable[[Image, Draft], None], ...] = ()
+#: Machines: each looks whether the image is of one of its own, and says so.  It sets program,
+#: machine, memory, CPUs and pci_root, and claims what the board itself makes.
+_BOARDS: tuple[Callable[[Evidence, Draft], bool], ...] = (x86.contribute,)
+#: What any machine may have; each claims the sections that its arguments bring.
+_CONTRIBUTORS: tuple[Callable[[Evidence, Draft], None], ...] = (pci.contribute,)
+#: Sections that no argument brings: QEMU itself, or what comes with any machine.
+_OF_QEMU = frozenset({"globalstate", "timer", "cpu_common", "dirty-bitmap"})
 
 
 def command_line(image: Image, location: str | None = None, *, own_xml: bool = True) -> CommandLine:
@@ -24,13 +33,23 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
     location is the path that -incoming names (None: the image's own); with own_xml false the XML of
     a libvirt save is left out.  Raises UnsupportedError where the machine is not told.
     """
-    draft = Draft()
+    evidence, draft = Evidence(image), Draft()
+    if not any(board(evidence, draft) for board in _BOARDS):
+        raise UnsupportedError(
+            "no command line can be derived of it: its machine is not known",
+            found=evidence.machine or "a stream without configuration",
+        )
     for contribute in _CONTRIBUTORS:
-        contribute(image, draft)
-    incoming = _incoming(image, location)
+        contribute(evidence, draft)
+    _tell_unclaimed(evidence, draft)
+    incoming = incoming_of(image, location, draft)
     argv = (draft.program, *draft.arguments(), *incoming)
-    return CommandLine(argv, tuple(draft.uncertain), incoming)
+    return CommandLine(argv, draft.sentences(), incoming)
 
 
-def _incoming(image: Image, location: str | None) -> tuple[str, ...]:
-    return ("-incoming", f"file:{location or image.source.name}")
+def _tell_unclaimed(evidence: Evidence, draft: Draft) -> None:
+    for name, instance in evidence.sections:
+        if name in _OF_QEMU or (name, instance) in draft.claimed:
+            continue
+        shown = f"{name} #{instance}" if instance else name
+        draft.doubt(f"no argument here brings a device for the section {shown}")

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from fixedram_fmt.memory.devicefacts import Machine, PciDevice
     from fixedram_fmt.memory.ranges import Canvas
 
-__all__ = ["paint_x86", "x86_kind"]
+__all__ = [
+    "I440FX",
+    "ISAPC",
+    "MICROVM",
+    "Q35",
+    "Kind",
+    "cmos_lengths",
+    "paint_x86",
+    "x86_kind",
+]
 
 _FOUR_GIB = 4 * GIB
 _CMOS_UNIT = 64 * KIB
@@ -37,7 +46,7 @@ _SMBASE_LOCKED = 0x02
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """An x86 machine: its default split of RAM of some length, and its host bridge."""
 
     title: str
@@ -61,7 +70,7 @@ def _below_microvm(length: int) -> int:
     return min(length, 3 * GIB)
 
 
-I440FX = _Kind(
+I440FX = Kind(
     "pc",
     re.compile(r"pc-i440fx.*|pc(?:-(?:v?\d.*))?|xenfv.*"),
     _below_i440fx,
@@ -70,7 +79,7 @@ I440FX = _Kind(
     pam=0x59,
     smram=0x72,
 )
-Q35 = _Kind(
+Q35 = Kind(
     "q35",
     re.compile(r"pc-q35.*|q35"),
     _below_q35,
@@ -79,13 +88,11 @@ Q35 = _Kind(
     pam=0x90,
     smram=0x9D,
 )
-MICROVM = _Kind(
-    "microvm", re.compile(r"microvm.*|nitro-enclave"), _below_microvm, "hole from 3 GiB"
-)
-ISAPC = _Kind("isapc", re.compile(r"isapc"), _below_i440fx, "RAM from 0")
+MICROVM = Kind("microvm", re.compile(r"microvm.*|nitro-enclave"), _below_microvm, "hole from 3 GiB")
+ISAPC = Kind("isapc", re.compile(r"isapc"), _below_i440fx, "RAM from 0")
 
 
-def x86_kind(machine: Machine) -> _Kind | None:
+def x86_kind(machine: Machine) -> Kind | None:
     """Which x86 machine it is, by its name or by its host bridge; None for others."""
     for kind in (I440FX, Q35, MICROVM, ISAPC):
         if kind.names.fullmatch(machine.name):
@@ -96,10 +103,10 @@ def x86_kind(machine: Machine) -> _Kind | None:
     return None
 
 
-def paint_x86(canvas: Canvas, machine: Machine, kind: _Kind) -> Roles:
+def paint_x86(canvas: Canvas, machine: Machine, kind: Kind) -> Roles:
     """Everything that the machine's address space shows of the image's blocks."""
     cmos = machine.cmos
-    told = _cmos_lengths(cmos) if cmos else None
+    told = cmos_lengths(cmos) if cmos else None
     roles = roles_of(machine.image.blocks, (sum(told), _CMOS_UNIT) if told else ())
     if not roles.main:
         return roles
@@ -127,7 +134,7 @@ def paint_x86(canvas: Canvas, machine: Machine, kind: _Kind) -> Roles:
 # -- RAM -----------------------------------------------------------------------------------------
 
 
-def _cmos_lengths(cmos: bytes) -> tuple[int, int]:
+def cmos_lengths(cmos: bytes) -> tuple[int, int]:
     """RAM below and above 4 GiB as firmware is told, in bytes (hw/i386/pc.c pc_cmos_init())."""
     extended = int.from_bytes(cmos[0x34:0x36], "little")
     if extended:
@@ -138,7 +145,7 @@ def _cmos_lengths(cmos: bytes) -> tuple[int, int]:
 
 
 def _split(
-    canvas: Canvas, kind: _Kind, roles: Roles, told: tuple[int, int] | None
+    canvas: Canvas, kind: Kind, roles: Roles, told: tuple[int, int] | None
 ) -> tuple[int, str]:
     """Bytes of RAM below 4 GiB, and who says so."""
     length = roles.length

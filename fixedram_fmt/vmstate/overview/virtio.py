@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.vmstate.state import MachineState
     from fixedram_fmt.vmstate.values import DeviceState, Value
 
-__all__ = ["VirtioDevice", "VirtioQueue", "blob_of", "virtio_devices"]
+__all__ = ["VirtioDevice", "VirtioQueue", "blob_of", "features_of", "virtio_devices"]
 
 _BLOB_CEILING = 1 << 24
 _CONFIG_CEILING = 4096
@@ -106,7 +106,7 @@ def virtio_devices(state: MachineState) -> Iterator[VirtioDevice]:
                 transport=blob.transport,
                 status=blob.device.status,
                 status_names=_names(blob.device.status),
-                features=_features(blob, blob.device),
+                features=features_of(blob, blob.device),
                 queues=tuple(_queues(blob)),
                 path=blob.value.path,
             )
@@ -202,7 +202,7 @@ def _subsection(blob: _Blob, name: str) -> bytes:
     return b"" if at < 0 else blob.raw[at + len(header) :]
 
 
-def _features(blob: _Blob, device: virtio.Device) -> int:
+def features_of(blob: _Blob, device: virtio.Device) -> int:
     """All 64 bits of the features, where the high ones were sent."""
     body = _subsection(blob, "virtio/64bit_features")
     return int.from_bytes(body[:8], "big") if len(body) >= 8 else device.guest_features

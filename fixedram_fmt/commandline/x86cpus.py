@@ -1,0 +1,87 @@
+"""vCPUs of x86: how many, in what topology, and what can be told of their model.
+
+Upstream: QEMU target/i386/machine.c vmstate_x86_cpu; hw/intc/apic_common.c apic_common_realize(),
+by which the instance id of an APIC's section is its APIC id; include/hw/i386/topology.h.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fixedram_fmt.commandline.draft import Draft
+    from fixedram_fmt.commandline.evidence import Evidence
+
+__all__ = ["add_cpus", "architecture"]
+
+#: CPU_NB_REGS32: a CPU of qemu-system-i386 has so many.
+_REGISTERS_32 = 8
+#: More vCPUs than any machine type has.
+_CPUS_CEILING = 4096
+#: What qemu64 lacks, by bits of CR4: UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP, PKE, LA57.
+_CR4_BEYOND = 1 << 11 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 12
+_XCR0_X87 = 1
+
+
+def architecture(evidence: Evidence) -> str:
+    """ARCH of the qemu-system-ARCH that has these vCPUs."""
+    registers = evidence.get("cpu", "env.regs")
+    short = isinstance(registers, list) and len(registers) == _REGISTERS_32
+    return "i386" if short else "x86_64"
+
+
+def add_cpus(evidence: Evidence, draft: Draft) -> None:
+    """-smp and -cpu."""
+    there = sorted(evidence.instances("cpu_common") or evidence.instances("cpu"))
+    count = 1 + (there[-1] if there else 0)
+    if count > _CPUS_CEILING:
+        draft.doubt(f"vCPUs beyond the first {_CPUS_CEILING} are left out")
+        count = _CPUS_CEILING
+    if len(there) < count:
+        draft.doubt("vCPUs were plugged in, with gaps between: plug in those that are missing")
+    draft.smp = _topology(sorted(evidence.instances("apic")), count)
+    _model(evidence, draft)
+
+
+def _topology(apics: Sequence[int], count: int) -> str | None:
+    """-smp by the ids of the APICs; those that follow one another fit any topology."""
+    if count > 1 and len(apics) == count and apics[-1] != count - 1:
+        for threads in range(1, count + 1):
+            for cores in range(1, count // threads + 1):
+                sockets = count // (threads * cores)
+                if sockets * cores * threads == count and apics == _ids(sockets, cores, threads):
+                    return f"{count},sockets={sockets},cores={cores},threads={threads}"
+    return str(count) if count > 1 else None
+
+
+def _ids(sockets: int, cores: int, threads: int) -> list[int]:
+    """APIC ids: each level takes as many bits as the largest of its numbers needs."""
+    core_shift = (threads - 1).bit_length()
+    socket_shift = core_shift + (cores - 1).bit_length()
+    return [
+        socket << socket_shift | core << core_shift | thread
+        for socket in range(sockets)
+        for core in range(cores)
+        for thread in range(threads)
+    ]
+
+
+def _model(evidence: Evidence, draft: Draft) -> None:
+    is_64 = architecture(evidence) == "x86_64"
+    usual = "qemu64" if is_64 else "qemu32"
+    if evidence.has("cpu") and not evidence.has("apic"):
+        draft.cpu = f"{usual},-apic"
+    elif _is_beyond(evidence):
+        draft.cpu = "max"
+        draft.doubt("the guest uses what the default CPU lacks: -cpu max is taken for its model")
+        return
+    draft.doubt("the CPU model is not in the image: without the -cpu it had, it is the default")
+
+
+def _is_beyond(evidence: Evidence) -> bool:
+    """Whether registers show features that the default model has not."""
+    cr4 = evidence.number("cpu", "env.cr[4]") or 0
+    xcr0 = evidence.number("cpu", "cpu/xsave/env.xcr0") or evidence.number("cpu", "env.xcr0")
+    return bool(cr4 & _CR4_BEYOND) or bool((xcr0 or 0) & ~_XCR0_X87)
