@@ -237,8 +237,8 @@ def _erst(evidence: Evidence, function: PciFunction, draft: Draft) -> Properties
 
 
 def _ipmi(evidence: Evidence, function: PciFunction, draft: Draft) -> Properties:
-    del function
-    return {"bmc": draft.bmc(evidence.has("ipmi-bmc-sim"))}
+    del evidence, function
+    return {"bmc": draft.bmc()}
 
 
 _READERS: dict[str, Reader] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.commandline import pci, x86
+from fixedram_fmt.commandline import parts, pci, storage, usb, virtiommio, x86
 from fixedram_fmt.commandline.draft import Draft
 from fixedram_fmt.commandline.evidence import Evidence
 from fixedram_fmt.commandline.incoming import incoming_of
@@ -22,7 +22,14 @@ __all__ = ["command_line"]
 #: machine, memory, CPUs and pci_root, and claims what the board itself makes.
 _BOARDS: tuple[Callable[[Evidence, Draft], bool], ...] = (x86.contribute,)
 #: What any machine may have; each claims the sections that its arguments bring.
-_CONTRIBUTORS: tuple[Callable[[Evidence, Draft], None], ...] = (pci.contribute,)
+_CONTRIBUTORS: tuple[Callable[[Evidence, Draft], None], ...] = (
+    parts.first,
+    pci.contribute,
+    virtiommio.contribute,
+    usb.contribute,
+    storage.contribute,
+    parts.contribute,
+)
 #: Sections that no argument brings: QEMU itself, or what comes with any machine.
 _OF_QEMU = frozenset({"globalstate", "timer", "cpu_common", "dirty-bitmap"})
 

@@ -67,6 +67,10 @@ class Draft:
     claimed: set[tuple[str, int]] = field(default_factory=set)
     #: By the way to them (`0000:00:02.0`): what may have other devices on its buses.
     placed: dict[str, Placed] = field(default_factory=dict)
+    #: Buses of SCSI by what their disks' sections begin with.
+    scsi_buses: dict[str, str] = field(default_factory=dict)
+    #: Address of the first bus of virtio-mmio, and the step from one to the next.
+    mmio: tuple[int, int] | None = None
     _numbers: dict[str, int] = field(default_factory=dict)
     _doubts_left_out: int = 0
 
@@ -140,13 +144,12 @@ class Draft:
                 return self.user_netdev(instance)
         return None
 
-    def bmc(self, there: bool) -> str | None:
-        """The one BMC of IPMI, which is made where there is one; its id."""
-        if not there or ("ipmi-bmc-sim", 0) in self.claimed:
-            return "bmc0" if there else None
-        self.device("ipmi-bmc-sim", {"id": "bmc0"})
-        self.claim("ipmi-bmc-sim")
-        return "bmc0"
+    def bmc(self) -> str:
+        """A BMC for an interface of IPMI, whose state is a section of its own; its id."""
+        name = self.new_id("bmc")
+        self.device("ipmi-bmc-sim", {"id": name})
+        self.claim("ipmi-bmc-sim", int(name.removeprefix("bmc")))
+        return name
 
     def disk(self, size: int | None, whose: str, *, read_only: bool = False) -> str:
         """A disk of zeros in the place of the real one, size in bytes; its node name."""

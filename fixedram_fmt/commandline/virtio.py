@@ -15,6 +15,7 @@ from fixedram_fmt.receiver.virtioblob import ACTIVE_PORTS, OUTPUTS_CEILING, outp
 from fixedram_fmt.schema.pci import CAP_ID_MSIX
 from fixedram_fmt.schema.virtiofeatures import feature_names
 from fixedram_fmt.vmstate.overview.virtio import blob_of, features_of
+from fixedram_fmt.vmstate.structure import subsection_header_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,11 @@ class Virtio:
     queues: tuple[int, ...]
     features: frozenset[str]
     rest: bytes
+
+    @property
+    def has_rings(self) -> bool:
+        """Whether its rings have addresses of their own: only on a device that is not legacy."""
+        return subsection_header_of("virtio/virtqueues", 1) in self.rest
 
     def number(self, offset: int, size: int) -> int:
         """A little-endian number of the configuration; 0 beyond its end, or not yet asked for."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline import x86cpus
-from fixedram_fmt.commandline.draft import is_sayable
+from fixedram_fmt.commandline.draft import Placed, is_sayable
 from fixedram_fmt.commandline.firmware import add_firmware
 from fixedram_fmt.commandline.memory import add_memory
 from fixedram_fmt.memory.devicefacts import Machine
@@ -69,10 +69,14 @@ _BOARDS = {
             _PIC,
         ),
     ),
-    ISAPC.title: _Board("isapc", None, ("fdc", "isa-ide"), (_I8042, _PIT, _PIC)),
+    ISAPC.title: _Board("isapc", None, ("fdc",), (_I8042, _PIT, _PIC)),
     MICROVM.title: _Board("microvm", "pcie.0", ("00.0/gpex_root",), (_PIT, _PIC)),
 }
 _BUS = "0000:00:"
+#: hw/i386/microvm.c VIRTIO_MMIO_BASE, and the bytes of one.
+_MICROVM_MMIO = (0xFEB0_0000, 0x200)
+#: Controllers of the boards whose buses are called `ide.N`, by their section.
+_IDE = {"01.1/ide": "piix3-ide", "1f.2/ich9_ahci": "ich9-ahci"}
 
 
 def contribute(evidence: Evidence, draft: Draft) -> bool:
@@ -111,7 +115,9 @@ def _section(name: str) -> str:
 def _parts(evidence: Evidence, draft: Draft, board: _Board) -> None:
     for name in board.own:
         draft.claim(_section(name))
-    for name in _ANY:
+        if name in _IDE and evidence.has(_section(name)):
+            draft.placed[f"{_BUS}{name.partition('/')[0]}"] = Placed(_IDE[name], "ide")
+    for name in ("isa-ide", *_ANY):
         draft.claim_all((name, instance) for instance in evidence.instances(name))
     for name, section in board.switches:
         if not evidence.has(_section(section)):
@@ -131,7 +137,10 @@ def _microvm(evidence: Evidence, draft: Draft) -> None:
     if evidence.has("mc146818rtc"):
         draft.machine["rtc"] = "on"
     draft.machine["isa-serial"] = "on" if evidence.has("serial") else "off"
-    draft.claim("serial")
+    if evidence.has("serial"):
+        draft.others.append(("-serial", "null"))
+        draft.claim("serial")
+    draft.mmio = _MICROVM_MMIO
     if len(evidence.instances("ioapic")) > 1:
         draft.machine["ioapic2"] = "on"
 
