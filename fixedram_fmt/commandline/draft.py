@@ -159,8 +159,8 @@ class Draft:
         if read_only:
             node["read-only"] = "on"
         self.others.append(("-blockdev", option("", node)))
-        words = "" if size else ", whose size the image does not tell"
-        self.doubt(f"{name} is empty: put the disk of {whose}{words} in its place")
+        words = "" if size else ", of a size that the image does not tell,"
+        self.doubt(f"{name} is empty: the disk of {whose}{words} belongs there")
         return name
 
     # -- the whole

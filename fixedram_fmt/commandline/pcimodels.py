@@ -126,8 +126,6 @@ _MODELS = (
     # -- displays and sound
     Model("secondary-vga", "vga", (0x1234, 0x1111), class_code=0x0380),
     Model("VGA", "vga", (0x1234, 0x1111), rom=True),
-    Model("ati-vga", "vga", (0x1002, 0x5046), rom=True),
-    Model("ati-vga", "vga", (0x1002, 0x5159), rom=True),
     Model("bochs-display", "bochs-display", rom=True),
     Model("cirrus-vga", "cirrus_vga", rom=True),
     Model("qxl-vga", "qxl", class_code=0x0300, rom=True),

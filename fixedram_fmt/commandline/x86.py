@@ -183,6 +183,8 @@ def _memory(evidence: Evidence, draft: Draft, kind: Kind, cmos: bytes | None) ->
 def _common(evidence: Evidence, draft: Draft) -> None:
     """What is no part of a device: the UUID, and whether the image describes itself."""
     image = evidence.image
+    if evidence.has("kvmclock"):
+        draft.others.append(("-accel", "kvm"))
     if image.uuid is not None:
         draft.others.append(("-uuid", image.uuid))
     if evidence.has("iommu-intel"):

@@ -13,6 +13,8 @@ __all__ = ["joined"]
 
 #: What is put together by name, and what as a whole.
 _NOT_COMPARED = ("sources", "contradictions")
+#: Whose differences are not told: those of long texts, and of what nothing is judged by.
+_NOT_TOLD = ("description", "domain", "vmstate", "contents", "argv", "uncertain")
 #: Contradictions that are told one by one.
 _TOLD = 20
 
@@ -57,7 +59,7 @@ def _differences(field: str, first: Receiver, second: Receiver) -> Iterator[str]
     here, there = (", ".join(receiver.sources or ("?",)) for receiver in (first, second))
     if field in ("blocks", "max_lengths"):
         one, other = in_bytes(one), in_bytes(other)
-    if field in ("description", "domain", "vmstate", "contents") or one == other:
+    if field in _NOT_TOLD or one == other:
         return
     if not isinstance(one, dict):
         yield f"{field}: {one!r} ({here}), {other!r} ({there})"

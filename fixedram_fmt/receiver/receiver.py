@@ -49,7 +49,8 @@ class Receiver(
     of each (where left out, any instance fits).  contents has what QEMU compares of each device, by
     `name/instance` and path; description its devices field by field, the JSON that QEMU puts
     behind an image.  domain is a libvirt domain XML, vmstate what -dump-vmstate wrote.  sources
-    say where all this comes from, contradictions where they differ.
+    say where all this comes from, contradictions where they differ.  argv is a command line that
+    receives the image, uncertain what of it the image does not tell: for people, not judged.
     """
 
     machine: str | None = None
@@ -65,6 +66,8 @@ class Receiver(
     domain: str | None = None
     vmstate: str | None = None
     contents: dict[str, dict[str, CheckedValue]] | None = None
+    argv: list[str] | None = None
+    uncertain: list[str] | None = None
 
     def __str__(self) -> str:
         """What is known, in a line or two, and where it comes from."""
