@@ -33,6 +33,9 @@ _CONTRIBUTORS: tuple[Callable[[Evidence, Draft], None], ...] = (
 #: Sections that no argument brings: QEMU itself, or what comes with any machine.
 _OF_QEMU = frozenset({"globalstate", "timer", "cpu_common", "dirty-bitmap"})
 
+#: Instances of one name that are told by their numbers.
+_INSTANCES_TOLD = 4
+
 
 def command_line(image: Image, location: str | None = None, *, own_xml: bool = True) -> CommandLine:
     """The QEMU that receives an image, from the image alone; of a libvirt save from its XML.
@@ -55,8 +58,13 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
 
 
 def _tell_unclaimed(evidence: Evidence, draft: Draft) -> None:
+    """A sentence for each name of sections that no argument accounts for."""
+    left: dict[str, list[int]] = {}
     for name, instance in evidence.sections:
-        if name in _OF_QEMU or (name, instance) in draft.claimed:
-            continue
-        shown = f"{name} #{instance}" if instance else name
+        if name not in _OF_QEMU and (name, instance) not in draft.claimed:
+            left.setdefault(name, []).append(instance)
+    for name, instances in left.items():
+        numbers = ", ".join(f"#{one}" for one in instances[:_INSTANCES_TOLD])
+        more = ", ..." if len(instances) > _INSTANCES_TOLD else ""
+        shown = f"{name} ({numbers}{more})" if instances != [0] else name
         draft.doubt(f"no argument here brings a device for the section {shown}")

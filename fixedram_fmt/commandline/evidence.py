@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.memory.blockroles import MAIN_NAMES, is_device_block
 from fixedram_fmt.schema.pci import ADDRESS, CONFIG_TYPE
+from fixedram_fmt.schema.vmdesc import Field
 from fixedram_fmt.vmstate.paths import Pattern
+from fixedram_fmt.vmstate.structure import Structure
+from fixedram_fmt.vmstate.values import DeviceState, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.blocks import RamBlock, Section
     from fixedram_fmt.image import Image
-    from fixedram_fmt.vmstate.values import DeviceState, Value
+    from fixedram_fmt.vmstate.values import Value
 
 __all__ = ["Evidence", "PciFunction"]
 
@@ -24,6 +27,8 @@ __all__ = ["Evidence", "PciFunction"]
 _PCI_VERSION = b"\0\0\0\2"
 _CONFIG_BYTES, _EXPRESS_BYTES = 0x100, 0x1000
 _CAPABILITIES, _CAPABILITIES_START, _CAP_EXPRESS = 0x34, 0x40, 0x10
+#: Bytes of a value that is looked into.
+_BLOB_CEILING = 1 << 24
 #: Where a description has the space: `config[0]` of a conventional device, `config[1]` of express.
 _CONFIG = Pattern("**/config[?]")
 #: Capabilities of one device, and extended ones: more would be a loop.
@@ -153,13 +158,30 @@ class Evidence:
     # -- state
 
     def device(self, name: str, instance: int = 0) -> DeviceState | None:
-        """The state of a section."""
-        return self.image.state.device(name, instance)
+        """The state of a section; of virtio without a description, that it is one blob."""
+        found = self.image.state.device(name, instance)
+        section = self._sections.get((name, instance))
+        if found is None or section is None or found.structure is not None:
+            return found
+        vmsd = name.rpartition("/")[2]
+        if not vmsd.startswith("virtio-") or not section.body_length:
+            return found
+        field = Field(name="virtio", type="virtio", size=section.body_length)
+        structure = Structure(vmsd, section.version_id, [field], [None])
+        return DeviceState(found.source, found.path, section, Layout(structure))
 
     def value(self, name: str, path: str, instance: int = 0) -> Value | None:
         """The value at a path of a section's state."""
         device = self.device(name, instance)
         return None if device is None else device.value(path)
+
+    def raw(self, name: str, path: str, instance: int = 0) -> bytes:
+        """Its bytes; empty where they cannot be had."""
+        try:
+            found = self.value(name, path, instance)
+            return b"" if found is None or found.size > _BLOB_CEILING else found.raw
+        except FixedRamError:
+            return b""
 
     def get(self, name: str, path: str, instance: int = 0) -> Any:
         """The same, decoded; None where it cannot be had."""

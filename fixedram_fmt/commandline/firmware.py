@@ -45,4 +45,8 @@ def add_firmware(evidence: Evidence, draft: Draft, kind: Kind) -> None:
     if length in _FILES:
         draft.others.append(("-bios", _FILES[length]))
     else:
-        draft.doubt(f"its firmware ({_BIOS}) has {length} bytes: give that file with -bios")
+        draft.doubt(
+            f"its firmware has {length} bytes, as no file of QEMU's: give that with -bios, or what"
+            f" fixedram extract --block {_BIOS} takes out of the image; else the guest finds it at"
+            " another place"
+        )

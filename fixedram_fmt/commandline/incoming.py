@@ -22,7 +22,7 @@ _OFFSET = ",offset="
 
 def incoming_of(image: Image, location: str | None, draft: Draft) -> tuple[str, ...]:
     """-incoming with the file, and what has to be set for it; what that does not do is a doubt."""
-    path = location if location is not None else image.source.name
+    path = location if location is not None else _file(image)
     words: list[str] = []
     if image.dialect != ORDINARY:
         words += ["-global", "migration.mapped-ram=on"]
@@ -35,6 +35,7 @@ def incoming_of(image: Image, location: str | None, draft: Draft) -> tuple[str, 
         draft.doubt("its pages came through channels of multifd, which are no part of the file")
     offset = image.container.stream_offset
     if image.container.compression:
+        # Nothing of the file lies where it is when it is unpacked.
         draft.doubt(
             f"QEMU does not unpack it ({image.container.compression}): write it anew with fixedram"
             " copy, and name that file in -incoming"
@@ -44,3 +45,9 @@ def incoming_of(image: Image, location: str | None, draft: Draft) -> tuple[str, 
         draft.doubt(f"QEMU takes what comes after {_OFFSET!r} in the path for an offset")
     suffix = f"{_OFFSET}{offset}" if offset else ""
     return (*words, "-incoming", f"file:{path}{suffix}")
+
+
+def _file(image: Image) -> str:
+    """The name of the file itself, whatever it is packed in."""
+    wrappers = image.container.wrappers
+    return wrappers[0].outer.source.name if wrappers else image.source.name

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline.virtio import serial_ports
+from fixedram_fmt.memory.ranges import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ __all__ = ["contribute", "first"]
 _HDA = frozenset({"ich9-intel-hda", "intel-hda"})
 #: hw/audio/hda-codec.c desc_*: a duplex codec records with its second stream.
 _RECORDING = "st[1]/format"
+_ATI = "ati-vga"
 #: Instances of one kind that a machine can have.
 _CEILING = 16
 
@@ -85,8 +87,23 @@ def contribute(evidence: Evidence, draft: Draft) -> None:
     for name in _TPM:
         if evidence.has(name):
             draft.doubt(f"{name} needs a TPM (swtpm) behind it: give -tpmdev and -device yourself")
+    _ati(evidence, draft)
     _codecs(evidence, draft)
     _ports(evidence, draft)
+
+
+def _ati(evidence: Evidence, draft: Draft) -> None:
+    """ati-vga has no state of its own (QEMU 10.0): it is there by its blocks, and its DDC."""
+    for way, names in evidence.owned.items():
+        if f"{_ATI}.rom" not in names or way in evidence.functions:
+            continue
+        bus, _, slot = way.rpartition(":")
+        length = evidence.length(f"{way}/vga.vram") or 0
+        properties: Properties = {"addr": slot, "vgamem_mb": length // MIB or None}
+        if bus != "0000:00" or not draft.device(_ATI, properties):
+            continue
+        draft.claim("i2c-ddc")
+        draft.doubt(f"the model= of {_ATI} at {way} is not told")
 
 
 def _codecs(evidence: Evidence, draft: Draft) -> None:
@@ -96,11 +113,11 @@ def _codecs(evidence: Evidence, draft: Draft) -> None:
         return
     for instance in evidence.instances("hda-audio")[:_CEILING]:
         records = evidence.number("hda-audio", _RECORDING, instance)
-        driver = "hda-duplex" if records else "hda-output"
+        driver = "hda-output" if records == 0 else "hda-duplex"
         properties: Properties = {"bus": f"{controllers[0]}.0", "audiodev": draft.audiodev()}
         if draft.device(driver, properties):
             draft.claim("hda-audio", instance)
-        if records:
+        if records != 0:
             draft.doubt("whether a codec is hda-duplex or hda-micro is not told: hda-duplex")
     if len(controllers) > 1:
         draft.doubt("on which HDA controller the codecs are is not told: all on the first")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline.virtionet import net_properties
+from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.receiver.virtioblob import ACTIVE_PORTS, OUTPUTS_CEILING, outputs, virtio_contents
 from fixedram_fmt.schema.pci import CAP_ID_MSIX
 from fixedram_fmt.schema.virtiofeatures import feature_names
@@ -66,7 +67,10 @@ class Virtio:
 def virtio_of(evidence: Evidence, section: str, vmsd: str, instance: int = 0) -> Virtio | None:
     """The virtio part of a section; None where it cannot be read."""
     device = evidence.device(section, instance)
-    blob = None if device is None or device.structure is None else blob_of(device)
+    try:
+        blob = None if device is None else blob_of(device)
+    except FixedRamError:
+        return None
     if blob is None or blob.device is None:
         return None
     names = feature_names(vmsd, features_of(blob, blob.device))
@@ -162,8 +166,7 @@ def _balloon(evidence: Evidence, section: str, device: Virtio) -> Properties:
 
 def _gpu(evidence: Evidence, section: str, device: Virtio) -> Properties:
     del device
-    value = evidence.value(section, "virtio-gpu")
-    found = [*outputs(value.raw[-OUTPUTS_CEILING:])] if value is not None else []
+    found = [*outputs(evidence.raw(section, "virtio-gpu")[-OUTPUTS_CEILING:])]
     count = int.from_bytes(found[0].raw, "big") if found else 1
     return {"max_outputs": count if count > 1 else None}
 
@@ -203,10 +206,8 @@ def disk_of(device: Virtio | None, draft: Draft, whose: str) -> str:
 def serial_ports(evidence: Evidence, section: str) -> list[int]:
     """Numbers of the ports of a virtio-serial device, in the order in which they were made."""
     device = evidence.device(section)
-    value = evidence.value(section, "virtio")
-    if device is None or value is None:
-        return []
-    for one in virtio_contents(device, value.raw):
+    raw = evidence.raw(section, "virtio")
+    for one in virtio_contents(device, raw) if device is not None and raw else ():
         if one.type == ACTIVE_PORTS:
             return [int.from_bytes(one.raw[at : at + 4], "big") for at in range(0, len(one.raw), 4)]
     return []
