@@ -26,8 +26,12 @@ _MAIN = frozenset({
     "riscv.sifive.e.ram", "riscv.sifive.u.ram", "riscv.spike.ram", "sabrelite.ram",
     "strongarm.sdram", "versatile.ram", "vexpress.highmem", "zynq.ext_ram",
 })  # fmt: skip
-#: Machines that say nothing of their sound's backend on a command line of their own.
-_WITH_SOUND = {"pegasos2": "via-ac97", "amigaone": "via-ac97"}
+#: Machines with sound, which start without default devices only where its backend is named.
+_WITH_SOUND = frozenset({
+    "integratorcp", "musicpal", "pegasos2", "realview-eb", "realview-eb-mpcore",
+    "realview-pb-a8", "realview-pbx-a9", "versatileab", "versatilepb", "vexpress-a15",
+    "vexpress-a9", "xlnx-zcu102",
+})  # fmt: skip
 
 
 def board(evidence: Evidence, draft: Draft) -> None:
@@ -36,9 +40,8 @@ def board(evidence: Evidence, draft: Draft) -> None:
     if main is not None:
         draft.memory = size_text(evidence.length(main) or 0)
     give_cpus(evidence, draft)
-    sound = _WITH_SOUND.get(evidence.machine)
-    if sound:
-        draft.set_global(sound, "audiodev", draft.audiodev())
+    if evidence.machine in _WITH_SOUND:
+        draft.machine["audiodev"] = draft.audiodev()
     claim_board(evidence, draft)
 
 

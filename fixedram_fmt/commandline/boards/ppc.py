@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mac", "powernv", "pseries"]
 
+#: SPAPR_PCI_BASE_BUID ends with the index of the bridge.
+_INDEX = 0xFFFF
 _PVR = 287  # SPR_PVR
 _BY_PSERIES = (
     "cpu", "ics", "icp/server", "spapr", "spapr-xive", "spapr/htab", "spapr/rtc", "spapr_cpu",
@@ -46,6 +48,8 @@ _CAPS = {
 _CAP = "spapr/cap/"
 #: A capability whose value is a power of two.
 _PAGE_SIZE = "hpt_maxpagesize"
+#: Capabilities whose subsection has another name than their property.
+_OTHER_NAMES = {"nested_kvm_hv": "nested-hv"}
 #: CPU_POWERPC_LOGICAL_* as max-cpu-compat= calls them.
 _COMPAT = {
     0x0F000003: "power7", 0x0F100003: "power7", 0x0F000004: "power8", 0x0F000005: "power9",
@@ -65,6 +69,7 @@ def pseries(evidence: Evidence, draft: Draft) -> None:
     _interrupts(evidence, draft)
     _capabilities(evidence, draft)
     _compatible(evidence, draft)
+    _host_bridges(evidence, draft)
     for name, instance in evidence.sections:
         match = _VIO.fullmatch(name)
         if match:
@@ -106,11 +111,12 @@ def _capabilities(evidence: Evidence, draft: Draft) -> None:
             continue
         name = part.removeprefix(_CAP)
         value = _value_of(evidence, part)
-        words = _CAPS.get(name.replace("_", "-"), ())
+        known = _OTHER_NAMES.get(name, name.replace("_", "-"))
+        words = _CAPS.get(known, ())
         if name == _PAGE_SIZE and value is not None and value < 64:
             draft.machine["cap-hpt-max-page-size"] = str(1 << value)
         elif value is not None and value < len(words):
-            draft.machine[f"cap-{name.replace('_', '-')}"] = words[value]
+            draft.machine[f"cap-{known}"] = words[value]
         else:
             draft.doubt(f"the value of {part[:60]!r} is none that is known here")
 
@@ -134,6 +140,14 @@ def _compatible(evidence: Evidence, draft: Draft) -> None:
         f"the CPU is in the mode of {name}: that the guest may have no more"
         f" (max-cpu-compat={name}) is a guess"
     )
+
+
+def _host_bridges(evidence: Evidence, draft: Draft) -> None:
+    """PCI host bridges beside the first, by the index that their BUID ends with."""
+    for instance in evidence.instances("spapr_pci"):
+        unit = evidence.number("spapr_pci", "buid", instance) or 0
+        if index := unit & _INDEX:
+            draft.device("spapr-pci-host-bridge", {"index": index})
 
 
 def powernv(evidence: Evidence, draft: Draft) -> None:

@@ -49,12 +49,23 @@ def virt(evidence: Evidence, draft: Draft) -> None:
     give_memory(evidence, draft, "riscv_virt_board.ram")
     if evidence.has("riscv_imsic"):
         draft.machine["aia"] = "aplic-imsic"
+        if guests := _guests(evidence):
+            draft.machine["aia-guests"] = str(guests)
     elif evidence.has("riscv_aplic"):
         draft.machine["aia"] = "aplic"
     if not evidence.has("virt_acpi_build") and "riscv_virt_board.ram" in evidence.blocks:
         draft.machine["acpi"] = "off"
     give_mmio(evidence, draft, _MMIO)
     claim_names(evidence, draft, _BY_VIRT)
+
+
+def _guests(evidence: Evidence) -> int:
+    """aia-guests=: an IMSIC of the supervisor's level has a page for itself and one a guest."""
+    pages = 1
+    for instance in evidence.instances("riscv_imsic"):
+        found = evidence.get("riscv_imsic", "eidelivery", instance)
+        pages = max(pages, len(found) if isinstance(found, list) else 1)
+    return pages - 1
 
 
 def _cpu(evidence: Evidence, draft: Draft, bits: int) -> None:

@@ -28,6 +28,7 @@ _BY_CCW = (
 )  # fmt: skip
 #: Consoles of the service element, by their sections.
 _CONSOLES = ("sclpconsole", "sclplmconsole")
+_WATCHDOG = "vmstate_diag288"
 
 
 def ccw(evidence: Evidence, draft: Draft) -> None:
@@ -44,5 +45,8 @@ def ccw(evidence: Evidence, draft: Draft) -> None:
         for instance in evidence.instances(name):
             draft.device(name, {"chardev": draft.chardev()})
             draft.claim(name, instance)
+    if evidence.has(_WATCHDOG):
+        draft.device("diag288", {})
+        draft.claim(_WATCHDOG)
     give_ccw(evidence, draft)
     claim_names(evidence, draft, _BY_CCW)
