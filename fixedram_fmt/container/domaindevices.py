@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
-__all__ = ["DEVICES_CEILING", "DeviceRom", "DomainDevice", "PciBuses", "devices_of"]
+__all__ = [
+    "DEVICES_CEILING", "DeviceRom", "DomainDevice", "PciBuses", "devices_of", "pci_address",
+]  # fmt: skip
 
 #: How many children of <devices> are looked at.
 DEVICES_CEILING = 4096
@@ -78,7 +80,7 @@ class PciBuses:
 
     def place(self, element: Element) -> str | None:
         """Where the element's PCI address leads; None where it has none, or it leads nowhere."""
-        found = _pci_address(element)
+        found = pci_address(element)
         if found and element.get("model") == "pci-expander-bus":
             # What has a section is the bridge inside.
             return _expander_bus(element, found[1])
@@ -94,7 +96,7 @@ class PciBuses:
             self._paths[index] = None
             if controller is None:
                 break
-            found = _pci_address(controller)
+            found = pci_address(controller)
             if not found or controller.get("model") in _ROOTS:
                 break
             if controller.get("model") in _EXPANDERS:
@@ -163,7 +165,7 @@ def _key(kind: str, model: str, table: object) -> str | None:
     return key or None
 
 
-def _pci_address(element: Element) -> tuple[int, str] | None:
+def pci_address(element: Element) -> tuple[int, str] | None:
     """Bus number, and slot.function; libvirt finds a place itself for slot 0 of bus 0."""
     address = element.find("address")
     if address is None or address.get("type") != "pci":
