@@ -15,7 +15,7 @@ from fixedram_fmt.commandline.boards.parts import (
     give_memory,
     unknown_cpu,
 )
-from fixedram_fmt.commandline.boards.virtiobuses import MmioBuses, give_mmio
+from fixedram_fmt.commandline.memory import size_text
 
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
@@ -29,10 +29,11 @@ _BY_VIRT = (
     "0000:00:00.0/gpex_root",
 )  # fmt: skip
 _BY_SBSA = (
-    *_BY_VIRT, "sbsa-gwdt", "ich9_ahci", "sysbus-ahci", "xhci-sysbus", "sbsa_ec",
+    *_BY_VIRT, "0000:00:01.0/bochs-display", "ich9_ahci", "sbsa-gwdt", "sbsa_ec", "sysbus-ahci",
+    "xhci-sysbus",
 )  # fmt: skip
-#: base_memmap[VIRT_MMIO] and NUM_VIRTIO_TRANSPORTS.
-_MMIO = MmioBuses(0x0A00_0000, 0x200, 32)
+#: base_memmap[VIRT_MMIO], and the step of create_virtio_devices().
+_MMIO = (0x0A00_0000, 0x200)
 _TAG = "mach-virt.tag"
 
 
@@ -46,7 +47,7 @@ def virt(evidence: Evidence, draft: Draft) -> None:
     give_memory(evidence, draft, "mach-virt.ram")
     _properties(evidence, draft, cpu)
     _uarts(evidence, draft)
-    give_mmio(evidence, draft, _MMIO)
+    draft.mmio = _MMIO
     claim_names(evidence, draft, _BY_VIRT)
 
 
@@ -100,5 +101,6 @@ def sbsa_ref(evidence: Evidence, draft: Draft) -> None:
     draft.pci_root = "pcie.0"
     _cpu(draft, cpu_of(evidence), "neoverse-n2")
     give_cpus(evidence, draft)
-    give_memory(evidence, draft, "sbsa-ref.ram")
+    length = evidence.length("sbsa-ref.ram")
+    draft.memory = size_text(length) if length else None
     claim_names(evidence, draft, _BY_SBSA)

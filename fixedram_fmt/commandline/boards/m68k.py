@@ -14,7 +14,6 @@ from fixedram_fmt.commandline.boards.parts import (
     give_memory,
     unknown_cpu,
 )
-from fixedram_fmt.commandline.boards.virtiobuses import MmioBuses, give_mmio
 
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
@@ -25,8 +24,8 @@ __all__ = ["q800", "virt"]
 _BY_VIRT = (
     "cpu", "goldfish_pic", "goldfish_rtc", "goldfish_tty", "m68k-irqc", "virt-ctrl",
 )  # fmt: skip
-#: VIRT_VIRTIO_MMIO_BASE; VIRT_VIRTIO_IRQ_BASE to the end of the PICs: 4 of 32.
-_MMIO = MmioBuses(0xFF01_0000, 0x200, 128)
+#: VIRT_VIRTIO_MMIO_BASE, and the step of virt_init().
+_MMIO = (0xFF01_0000, 0x200)
 #: The first whose subsections are all there, and whether others have the same.
 _CPUS = (
     ({"68040_mmu"}, "m68040", True),
@@ -42,7 +41,7 @@ def virt(evidence: Evidence, draft: Draft) -> None:
     draft.program = "qemu-system-m68k"
     _cpu(evidence, draft)
     give_memory(evidence, draft, "m68k_virt.ram")
-    give_mmio(evidence, draft, _MMIO)
+    draft.mmio = _MMIO
     claim_names(evidence, draft, _BY_VIRT)
 
 

@@ -32,6 +32,8 @@ _WITH_SOUND = frozenset({
     "realview-pb-a8", "realview-pbx-a9", "versatileab", "versatilepb", "vexpress-a15",
     "vexpress-a9", "xlnx-zcu102",
 })  # fmt: skip
+#: The same, without a property of the machine.
+_AMIGA = "amigaone"
 
 
 def board(evidence: Evidence, draft: Draft) -> None:
@@ -42,6 +44,8 @@ def board(evidence: Evidence, draft: Draft) -> None:
     give_cpus(evidence, draft)
     if evidence.machine in _WITH_SOUND:
         draft.machine["audiodev"] = draft.audiodev()
+    if evidence.machine == _AMIGA:
+        draft.set_global("via-ac97", "audiodev", draft.audiodev())
     claim_board(evidence, draft)
 
 

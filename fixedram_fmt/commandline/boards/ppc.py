@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mac", "powernv", "pseries"]
 
+#: Root buses: PCI alone, or AGP, PCI and an internal one.
+_MAC_BUSES = ("pci.0", "pci.1", "pci.2")
 #: SPAPR_PCI_BASE_BUID ends with the index of the bridge.
 _INDEX = 0xFFFF
 _PVR = 287  # SPR_PVR
@@ -62,7 +64,6 @@ _QUEUES_PER_CPU = 8
 def pseries(evidence: Evidence, draft: Draft) -> None:
     """-machine pseries: what was not given as it is by default, and devices of the virtual I/O."""
     draft.program = "qemu-system-ppc64"
-    draft.pci_root = "pci.0"
     _cpu(evidence, draft)
     give_cpus(evidence, draft, _most_cpus(evidence))
     give_memory(evidence, draft, "ppc_spapr.ram")
@@ -75,8 +76,11 @@ def pseries(evidence: Evidence, draft: Draft) -> None:
         if match:
             chardev = draft.chardev() if match[1] == "vty" else None
             place = {"chardev": chardev, "reg": f"0x{match[2]}"}
-            draft.device(_VIO_DRIVERS[match[1]], place)
+            device_id = draft.new_id("vio")
+            draft.device(_VIO_DRIVERS[match[1]], {"id": device_id, **place})
             draft.claim(name, instance)
+            if match[1] == "v-scsi":
+                draft.scsi_buses[name.partition("/")[0]] = f"{device_id}.0"
     claim_names(evidence, draft, _BY_PSERIES)
 
 
@@ -146,8 +150,10 @@ def _host_bridges(evidence: Evidence, draft: Draft) -> None:
     """PCI host bridges beside the first, by the index that their BUID ends with."""
     for instance in evidence.instances("spapr_pci"):
         unit = evidence.number("spapr_pci", "buid", instance) or 0
-        if index := unit & _INDEX:
-            draft.device("spapr-pci-host-bridge", {"index": index})
+        index = unit & _INDEX
+        draft.pci_roots[f"pci@{unit:x}"] = f"pci.{index}"
+        if index:
+            draft.device("spapr-pci-host-bridge", {"index": index, "id": f"pci.{index}"})
 
 
 def powernv(evidence: Evidence, draft: Draft) -> None:
@@ -163,7 +169,7 @@ def mac(evidence: Evidence, draft: Draft) -> None:
     bits = bits_of_cpu(evidence, "env.nip")
     draft.program = "qemu-system-ppc64" if bits == 64 else "qemu-system-ppc"
     is_old = evidence.machine == "g3beige"
-    draft.pci_root = "pci.0"
+    draft.pci_roots = {one: one for one in _MAC_BUSES}
     _cpu(evidence, draft)
     give_cpus(evidence, draft)
     give_memory(evidence, draft, "ppc_heathrow.ram" if is_old else "ppc_core99.ram")

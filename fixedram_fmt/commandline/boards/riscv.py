@@ -15,7 +15,6 @@ from fixedram_fmt.commandline.boards.parts import (
     give_memory,
     unknown_cpu,
 )
-from fixedram_fmt.commandline.boards.virtiobuses import MmioBuses, give_mmio
 
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
@@ -28,8 +27,8 @@ _BY_VIRT = (
     "riscv_sifive_plic", "serial", "virt_acpi_build", "PCIHost", "PCIBUS",
     "0000:00:00.0/gpex_root",
 )  # fmt: skip
-#: virt_memmap[VIRT_VIRTIO] and VIRTIO_COUNT.
-_MMIO = MmioBuses(0x1000_1000, 0x1000, 8)
+#: virt_memmap[VIRT_VIRTIO]: base and size.
+_MMIO = (0x1000_1000, 0x1000)
 #: Extensions of rv32 and rv64, and those that are off by default, by their letters in misa.
 _DEFAULT_LETTERS, _MORE_LETTERS = "acdfhmsu", "v"
 _NEEDED = "a"
@@ -55,7 +54,7 @@ def virt(evidence: Evidence, draft: Draft) -> None:
         draft.machine["aia"] = "aplic"
     if not evidence.has("virt_acpi_build") and "riscv_virt_board.ram" in evidence.blocks:
         draft.machine["acpi"] = "off"
-    give_mmio(evidence, draft, _MMIO)
+    draft.mmio = _MMIO
     claim_names(evidence, draft, _BY_VIRT)
 
 

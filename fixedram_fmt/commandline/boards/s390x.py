@@ -14,7 +14,7 @@ from fixedram_fmt.commandline.boards.parts import (
     give_memory,
     unknown_cpu,
 )
-from fixedram_fmt.commandline.boards.virtiobuses import give_ccw
+from fixedram_fmt.commandline.boards.virtioccw import give_ccw
 
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
