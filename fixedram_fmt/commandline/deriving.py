@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.commandline import parts, pci, storage, usb, virtiommio, x86
+from fixedram_fmt.commandline import (
+    boards,
+    fromxml,
+    parts,
+    pci,
+    storage,
+    usb,
+    virtiommio,
+    x86,
+)
 from fixedram_fmt.commandline.draft import Draft
 from fixedram_fmt.commandline.evidence import Evidence
 from fixedram_fmt.commandline.incoming import incoming_of
@@ -20,7 +29,10 @@ __all__ = ["command_line"]
 
 #: Machines: each looks whether the image is of one of its own, and says so.  It sets program,
 #: machine, memory, CPUs and pci_root, and claims what the board itself makes.
-_BOARDS: tuple[Callable[[Evidence, Draft], bool], ...] = (x86.contribute,)
+_BOARDS: tuple[Callable[[Evidence, Draft], bool], ...] = (
+    x86.contribute,
+    boards.contribute,
+)
 #: What any machine may have; each claims the sections that its arguments bring.
 _CONTRIBUTORS: tuple[Callable[[Evidence, Draft], None], ...] = (
     parts.first,
@@ -44,6 +56,16 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
     a libvirt save is left out.  Raises UnsupportedError where the machine is not told.
     """
     evidence, draft = Evidence(image), Draft()
+    if not (own_xml and fromxml.contribute(evidence, draft)):
+        _from_state(evidence, draft)
+    _tell_unclaimed(evidence, draft)
+    incoming = incoming_of(image, location, draft)
+    argv = (draft.program, *draft.arguments(), *incoming)
+    return CommandLine(argv, draft.sentences(), incoming)
+
+
+def _from_state(evidence: Evidence, draft: Draft) -> None:
+    """The machine, then what any machine may have."""
     if not any(board(evidence, draft) for board in _BOARDS):
         raise UnsupportedError(
             "no command line can be derived of it: its machine is not known",
@@ -51,10 +73,6 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
         )
     for contribute in _CONTRIBUTORS:
         contribute(evidence, draft)
-    _tell_unclaimed(evidence, draft)
-    incoming = incoming_of(image, location, draft)
-    argv = (draft.program, *draft.arguments(), *incoming)
-    return CommandLine(argv, draft.sentences(), incoming)
 
 
 def _tell_unclaimed(evidence: Evidence, draft: Draft) -> None:

@@ -69,6 +69,8 @@ class Draft:
     placed: dict[str, Placed] = field(default_factory=dict)
     #: Buses of SCSI by what their disks' sections begin with.
     scsi_buses: dict[str, str] = field(default_factory=dict)
+    #: Ids of other root buses, by what the ways of devices on them begin with.
+    pci_roots: dict[str, str] = field(default_factory=dict)
     #: Address of the first bus of virtio-mmio, and the step from one to the next.
     mmio: tuple[int, int] | None = None
     _numbers: dict[str, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.memory.blockroles import MAIN_NAMES, is_device_block
-from fixedram_fmt.schema.pci import ADDRESS, CONFIG_TYPE
+from fixedram_fmt.schema.pci import CONFIG_TYPE, PLACE
 from fixedram_fmt.schema.vmdesc import Field
 from fixedram_fmt.vmstate.paths import Pattern
 from fixedram_fmt.vmstate.structure import Structure
@@ -146,7 +146,7 @@ class Evidence:
         """Names of blocks after the way of the PCI device that has them, by that way."""
         found: dict[str, list[str]] = {}
         for name in self.blocks:
-            match = ADDRESS.fullmatch(name)
+            match = PLACE.fullmatch(name)
             if match and match[2]:
                 found.setdefault(match[1], []).append(match[2])
         return found
@@ -253,7 +253,7 @@ class Evidence:
 
     def _functions(self) -> Iterator[PciFunction]:
         for name, instance in self._sections:
-            match = ADDRESS.fullmatch(name)
+            match = PLACE.fullmatch(name)
             if match and instance == 0 and match[2] and "/" not in match[2]:
                 yield PciFunction(match[1], match[2], self._config(name))
 

@@ -28,7 +28,7 @@ _SLOTS_CEILING = 256
 _SLOT_STATES = (
     ("ICH9LPC", "pm/ich9_pm/memhp/acpi_memory_hotplug/devs"),
     ("piix4_pm", "piix4_pm/memhp/acpi_memory_hotplug/devs"),
-    ("acpi-ged", "acpi-ged/memhp/acpi_memory_hotplug/devs"),
+    ("acpi-ged", "acpi-ged/memhp/memhp_state/devs"),
 )
 _ENABLED = "is_enabled"
 

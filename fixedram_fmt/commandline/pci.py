@@ -37,7 +37,7 @@ _ROM, _ROM_NAME = ".rom", 31
 def contribute(evidence: Evidence, draft: Draft) -> None:
     """A -device for each PCI function that the board does not make."""
     functions = sorted(evidence.functions.values(), key=_order)
-    buses: dict[str, str | None] = {_FIRST_ROOT: draft.pci_root}
+    buses: dict[str, str | None] = {_FIRST_ROOT: draft.pci_root, **draft.pci_roots}
     _expanders(evidence, draft, functions, buses)
     for function in functions:
         _add(evidence, draft, function, buses)
@@ -58,9 +58,12 @@ def _expanders(
     buses: dict[str, str | None],
 ) -> None:
     """pxb and pxb-pcie, which have no section: by the ways of what is on their buses."""
+    if draft.pci_root is None:  # a board with host bridges of its own
+        return
     driver = "pxb" if draft.pci_root == "pci.0" else "pxb-pcie"
     found = 0
-    for function in functions:
+    numbered = [one for one in functions if one.way.count(":") >= _ROOT_PARTS]
+    for function in numbered:
         domain, bus, slot, *_ = function.way.split(":")
         way = f"{domain}:{bus}:{slot}"
         if f"{domain}:{bus}" == _FIRST_ROOT or domain != "0000" or way in buses:

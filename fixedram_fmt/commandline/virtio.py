@@ -149,7 +149,10 @@ def _scsi(evidence: Evidence, section: str, device: Virtio) -> Properties:
     """A control queue and one of events come first."""
     del evidence, section
     size = device.queues[0] if device.queues else 0
-    return {"num_queues": len(device.queues) - 2 or None, "virtqueue_size": _size_above(size)}
+    return {
+        "num_queues": max(len(device.queues) - 2, 0) or None,
+        "virtqueue_size": _size_above(size),
+    }
 
 
 def _console(evidence: Evidence, section: str, device: Virtio) -> Properties:

@@ -17,12 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "ADDRESS", "CAP_ID_MSIX", "CONFIG_HEADER", "CONFIG_TYPE", "IRQ_STATE_TYPE", "Bar",
+    "ADDRESS", "CAP_ID_MSIX", "CONFIG_HEADER", "CONFIG_TYPE", "IRQ_STATE_TYPE", "PLACE", "Bar",
     "ConfigHeader", "bars",
 ]  # fmt: skip
 
 #: How qdev names the way to a device: domain, bus of the root, then slot.function of each bridge.
 ADDRESS = re.compile(r"([0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+)(?:/(.*))?")
+
+#: The same where a host bridge has a name of its own for its root: that of the bus, or of the unit
+#: (hw/pci/pci.c pci_root_bus_path(), hw/ppc/spapr_pci.c spapr_phb_root_bus_path()).
+PLACE = re.compile(
+    r"((?:[0-9a-f]{4}:[0-9a-f]{2}|pci\.[0-9]|pci@[0-9a-f]{1,16})(?::[0-9a-f]{2}\.[0-7])+)(?:/(.*))?"
+)
 
 #: What descriptions call a configuration space and the levels of the pins: vmstate_info_pci_config
 #: and vmstate_info_pci_irq_state.
