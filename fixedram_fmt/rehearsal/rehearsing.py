@@ -1,0 +1,226 @@
+"""The rehearsal as a whole: which VM, made harmless, tried, adapted where that is asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fixedram_fmt.errors import UnsupportedError
+from fixedram_fmt.knowledge import known_in, known_versions
+from fixedram_fmt.receiver.programs import programs_for
+from fixedram_fmt.rehearsal.adapting import adapt
+from fixedram_fmt.rehearsal.attempt import (
+    Loading,
+    Setting,
+    arguments_around,
+    attempt,
+    private_folder,
+)
+from fixedram_fmt.rehearsal.clock import Clock
+from fixedram_fmt.rehearsal.harmless import Rewriting, harmless
+from fixedram_fmt.rehearsal.monitor import require_qmp
+from fixedram_fmt.rehearsal.result import Rehearsal, Started
+from fixedram_fmt.rehearsal.vm import Vm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fixedram_fmt.image import Image
+    from fixedram_fmt.rehearsal.attempt import Attempt
+    from fixedram_fmt.rehearsal.result import Adapted, Change
+
+__all__ = ["Options", "Plan", "planned", "rehearse", "wanted"]
+
+#: Seconds: at least, and for each GiB of the file.
+_LIMIT, _PER_GIB = 60.0, 10.0
+#: The program that has all machines of another one.
+_LARGER = {"i386": "x86_64", "arm": "aarch64", "ppc": "ppc64", "riscv32": "riscv64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an image is rehearsed.
+
+    arguments are those of the VM, without the program (None: derived from the image).  qemu is the
+    program; accel `tcg` or `kvm`; channels is 0 without multifd; timeout in seconds (None: by the
+    image's size); memory: compared afterwards; adapt: tries at most, 0 for one as it is.
+    """
+
+    arguments: Sequence[str] | None = None
+    qemu: str | None = None
+    accel: str = "tcg"
+    channels: int = 0
+    flush_after_each_section: bool = False
+    timeout: float | None = None
+    memory: bool = True
+    adapt: int = 0
+
+    @property
+    def loading(self) -> Loading:
+        """How QEMU loads."""
+        return Loading(self.channels, self.flush_after_each_section, self.accel, True, self.memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be started: argv whole but for the descriptors, and what is otherwise."""
+
+    argv: tuple[str, ...]
+    words: tuple[str, ...]
+    changed: tuple[Change, ...]
+    uncertain: tuple[str, ...]
+
+
+def planned(image: Image, options: Options, folder: Path, words: Sequence[str]) -> Plan:
+    """The QEMU that words mean, made harmless; folder is where it runs.
+
+    Raises UnsupportedError for what cannot be rehearsed, or where no QEMU is found.
+    """
+    shared = frozenset(block.name for block in image.blocks if block.ignored)
+    rewriting = Rewriting(folder, Path.cwd(), shared)
+    safe = harmless(words, rewriting)
+    argv = (_program(image, options.qemu), *safe, *arguments_around(options.loading))
+    return Plan(argv, tuple(safe), tuple(rewriting.changes), tuple(rewriting.doubts))
+
+
+def wanted(image: Image, options: Options) -> tuple[list[str], tuple[str, ...]]:
+    """The arguments of the VM, and what of them is uncertain."""
+    if options.arguments is not None:
+        return list(options.arguments), ()
+    from fixedram_fmt.commandline import command_line
+
+    derived = command_line(image)
+    return list(derived.vm), derived.uncertain
+
+
+def _program(image: Image, given: str | None) -> str:
+    """The program that is started, by its absolute path: QEMU runs in another folder."""
+    names = [given] if given else [f"qemu-system-{arch}" for arch in _architectures(image)]
+    for name in names:
+        if path := shutil.which(name):
+            return os.path.abspath(path)  # noqa: PTH100  a link's own name counts
+    raise UnsupportedError(
+        f"there is no {' or '.join(names)} here", hint="install it, or give it with --qemu PATH"
+    )
+
+
+def _architectures(image: Image) -> Sequence[str]:
+    """By the vCPUs; where they do not tell, by who has such a machine.
+
+    Raises UnsupportedError where that is nobody, or more than one.
+    """
+    if found := programs_for(image):
+        return found
+    name = image.machine
+    for version in reversed(known_versions()) if name else ():
+        known = known_in(version)
+        having = known.architectures_of(name) if known and name else ()
+        # What a 64-bit program has, its smaller brother has too.
+        left = [arch for arch in having if _LARGER.get(arch) not in having]
+        if len(left) == 1:
+            return left
+    raise UnsupportedError(
+        "the image does not tell its architecture", hint="give the program with --qemu PATH"
+    )
+
+
+def rehearse(image: Image, options: Options) -> Rehearsal:
+    """Start a paused QEMU with no disk, network or file to write, load the image, look, end it.
+
+    Raises UnsupportedError where it cannot be begun: no QEMU, no qemu.qmp, arguments that cannot
+    be made harmless; SourceError where temporary files find no room.
+    """
+    require_qmp()
+    limit = options.timeout or _LIMIT + _PER_GIB * image.file_size / (1 << 30)
+    clock = Clock(limit)
+    words, uncertain = wanted(image, options)
+    with private_folder() as folder:
+        tried = _Tries(image, options, folder, clock).go(Vm.of(words, options.accel, folder))
+    made, plan, memory = tried.made, tried.plan, tried.made.memory
+    return Rehearsal(
+        path=image.source.name,
+        qemu=Started(made.version, made.argv),
+        status=made.status,
+        seconds=round(clock.passed, 3),
+        memory_equal=None if not memory or not memory.compared else memory.difference is None,
+        memory=memory,
+        messages=made.messages,
+        causes=causes_of(made.messages, image) if made.status != "completed" else (),
+        adapted=tuple(tried.adapted),
+        changed=plan.changed,
+        uncertain=tuple(dict.fromkeys((*uncertain, *plan.uncertain, *tried.doubts))),
+        exit_code=made.exit_code,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The last try and its plan, and what was changed on the way to it."""
+
+    made: Attempt
+    plan: Plan
+    adapted: list[Adapted]
+    doubts: list[str]
+
+
+class _Tries:
+    """Tries one after the other: as it is, then changed by what QEMU said."""
+
+    def __init__(self, image: Image, options: Options, folder: Path, clock: Clock) -> None:
+        self._image = image
+        self._options = options
+        self._folder = folder
+        self._clock = clock
+        self._doubts: list[str] = []
+        self._sandbox = True
+
+    def go(self, vm: Vm) -> _Tried:
+        """Try until it is loaded, nothing is known that would help, or there were enough."""
+        adapted: list[Adapted] = []
+        made, plan = self._try(vm)
+        seen = [(vm.words, vm.accel, list(vm.capabilities))]
+        while (said := _complaints(made)) and len(adapted) < self._options.adapt:
+            change = adapt(vm, said, self._image)
+            state = (vm.words, vm.accel, list(vm.capabilities))
+            if change is None or state in seen:
+                break
+            seen.append(state)
+            adapted.append(change)
+            made, plan = self._try(vm)
+        return _Tried(made, plan, adapted, self._doubts)
+
+    def _try(self, vm: Vm) -> tuple[Attempt, Plan]:
+        loading = replace(
+            self._options.loading,
+            accel=vm.accel,
+            capabilities=tuple(vm.capabilities),
+            sandbox=self._sandbox,
+        )
+        plan = planned(self._image, self._options, self._folder, vm.words)
+        setting = Setting(plan.argv[0], self._folder, self._clock)
+        made = attempt(self._image, plan.words, loading, setting)
+        if made.status == "not-started" and self._sandbox and _lacks_sandbox(made.messages):
+            self._sandbox = False
+            self._doubts.append("this QEMU was built without -sandbox: it ran without it")
+            return self._try(vm)
+        return made, plan
+
+
+def _complaints(made: Attempt) -> Sequence[str]:
+    """What is to be changed; nothing where the image was loaded rightly."""
+    if made.status in {"failed", "not-started"}:
+        return made.messages
+    return made.memory.notes if made.memory and made.memory.difference else ()
+
+
+def _lacks_sandbox(messages: Sequence[str]) -> bool:
+    return any("sandbox" in message or "seccomp" in message for message in messages)
+
+
+def causes_of(messages: Sequence[str], image: Image) -> tuple[Any, ...]:
+    """What QEMU's lines mean, the nearest cause first."""
+    del messages, image
+    return ()

@@ -1,0 +1,104 @@
+"""What came of a rehearsal, as data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fixedram_fmt.results import Hex, Result, Unsigned
+
+__all__ = [
+    "Adapted", "Change", "ComparedBlock", "Difference", "MemoryCompared", "Rehearsal", "Started",
+    "Status",
+]  # fmt: skip
+
+Status = Literal["completed", "failed", "crashed", "timeout", "not-started"]
+
+
+class Started(Result, frozen=True):
+    """The QEMU that was started last, all its arguments; version is None where it did not say."""
+
+    version: str | None
+    argv: tuple[str, ...]
+
+
+class Change(Result, frozen=True):
+    """An argument that was not given to QEMU as it is: what stood there, what stands there now.
+
+    instead is empty where it was left out.
+    """
+
+    argument: str
+    instead: str
+    why: str
+
+
+class Adapted(Result, frozen=True):
+    """What QEMU said, and what was changed for the next try."""
+
+    message: str
+    change: str
+
+
+class Difference(Result, frozen=True):
+    """The first byte that differs: offset in the block, guest-physical address, bytes from there.
+
+    expected is what the image has, found what QEMU has.
+    """
+
+    block: str
+    offset: Unsigned
+    address: Unsigned
+    expected: Hex
+    found: Hex
+
+
+class ComparedBlock(Result, frozen=True):
+    """A block, its used_length and how many of its bytes were compared; aliases count each."""
+
+    name: str
+    length: Unsigned
+    compared: Unsigned
+    equal: bool
+
+
+class MemoryCompared(Result, frozen=True):
+    """compared are bytes that were compared, total those that the guest's address space shows.
+
+    notes say what could not be compared, or was not.
+    """
+
+    compared: Unsigned
+    total: Unsigned
+    blocks: tuple[ComparedBlock, ...]
+    difference: Difference | None
+    notes: tuple[str, ...]
+
+
+class Rehearsal(Result, frozen=True, kw_only=True):
+    """How a real QEMU took an image.
+
+    status: completed; failed (QEMU refused it); crashed (QEMU ended by itself); timeout;
+    not-started (QEMU did not take the command line).  seconds are those of all tries.
+    memory_equal is None where nothing was compared, or not all that was to be.  messages are QEMU's
+    lines of the last try without its name, causes what they mean.  changed are arguments that were
+    made harmless, adapted what --adapt changed, uncertain what the image does not tell of its VM.
+    exit_code is that of a QEMU that ended by itself, negative where a signal did it.
+    """
+
+    path: str
+    qemu: Started
+    status: Status
+    seconds: float
+    memory_equal: bool | None
+    memory: MemoryCompared | None
+    messages: tuple[str, ...]
+    causes: tuple[Any, ...]
+    adapted: tuple[Adapted, ...] = ()
+    changed: tuple[Change, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    exit_code: int | None = None
+
+    @property
+    def restores(self) -> bool:
+        """Whether the image was loaded, and no byte of memory was seen to be another."""
+        return self.status == "completed" and self.memory_equal is not False
