@@ -43,6 +43,7 @@ COMMANDS = {
     "map": Entry("map:map_", "Show which pages are present, as a picture."),
     "report": Entry("report:report", "Write a self-contained HTML page about an image."),
     "load": Entry("load:load", "Really load an image as a loader does, and say how fast."),
+    "rehearse": Entry("rehearse:rehearse", "Really restore an image, paused and without risk."),
     "mount": Entry("mount:mount", "Show an image as a folder of read-only files."),
     "volatility-path": Entry(
         "volatility:volatility_path", "Print the folder of the layer for volatility3 (vol -p)."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import socket
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -86,15 +88,26 @@ def arguments_around(loading: Loading) -> list[str]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder that only its owner sees (TMPDIR), with all that is in it gone afterwards."""
+    """A folder that only its owner sees (TMPDIR), with all that is in it gone afterwards.
+
+    Its name is chosen before it is made, so that a signal at any moment leaves nothing behind.
+    """
+    folder = Path(tempfile.gettempdir()) / f"fixedram-{secrets.token_hex(16)}"
     try:
-        folder = tempfile.TemporaryDirectory(prefix="fixedram-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise SourceError(
-            f"cannot make a temporary folder: {error.strerror}", hint=MORE_ROOM
-        ) from error
-    with folder as name:
-        yield Path(name)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise SourceError(
+                f"cannot make a temporary folder: {error.strerror}", hint=MORE_ROOM
+            ) from error
+        yield folder
+    finally:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:
+            # A signal came; the next ones are not obeyed while this one is.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def attempt(image: Image, words: Sequence[str], loading: Loading, setting: Setting) -> Attempt:
@@ -117,6 +130,7 @@ def attempt(image: Image, words: Sequence[str], loading: Loading, setting: Setti
         argv = (*made.argv, *plumbing)
         process = QemuProcess(argv, setting.folder, (image_fd, theirs.fileno()))
         stack.enter_context(process)
+        process.start()
         theirs.close()
         with monitor:
             _Try(made, monitor, image, loading, setting).run(ours)

@@ -61,6 +61,7 @@ class Monitor:
         self._events = qmp.EventListener(names={"MIGRATION", "RESUME"})
         self._client.register_listener(self._events)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_debug(False)  # what it tells of slow steps is nothing for users
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:

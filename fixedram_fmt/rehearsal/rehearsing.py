@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.knowledge import known_in, known_versions
 from fixedram_fmt.receiver.programs import programs_for
@@ -22,7 +24,7 @@ from fixedram_fmt.rehearsal.attempt import (
 from fixedram_fmt.rehearsal.clock import Clock
 from fixedram_fmt.rehearsal.harmless import Rewriting, harmless
 from fixedram_fmt.rehearsal.monitor import require_qmp
-from fixedram_fmt.rehearsal.result import Rehearsal, Started
+from fixedram_fmt.rehearsal.result import Plan, Rehearsal, Started
 from fixedram_fmt.rehearsal.vm import Vm
 
 if TYPE_CHECKING:
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.image import Image
     from fixedram_fmt.rehearsal.attempt import Attempt
-    from fixedram_fmt.rehearsal.result import Adapted, Change
+    from fixedram_fmt.rehearsal.result import Adapted
 
-__all__ = ["Options", "Plan", "planned", "rehearse", "wanted"]
+__all__ = ["Options", "plan_of", "rehearse"]
 
 #: Seconds: at least, and for each GiB of the file.
 _LIMIT, _PER_GIB = 60.0, 10.0
@@ -64,16 +66,6 @@ class Options:
         return Loading(self.channels, self.flush_after_each_section, self.accel, True, self.memory)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What would be started: argv whole but for the descriptors, and what is otherwise."""
-
-    argv: tuple[str, ...]
-    words: tuple[str, ...]
-    changed: tuple[Change, ...]
-    uncertain: tuple[str, ...]
-
-
 def planned(image: Image, options: Options, folder: Path, words: Sequence[str]) -> Plan:
     """The QEMU that words mean, made harmless; folder is where it runs.
 
@@ -83,7 +75,7 @@ def planned(image: Image, options: Options, folder: Path, words: Sequence[str]) 
     rewriting = Rewriting(folder, Path.cwd(), shared)
     safe = harmless(words, rewriting)
     argv = (_program(image, options.qemu), *safe, *arguments_around(options.loading))
-    return Plan(argv, tuple(safe), tuple(rewriting.changes), tuple(rewriting.doubts))
+    return Plan(argv, tuple(rewriting.changes), tuple(rewriting.doubts), tuple(safe))
 
 
 def wanted(image: Image, options: Options) -> tuple[list[str], tuple[str, ...]]:
@@ -125,6 +117,14 @@ def _architectures(image: Image) -> Sequence[str]:
     raise UnsupportedError(
         "the image does not tell its architecture", hint="give the program with --qemu PATH"
     )
+
+
+def plan_of(image: Image, options: Options) -> Plan:
+    """What rehearse() would start first; nothing is started, and its folder is not there."""
+    words, uncertain = wanted(image, options)
+    with private_folder() as folder:
+        plan = planned(image, options, folder, words)
+    return msgspec.structs.replace(plan, uncertain=(*uncertain, *plan.uncertain))
 
 
 def rehearse(image: Image, options: Options) -> Rehearsal:

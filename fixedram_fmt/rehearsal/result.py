@@ -7,8 +7,8 @@ from typing import Any, Literal
 from fixedram_fmt.results import Hex, Result, Unsigned
 
 __all__ = [
-    "Adapted", "Change", "ComparedBlock", "Difference", "MemoryCompared", "Rehearsal", "Started",
-    "Status",
+    "Adapted", "Change", "ComparedBlock", "Difference", "MemoryCompared", "Plan", "Rehearsal",
+    "Started", "Status",
 ]  # fmt: skip
 
 Status = Literal["completed", "failed", "crashed", "timeout", "not-started"]
@@ -30,6 +30,20 @@ class Change(Result, frozen=True):
     argument: str
     instead: str
     why: str
+
+
+class Plan(Result, frozen=True):
+    """What would be started: argv is whole but for the descriptors of the image and the monitor.
+
+    changed are arguments that were made harmless, uncertain what the image does not tell of its VM.
+    """
+
+    hidden = frozenset({"words"})
+
+    argv: tuple[str, ...]
+    changed: tuple[Change, ...]
+    uncertain: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
 
 class Adapted(Result, frozen=True):
