@@ -60,7 +60,8 @@ def _memory(match: re.Match[str], vm: Vm, image: Image) -> str | None:
     if block.name.endswith(".rom"):
         return _rom_size(block, vm)
     if block.name == _FIRMWARE:
-        return vm.add("bios", vm.blank(block.used_length))
+        vm.add("bios", vm.blank(block.used_length))
+        return f"-bios FILE with one of {block.used_length} bytes (the image has its content)"
     return vm.set("m", "size", f"{block.used_length}B") if block is _largest(image) else None
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from fixedram_fmt.errors import UnsupportedError
+from fixedram_fmt.commandline import command_line
+from fixedram_fmt.errors import FixedRamError, UnsupportedError
 from fixedram_fmt.knowledge import known_in, known_versions
 from fixedram_fmt.receiver.programs import programs_for
 from fixedram_fmt.rehearsal.adapting import adapt
@@ -66,31 +66,50 @@ class Options:
         return Loading(self.channels, self.flush_after_each_section, self.accel, True, self.memory)
 
 
-def planned(image: Image, options: Options, folder: Path, words: Sequence[str]) -> Plan:
-    """The QEMU that words mean, made harmless; folder is where it runs.
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Arguments of the VM, programs that could be it, the first that is here counts, and doubts."""
+
+    words: list[str]
+    programs: Sequence[str]
+    doubts: tuple[str, ...] = ()
+
+
+def _wanted(image: Image, options: Options) -> _Wanted:
+    """The VM that options name, or the image tells."""
+    given = [options.qemu] if options.qemu else []
+    if options.arguments is not None:
+        return _Wanted(list(options.arguments), given or _programs(image))
+    derived = command_line(image)
+    others = [f"qemu-system-{arch}" for arch in programs_for(image)]
+    programs = given or list(dict.fromkeys([derived.argv[0], *others]))
+    return _Wanted(list(derived.vm), programs, derived.uncertain)
+
+
+def _programs(image: Image) -> list[str]:
+    """By the vCPUs, or by all that tells a command line, or by who has such a machine."""
+    if found := programs_for(image):
+        return [f"qemu-system-{arch}" for arch in found]
+    with suppress(FixedRamError):
+        return [command_line(image).argv[0]]
+    return [f"qemu-system-{arch}" for arch in _architectures(image)]
+
+
+def _planned(image: Image, options: Options, folder: Path, wanted: _Wanted) -> Plan:
+    """The QEMU that is wanted, made harmless; folder is where it runs.
 
     Raises UnsupportedError for what cannot be rehearsed, or where no QEMU is found.
     """
     shared = frozenset(block.name for block in image.blocks if block.ignored)
     rewriting = Rewriting(folder, Path.cwd(), shared)
-    safe = harmless(words, rewriting)
-    argv = (_program(image, options.qemu), *safe, *arguments_around(options.loading))
-    return Plan(argv, tuple(rewriting.changes), tuple(rewriting.doubts), tuple(safe))
+    safe = harmless(wanted.words, rewriting)
+    argv = (_program(wanted.programs), *safe, *arguments_around(options.loading))
+    doubts = dict.fromkeys((*wanted.doubts, *rewriting.doubts))
+    return Plan(argv, tuple(rewriting.changes), tuple(doubts), tuple(safe))
 
 
-def wanted(image: Image, options: Options) -> tuple[list[str], tuple[str, ...]]:
-    """The arguments of the VM, and what of them is uncertain."""
-    if options.arguments is not None:
-        return list(options.arguments), ()
-    from fixedram_fmt.commandline import command_line
-
-    derived = command_line(image)
-    return list(derived.vm), derived.uncertain
-
-
-def _program(image: Image, given: str | None) -> str:
-    """The program that is started, by its absolute path: QEMU runs in another folder."""
-    names = [given] if given else [f"qemu-system-{arch}" for arch in _architectures(image)]
+def _program(names: Sequence[str]) -> str:
+    """The first that is here, by its absolute path: QEMU runs in another folder."""
     for name in names:
         if path := shutil.which(name):
             return os.path.abspath(path)  # noqa: PTH100  a link's own name counts
@@ -100,12 +119,7 @@ def _program(image: Image, given: str | None) -> str:
 
 
 def _architectures(image: Image) -> Sequence[str]:
-    """By the vCPUs; where they do not tell, by who has such a machine.
-
-    Raises UnsupportedError where that is nobody, or more than one.
-    """
-    if found := programs_for(image):
-        return found
+    """Who has such a machine; UnsupportedError where that is nobody, or more than one."""
     name = image.machine
     for version in reversed(known_versions()) if name else ():
         known = known_in(version)
@@ -121,10 +135,8 @@ def _architectures(image: Image) -> Sequence[str]:
 
 def plan_of(image: Image, options: Options) -> Plan:
     """What rehearse() would start first; nothing is started, and its folder is not there."""
-    words, uncertain = wanted(image, options)
     with private_folder() as folder:
-        plan = planned(image, options, folder, words)
-    return msgspec.structs.replace(plan, uncertain=(*uncertain, *plan.uncertain))
+        return _planned(image, options, folder, _wanted(image, options))
 
 
 def rehearse(image: Image, options: Options) -> Rehearsal:
@@ -136,9 +148,8 @@ def rehearse(image: Image, options: Options) -> Rehearsal:
     require_qmp()
     limit = options.timeout or _LIMIT + _PER_GIB * image.file_size / (1 << 30)
     clock = Clock(limit)
-    words, uncertain = wanted(image, options)
     with private_folder() as folder:
-        tried = _Tries(image, options, folder, clock).go(Vm.of(words, options.accel, folder))
+        tried = _Tries(image, options, folder, clock).go(_wanted(image, options))
     made, plan, memory = tried.made, tried.plan, tried.made.memory
     return Rehearsal(
         path=image.source.name,
@@ -148,10 +159,10 @@ def rehearse(image: Image, options: Options) -> Rehearsal:
         memory_equal=None if not memory or not memory.compared else memory.difference is None,
         memory=memory,
         messages=made.messages,
-        causes=causes_of(made.messages, image) if made.status != "completed" else (),
+        causes=_causes(made.messages, image) if made.status != "completed" else (),
         adapted=tuple(tried.adapted),
         changed=plan.changed,
-        uncertain=tuple(dict.fromkeys((*uncertain, *plan.uncertain, *tried.doubts))),
+        uncertain=(*plan.uncertain, *tried.doubts),
         exit_code=made.exit_code,
     )
 
@@ -177,10 +188,11 @@ class _Tries:
         self._doubts: list[str] = []
         self._sandbox = True
 
-    def go(self, vm: Vm) -> _Tried:
+    def go(self, wanted: _Wanted) -> _Tried:
         """Try until it is loaded, nothing is known that would help, or there were enough."""
         adapted: list[Adapted] = []
-        made, plan = self._try(vm)
+        vm = Vm.of(wanted.words, self._options.accel, self._folder)
+        made, plan = self._try(vm, wanted)
         seen = [(vm.words, vm.accel, list(vm.capabilities))]
         while (said := _complaints(made)) and len(adapted) < self._options.adapt:
             change = adapt(vm, said, self._image)
@@ -189,23 +201,24 @@ class _Tries:
                 break
             seen.append(state)
             adapted.append(change)
-            made, plan = self._try(vm)
+            made, plan = self._try(vm, wanted)
         return _Tried(made, plan, adapted, self._doubts)
 
-    def _try(self, vm: Vm) -> tuple[Attempt, Plan]:
+    def _try(self, vm: Vm, wanted: _Wanted) -> tuple[Attempt, Plan]:
         loading = replace(
             self._options.loading,
             accel=vm.accel,
             capabilities=tuple(vm.capabilities),
             sandbox=self._sandbox,
         )
-        plan = planned(self._image, self._options, self._folder, vm.words)
+        changed = replace(wanted, words=vm.words)
+        plan = _planned(self._image, self._options, self._folder, changed)
         setting = Setting(plan.argv[0], self._folder, self._clock)
         made = attempt(self._image, plan.words, loading, setting)
         if made.status == "not-started" and self._sandbox and _lacks_sandbox(made.messages):
             self._sandbox = False
             self._doubts.append("this QEMU was built without -sandbox: it ran without it")
-            return self._try(vm)
+            return self._try(vm, wanted)
         return made, plan
 
 
@@ -220,7 +233,9 @@ def _lacks_sandbox(messages: Sequence[str]) -> bool:
     return any("sandbox" in message or "seccomp" in message for message in messages)
 
 
-def causes_of(messages: Sequence[str], image: Image) -> tuple[Any, ...]:
+def _causes(messages: Sequence[str], image: Image) -> tuple[Any, ...]:
     """What QEMU's lines mean, the nearest cause first."""
-    del messages, image
-    return ()
+    from fixedram_fmt import diagnosis
+
+    diagnose = getattr(diagnosis, "diagnose", None)
+    return tuple(diagnose("\n".join(messages), image).causes) if diagnose and messages else ()
