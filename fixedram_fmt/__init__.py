@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         extract,
         load,
         open,  # noqa: A004 - fx.open
+        rehearse,
         synth,
         validate,
     )
@@ -64,6 +65,7 @@ __all__ = [
     "extract",
     "load",
     "open",
+    "rehearse",
     "synth",
     "validate",
 ]
@@ -87,6 +89,7 @@ _HOME = {
     "extract": "verbs",
     "load": "verbs",
     "open": "verbs",
+    "rehearse": "verbs",
     "synth": "verbs",
     "validate": "verbs",
 }

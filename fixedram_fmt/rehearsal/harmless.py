@@ -1,7 +1,8 @@
 """A VM's arguments made harmless: nothing of the host is written, nobody outside is reached.
 
 Each option goes through the table of fixedram_fmt.rehearsal.policy; what is not passed as it is, is
-told as a Change.  QEMU runs in a private folder: files that it reads are named by absolute paths.
+told as a ChangedArgument.  QEMU runs in a private folder: files that it reads are named by absolute
+paths.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.rehearsal import backends, disks
 from fixedram_fmt.rehearsal.keyvalues import KeyValues
 from fixedram_fmt.rehearsal.policy import OPTIONS, Act
-from fixedram_fmt.rehearsal.result import Change
+from fixedram_fmt.rehearsal.result import ChangedArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,14 +59,14 @@ class Rewriting:
     folder: Path
     base: Path
     shared_blocks: frozenset[str] = frozenset()
-    changes: list[Change] = field(default_factory=list)
+    changes: list[ChangedArgument] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     nodes: dict[str, str] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
 
     def tell(self, argument: str, instead: str, why: str) -> None:
         """Note a change."""
-        self.changes.append(Change(argument, instead, why))
+        self.changes.append(ChangedArgument(argument, instead, why))
 
     def doubt(self, sentence: str) -> None:
         """Note what is not certain, once."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError, SourceError
 from fixedram_fmt.rehearsal.monitor import QemuRefusedError
-from fixedram_fmt.rehearsal.result import ComparedBlock, Difference, MemoryCompared
+from fixedram_fmt.rehearsal.result import MemoryCompared, MemoryDifference, RehearsedBlock
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Found:
 
     compared: dict[int, int] = field(default_factory=dict)
     unequal: set[int] = field(default_factory=set)
-    difference: Difference | None = None
+    difference: MemoryDifference | None = None
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
 
@@ -107,9 +107,9 @@ def _other_lengths(monitor: Monitor, image: Image) -> Iterator[tuple[RamBlock, i
             yield block, length
 
 
-def _shown(block: RamBlock, found: _Found) -> ComparedBlock:
+def _shown(block: RamBlock, found: _Found) -> RehearsedBlock:
     equal = block.index not in found.unequal
-    return ComparedBlock(block.name, block.used_length, found.compared[block.index], equal)
+    return RehearsedBlock(block.name, block.used_length, found.compared[block.index], equal)
 
 
 def _parts(image: Image, piece: MemoryRange, found: _Found, clock: Clock) -> Iterator[MemoryRange]:
@@ -174,7 +174,7 @@ def _differs(part: MemoryRange, done: int, expected: bytes, got: bytes, found: _
     if found.difference is not None:
         return
     first = next(n for n, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b)
-    found.difference = Difference(
+    found.difference = MemoryDifference(
         part.block.name,
         part.offset + done + first,
         part.start + done + first,

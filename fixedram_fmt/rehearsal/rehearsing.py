@@ -24,7 +24,7 @@ from fixedram_fmt.rehearsal.attempt import (
 from fixedram_fmt.rehearsal.clock import Clock
 from fixedram_fmt.rehearsal.harmless import Rewriting, harmless
 from fixedram_fmt.rehearsal.monitor import require_qmp
-from fixedram_fmt.rehearsal.result import Plan, Rehearsal, Started
+from fixedram_fmt.rehearsal.result import Rehearsal, RehearsalPlan, StartedQemu
 from fixedram_fmt.rehearsal.vm import Vm
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _programs(image: Image) -> list[str]:
     return [f"qemu-system-{arch}" for arch in _architectures(image)]
 
 
-def _planned(image: Image, options: Options, folder: Path, wanted: _Wanted) -> Plan:
+def _planned(image: Image, options: Options, folder: Path, wanted: _Wanted) -> RehearsalPlan:
     """The QEMU that is wanted, made harmless; folder is where it runs.
 
     Raises UnsupportedError for what cannot be rehearsed, or where no QEMU is found.
@@ -105,7 +105,7 @@ def _planned(image: Image, options: Options, folder: Path, wanted: _Wanted) -> P
     safe = harmless(wanted.words, rewriting)
     argv = (_program(wanted.programs), *safe, *arguments_around(options.loading))
     doubts = dict.fromkeys((*wanted.doubts, *rewriting.doubts))
-    return Plan(argv, tuple(rewriting.changes), tuple(doubts), tuple(safe))
+    return RehearsalPlan(argv, tuple(rewriting.changes), tuple(doubts), tuple(safe))
 
 
 def _program(names: Sequence[str]) -> str:
@@ -133,7 +133,7 @@ def _architectures(image: Image) -> Sequence[str]:
     )
 
 
-def plan_of(image: Image, options: Options) -> Plan:
+def plan_of(image: Image, options: Options) -> RehearsalPlan:
     """What rehearse() would start first; nothing is started, and its folder is not there."""
     with private_folder() as folder:
         return _planned(image, options, folder, _wanted(image, options))
@@ -153,7 +153,7 @@ def rehearse(image: Image, options: Options) -> Rehearsal:
     made, plan, memory = tried.made, tried.plan, tried.made.memory
     return Rehearsal(
         path=image.source.name,
-        qemu=Started(made.version, made.argv),
+        qemu=StartedQemu(made.version, made.argv),
         status=made.status,
         seconds=round(clock.passed, 3),
         memory_equal=None if not memory or not memory.compared else memory.difference is None,
@@ -172,7 +172,7 @@ class _Tried:
     """The last try and its plan, and what was changed on the way to it."""
 
     made: Attempt
-    plan: Plan
+    plan: RehearsalPlan
     adapted: list[Adapted]
     doubts: list[str]
 
@@ -204,7 +204,7 @@ class _Tries:
             made, plan = self._try(vm, wanted)
         return _Tried(made, plan, adapted, self._doubts)
 
-    def _try(self, vm: Vm, wanted: _Wanted) -> tuple[Attempt, Plan]:
+    def _try(self, vm: Vm, wanted: _Wanted) -> tuple[Attempt, RehearsalPlan]:
         loading = replace(
             self._options.loading,
             accel=vm.accel,

@@ -7,21 +7,28 @@ from typing import Any, Literal
 from fixedram_fmt.results import Hex, Result, Unsigned
 
 __all__ = [
-    "Adapted", "Change", "ComparedBlock", "Difference", "MemoryCompared", "Plan", "Rehearsal",
-    "Started", "Status",
+    "Adapted",
+    "ChangedArgument",
+    "MemoryCompared",
+    "MemoryDifference",
+    "Rehearsal",
+    "RehearsalPlan",
+    "RehearsedBlock",
+    "StartedQemu",
+    "Status",
 ]  # fmt: skip
 
 Status = Literal["completed", "failed", "crashed", "timeout", "not-started"]
 
 
-class Started(Result, frozen=True):
+class StartedQemu(Result, frozen=True):
     """The QEMU that was started last, all its arguments; version is None where it did not say."""
 
     version: str | None
     argv: tuple[str, ...]
 
 
-class Change(Result, frozen=True):
+class ChangedArgument(Result, frozen=True):
     """An argument that was not given to QEMU as it is: what stood there, what stands there now.
 
     instead is empty where it was left out.
@@ -32,7 +39,7 @@ class Change(Result, frozen=True):
     why: str
 
 
-class Plan(Result, frozen=True):
+class RehearsalPlan(Result, frozen=True):
     """What would be started: argv is whole but for the descriptors of the image and the monitor.
 
     changed are arguments that were made harmless, uncertain what the image does not tell of its VM.
@@ -41,7 +48,7 @@ class Plan(Result, frozen=True):
     hidden = frozenset({"words"})
 
     argv: tuple[str, ...]
-    changed: tuple[Change, ...]
+    changed: tuple[ChangedArgument, ...]
     uncertain: tuple[str, ...]
     words: tuple[str, ...] = ()
 
@@ -53,7 +60,7 @@ class Adapted(Result, frozen=True):
     change: str
 
 
-class Difference(Result, frozen=True):
+class MemoryDifference(Result, frozen=True):
     """The first byte that differs: offset in the block, guest-physical address, bytes from there.
 
     expected is what the image has, found what QEMU has.
@@ -66,7 +73,7 @@ class Difference(Result, frozen=True):
     found: Hex
 
 
-class ComparedBlock(Result, frozen=True):
+class RehearsedBlock(Result, frozen=True):
     """A block, its used_length and how many of its bytes were compared; aliases count each."""
 
     name: str
@@ -83,8 +90,8 @@ class MemoryCompared(Result, frozen=True):
 
     compared: Unsigned
     total: Unsigned
-    blocks: tuple[ComparedBlock, ...]
-    difference: Difference | None
+    blocks: tuple[RehearsedBlock, ...]
+    difference: MemoryDifference | None
     notes: tuple[str, ...]
 
 
@@ -100,7 +107,7 @@ class Rehearsal(Result, frozen=True, kw_only=True):
     """
 
     path: str
-    qemu: Started
+    qemu: StartedQemu
     status: Status
     seconds: float
     memory_equal: bool | None
@@ -108,7 +115,7 @@ class Rehearsal(Result, frozen=True, kw_only=True):
     messages: tuple[str, ...]
     causes: tuple[Any, ...]
     adapted: tuple[Adapted, ...] = ()
-    changed: tuple[Change, ...] = ()
+    changed: tuple[ChangedArgument, ...] = ()
     uncertain: tuple[str, ...] = ()
     exit_code: int | None = None
 

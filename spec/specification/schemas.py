@@ -27,6 +27,7 @@ from fixedram_fmt.multifd.loadresult import (
     TimelineSummary,
 )
 from fixedram_fmt.pagemap.cells import ImageCells
+from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
 from fixedram_fmt.results import WrittenPage
 from fixedram_fmt.summary import ImageSummary
 from fixedram_fmt.tiling import Dump, WritingPlan
@@ -64,6 +65,7 @@ _OUTPUTS: dict[str, tuple[type[Any], ...]] = {
     "map": (ImageCells,),
     "report": (WrittenPage,),
     "load": (LoadResult,),
+    "rehearse": (Rehearsal, RehearsalPlan),
     "sync": (TimelineSummary, TimelineComparison, Explained),
     "diff": (Diff,),
     "digest": (ImageDigests, CheckedImages),

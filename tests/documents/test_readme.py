@@ -32,8 +32,8 @@ FILES = {
     "after.img": "sample/pc-live",
     "OLD": "sample/legacy-stream",
 }
-#: Needs FUSE or a guest with paging on, and is tested with them.
-_ELSEWHERE = ("mount", "volatility-path", "--virt")
+#: Needs FUSE, a QEMU or a guest with paging on, and is tested with them.
+_ELSEWHERE = ("mount", "rehearse", "volatility-path", "--virt")
 
 
 def sessions() -> list[list[Command]]:

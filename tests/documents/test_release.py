@@ -79,10 +79,14 @@ def test_no_commands_help_warns(command: str) -> None:
     assert done.err == ""
 
 
+def test_every_command_has_a_run() -> None:
+    # mount needs FUSE, rehearse a QEMU: they are run by their own tests.
+    assert {page.name for page in pages()} - set(_RUNS) == {"mount", "rehearse"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [page.name for page in pages() if page.name != "mount"])
+@pytest.mark.parametrize("command", sorted(_RUNS))
 def test_no_command_at_work_warns(command: str, tmp_path: Path) -> None:
-    # mount needs FUSE and is run by its own tests.
     for number, run in enumerate(_RUNS[command]):
         out = tmp_path / f"out-{number}"
         done = strictly(*(str(one).replace("{out}", str(out)) for one in run))

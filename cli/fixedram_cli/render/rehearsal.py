@@ -13,8 +13,8 @@ from fixedram_fmt.units import human_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fixedram_fmt.rehearsal import Plan, Rehearsal
-    from fixedram_fmt.rehearsal.result import Change, MemoryCompared
+    from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
+    from fixedram_fmt.rehearsal.result import ChangedArgument, MemoryCompared
 
 __all__ = ["print_plan", "print_rehearsal"]
 
@@ -28,7 +28,7 @@ _ENDS = {
 _LINES = 20
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(plan: RehearsalPlan) -> None:
     """The command, for a shell, and what in it is not as it was given."""
     # Controls in arguments are quoted by the shell's own means and shown as what they are.
     print(visible(shlex.join(plan.argv)))
@@ -61,9 +61,12 @@ def _lines(done: Rehearsal) -> Iterator[Text]:
         yield Text(f"  {visible(message)}", style="" if done.status == "completed" else "red")
     if len(done.messages) > _LINES:
         yield Text(f"  ... {count(len(done.messages) - _LINES, 'more line')}", style="dim")
-    for cause in done.causes:
+    for cause in done.causes[:1]:
         yield Text(f"  {visible(cause.explanation)}")
         yield Text(f"    fix: {visible(cause.fix)}", style="green")
+    if len(done.causes) > 1:
+        more = count(len(done.causes) - 1, "more message is", "more messages are")
+        yield Text(f"    {more} explained with --json", style="dim")
     yield from _changes(done.changed)
     yield from _doubts(done.uncertain)
     if done.status != "completed":
@@ -89,7 +92,7 @@ def _memory(memory: MemoryCompared) -> Iterator[Text]:
         yield Text(f"    {visible(note)}", style="dim")
 
 
-def _changes(changed: Iterable[Change]) -> Iterator[Text]:
+def _changes(changed: Iterable[ChangedArgument]) -> Iterator[Text]:
     for one in changed:
         line = Text(f"  {visible(one.argument)}", style="dim")
         instead = f" -> {one.instead}" if one.instead else " left out"
