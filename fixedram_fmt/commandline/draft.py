@@ -67,10 +67,10 @@ class Draft:
     claimed: set[tuple[str, int]] = field(default_factory=set)
     #: By the way to them (`0000:00:02.0`): what may have other devices on its buses.
     placed: dict[str, Placed] = field(default_factory=dict)
+    #: PCI buses by the way to them (`0000:00:02.0`): their ids, None for QEMU's choice.
+    pci_buses: dict[str, str | None] = field(default_factory=dict)
     #: Buses of SCSI by what their disks' sections begin with.
     scsi_buses: dict[str, str] = field(default_factory=dict)
-    #: Ids of other root buses, by what the ways of devices on them begin with.
-    pci_roots: dict[str, str] = field(default_factory=dict)
     #: Address of the first bus of virtio-mmio, and the step from one to the next.
     mmio: tuple[int, int] | None = None
     _numbers: dict[str, int] = field(default_factory=dict)

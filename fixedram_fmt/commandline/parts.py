@@ -65,7 +65,6 @@ _PARTS: dict[str, tuple[str, Callable[[Draft], Properties]]] = {
     "hv-syndbg": ("hv-syndbg", _plain),
     "pvpanic": ("pvpanic", _plain),
 }
-#: Of these the board may make the first itself, with -serial: see x86.
 _TPM = {"tpm-tis": "tpm-tis", "tpm-crb": "tpm-crb"}
 
 
@@ -99,9 +98,10 @@ def _ati(evidence: Evidence, draft: Draft) -> None:
             continue
         bus, _, slot = way.rpartition(":")
         length = evidence.length(f"{way}/vga.vram") or 0
-        properties: Properties = {"addr": slot, "vgamem_mb": length // MIB or None}
-        if bus != "0000:00" or not draft.device(_ATI, properties):
+        if bus not in draft.pci_buses:
             continue
+        place: Properties = {"bus": draft.pci_buses[bus], "addr": slot}
+        draft.device(_ATI, {**place, "vgamem_mb": length // MIB or None})
         draft.claim("i2c-ddc")
         draft.doubt(f"the model= of {_ATI} at {way} is not told")
 

@@ -37,10 +37,10 @@ _ROM, _ROM_NAME = ".rom", 31
 def contribute(evidence: Evidence, draft: Draft) -> None:
     """A -device for each PCI function that the board does not make."""
     functions = sorted(evidence.functions.values(), key=_order)
-    buses: dict[str, str | None] = {_FIRST_ROOT: draft.pci_root, **draft.pci_roots}
-    _expanders(evidence, draft, functions, buses)
+    draft.pci_buses[_FIRST_ROOT] = draft.pci_root
+    _expanders(evidence, draft, functions)
     for function in functions:
-        _add(evidence, draft, function, buses)
+        _add(evidence, draft, function)
     for instance in evidence.instances("slirp"):
         if ("slirp", instance) not in draft.claimed:
             draft.user_netdev(instance)
@@ -51,16 +51,12 @@ def _order(function: PciFunction) -> tuple[int, bool, str]:
     return function.way.count(":"), not function.way.endswith(".7"), function.way
 
 
-def _expanders(
-    evidence: Evidence,
-    draft: Draft,
-    functions: Iterable[PciFunction],
-    buses: dict[str, str | None],
-) -> None:
+def _expanders(evidence: Evidence, draft: Draft, functions: Iterable[PciFunction]) -> None:
     """pxb and pxb-pcie, which have no section: by the ways of what is on their buses."""
     if draft.pci_root is None:  # a board with host bridges of its own
         return
     driver = "pxb" if draft.pci_root == "pci.0" else "pxb-pcie"
+    buses = draft.pci_buses
     found = 0
     numbered = [one for one in functions if one.way.count(":") >= _ROOT_PARTS]
     for function in numbered:
@@ -93,9 +89,8 @@ def _placed(draft: Draft, properties: Properties, slot: str) -> Properties:
     return {**properties, "bus": draft.pci_root, "addr": slot}
 
 
-def _add(
-    evidence: Evidence, draft: Draft, function: PciFunction, buses: dict[str, str | None]
-) -> None:
+def _add(evidence: Evidence, draft: Draft, function: PciFunction) -> None:
+    buses = draft.pci_buses
     section = f"{function.way}/{function.vmsd}"
     if (section, 0) in draft.claimed:
         return

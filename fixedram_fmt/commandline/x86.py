@@ -99,6 +99,8 @@ def contribute(evidence: Evidence, draft: Draft) -> bool:
         _microvm(evidence, draft)
     else:
         _legacy(evidence, draft)
+        _serial(evidence, draft)
+        _smm(evidence, draft)
     _power(evidence, draft)
     add_firmware(evidence, draft, kind)
     _memory(evidence, draft, kind, facts.cmos)
@@ -143,6 +145,54 @@ def _microvm(evidence: Evidence, draft: Draft) -> None:
     draft.mmio = _MICROVM_MMIO
     if len(evidence.instances("ioapic")) > 1:
         draft.machine["ioapic2"] = "on"
+
+
+#: Power management, by the way to it: registers that switch its ports on, and its control register.
+_POWER = (
+    ("0000:00:01.3/piix4_pm", 0x80, 0x01, "ar.pm1.cnt.cnt"),
+    ("0000:00:1f.0/ICH9LPC", 0x44, 0x80, "pm/acpi_regs.pm1.cnt.cnt"),
+)
+_SCI_EN = 1
+#: Byte 3 of DEVACTB, which piix4_pm_reset() sets so that firmware leaves SMM alone.
+_DEVACTB, _APMC_EN = 0x5B, 1 << 1
+
+
+def _smm(evidence: Evidence, draft: Draft) -> None:
+    """Without SMM ACPI is on from the start; with it firmware, or a guest, switches it on.
+
+    So it tells something only before firmware has set the ports up: acpi_pm1_cnt_init().
+    """
+    for section, register, on, control in _POWER:
+        function = evidence.functions.get(section.partition("/")[0])
+        if function is None or f"{function.way}/{function.vmsd}" != section:
+            continue
+        is_set_up = function.word(register, 1) & on
+        enabled = (evidence.number(section, control) or 0) & _SCI_EN
+        given_up = function.vmsd == "piix4_pm" and function.word(_DEVACTB, 1) & _APMC_EN
+        if not is_set_up and (enabled or given_up):
+            draft.machine["smm"] = "off"
+
+
+#: Bits by which the bridge says that there are ports at 0x3f8 and 0x2f8: register, and both bits.
+#: hw/acpi/piix4.c piix4_pm_machine_ready(), hw/isa/lpc_ich9.c ich9_lpc_machine_ready().
+_SERIAL = (
+    ("0000:00:01.3", "piix4_pm", 0x67, (0x08, 0x90)),
+    ("0000:00:1f.0", "ICH9LPC", 0x82, (1, 2)),
+)
+
+
+def _serial(evidence: Evidence, draft: Draft) -> None:
+    """Serial ports where the bridge says that not the first ones are there."""
+    for way, vmsd, register, bits in _SERIAL:
+        function = evidence.functions.get(way)
+        if function is None or function.vmsd != vmsd:
+            continue
+        value = function.word(register, 1)
+        there = [index for index, bit in enumerate(bits) if value & bit == bit]
+        indexes = [*there, 2, 3]
+        for instance in evidence.instances("serial")[: len(indexes)]:
+            draft.device("isa-serial", {"chardev": draft.chardev(), "index": indexes.pop(0)})
+            draft.claim("serial", instance)
 
 
 def _power(evidence: Evidence, draft: Draft) -> None:

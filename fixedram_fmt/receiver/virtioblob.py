@@ -37,8 +37,9 @@ _PORTS_CEILING = 511
 _VERSION = 4
 _IRQ_STATE = 16
 OUTPUTS = "virtio-gpu outputs"
-#: VIRTIO_GPU_MAX_SCANOUTS, and the bytes of one: sixteen numbers.
-_MOST_OUTPUTS, _OUTPUT = 16, 64
+#: VIRTIO_GPU_MAX_SCANOUTS, and the bytes of one: sixteen numbers, without its framebuffer twelve
+#: (x-scanout-vmstate-version=1, of machine types up to 8.2).
+_MOST_OUTPUTS, _OUTPUT, _OLD_OUTPUT = 16, 64, 48
 #: Bytes from their number to the end.
 OUTPUTS_CEILING = 4 + _MOST_OUTPUTS * _OUTPUT
 
@@ -95,8 +96,9 @@ def outputs(raw: bytes) -> Iterator[BlobContent]:
 
     Upstream: hw/display/virtio-gpu.c virtio_gpu_save(), vmstate_virtio_gpu_scanouts.
     """
-    for count in range(1, _MOST_OUTPUTS + 1):
-        start = len(raw) - count * _OUTPUT - 4
+    choices = [(size, n) for size in (_OUTPUT, _OLD_OUTPUT) for n in range(1, _MOST_OUTPUTS + 1)]
+    for size, count in choices:
+        start = len(raw) - count * size - 4
         number = raw[start : start + 4] if start >= 0 else b""
         if number == count.to_bytes(4, "big"):
             yield BlobContent("outputs", OUTPUTS, number, start)

@@ -151,7 +151,7 @@ def _host_bridges(evidence: Evidence, draft: Draft) -> None:
     for instance in evidence.instances("spapr_pci"):
         unit = evidence.number("spapr_pci", "buid", instance) or 0
         index = unit & _INDEX
-        draft.pci_roots[f"pci@{unit:x}"] = f"pci.{index}"
+        draft.pci_buses[f"pci@{unit:x}"] = f"pci.{index}"
         if index:
             draft.device("spapr-pci-host-bridge", {"index": index, "id": f"pci.{index}"})
 
@@ -169,7 +169,7 @@ def mac(evidence: Evidence, draft: Draft) -> None:
     bits = bits_of_cpu(evidence, "env.nip")
     draft.program = "qemu-system-ppc64" if bits == 64 else "qemu-system-ppc"
     is_old = evidence.machine == "g3beige"
-    draft.pci_roots = {one: one for one in _MAC_BUSES}
+    draft.pci_buses.update({one: one for one in _MAC_BUSES})
     _cpu(evidence, draft)
     give_cpus(evidence, draft)
     give_memory(evidence, draft, "ppc_heathrow.ram" if is_old else "ppc_core99.ram")

@@ -31,6 +31,8 @@ _CONFIG_CEILING = 4096
 _RING_CEILING = 1 << 15
 _PCI_CONFIG_SIZES = (256, 4096)
 _MSIX_ENTRY = 16
+#: PCI_CAP_ID_EXP
+_CAP_EXPRESS = 0x10
 
 #: Bits of the status (virtio 1.2, 2.1), in the order a driver sets them.
 _STATUS = {
@@ -141,6 +143,8 @@ def _pci(blob: _Blob, size: int) -> bool:
     # version_id of vmstate_pci_device
     blob.skip(4)
     blob.config = blob.skip(size)
+    if (size > _PCI_CONFIG_SIZES[0]) != (_capability(blob.config, _CAP_EXPRESS) is not None):
+        raise FormatError("a space of 4 KiB is that of a device on PCI Express")
     pins = blob.take(virtio.PCI_IRQ_STATE)
     if max(pins.pin_a, pins.pin_b, pins.pin_c, pins.pin_d) > 1:
         raise FormatError("no interrupt pins")
@@ -153,13 +157,19 @@ def _pci(blob: _Blob, size: int) -> bool:
 
 def _msix_entries(config: bytes) -> int:
     """Entries of the MSI-X table by the capability in a configuration space; 0 without one."""
+    at = _capability(config, pci.CAP_ID_MSIX)
+    return 0 if at is None else (int.from_bytes(config[at + 2 : at + 4], "little") & 0x7FF) + 1
+
+
+def _capability(config: bytes, number: int) -> int | None:
+    """Where a capability of a configuration space begins; None: there is none."""
     header, _ = pci.CONFIG_HEADER.parse(config)
     at, steps = header.capability_list & ~3, 0
     while 0x40 <= at < 0xFC and steps < 48:
-        if config[at] == pci.CAP_ID_MSIX:
-            return (int.from_bytes(config[at + 2 : at + 4], "little") & 0x7FF) + 1
+        if config[at] == number:
+            return at
         at, steps = config[at + 1] & ~3, steps + 1
-    return 0
+    return None
 
 
 def _mmio(blob: _Blob) -> bool:
