@@ -172,7 +172,7 @@ def _companion(evidence: Evidence, function: PciFunction, draft: Draft) -> Prope
     number = function.word(2) - 0x2934
     slot = function.way.rpartition(".")[0]
     master = draft.placed.get(f"{slot}.7")
-    alone = any(name.startswith(f"{function.way}/1/") for name, _ in evidence.sections)
+    alone = len(evidence.under(function.way)) > 1
     if master is None or alone or not master.driver.startswith("ich9-usb-ehci"):
         return {}
     return {"masterbus": f"{master.id}.0", "firstport": number % 3 * 2}

@@ -59,6 +59,8 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
     if not (own_xml and fromxml.contribute(evidence, draft)):
         _from_state(evidence, draft)
     _tell_unclaimed(evidence, draft)
+    if not image.complete:
+        draft.doubt("the image cannot be read to its end: what comes after that is missing here")
     incoming = incoming_of(image, location, draft)
     argv = (draft.program, *draft.arguments(), *incoming)
     return CommandLine(argv, draft.sentences(), incoming)

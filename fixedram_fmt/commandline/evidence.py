@@ -28,7 +28,11 @@ _PCI_VERSION = b"\0\0\0\2"
 _CONFIG_BYTES, _EXPRESS_BYTES = 0x100, 0x1000
 _CAPABILITIES, _CAPABILITIES_START, _CAP_EXPRESS = 0x34, 0x40, 0x10
 #: Bytes of a value that is looked into.
-_BLOB_CEILING = 1 << 24
+_BLOB_CEILING, _DECODED_CEILING = 1 << 24, 1 << 16
+#: More PCI functions than any machine has are not looked at.
+_FUNCTIONS_CEILING = 4096
+#: Steps of a name: no way of QEMU's has more.
+_STEPS = 8
 #: Where a description has the space: `config[0]` of a conventional device, `config[1]` of express.
 _CONFIG = Pattern("**/config[?]")
 #: Capabilities of one device, and extended ones: more would be a loop.
@@ -124,9 +128,26 @@ class Evidence:
         """Whether there is such a section."""
         return (name, instance) in self._sections
 
+    def lacks(self, name: str) -> bool:
+        """Whether there is no such section; of an image that ends early that is not known."""
+        return self.image.complete and name not in self._instances
+
     def instances(self, name: str) -> list[int]:
         """Instance ids of a name, in the order of the stream."""
         return self._instances.get(name, [])
+
+    def under(self, way: str) -> list[str]:
+        """Names of the sections whose names begin with a way and a slash."""
+        return self._under.get(way, [])
+
+    @cached_property
+    def _under(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self._instances:
+            steps = name.split("/", _STEPS)[:-1]
+            for count in range(1, len(steps) + 1):
+                found.setdefault("/".join(steps[:count]), []).append(name)
+        return found
 
     @cached_property
     def blocks(self) -> dict[str, RamBlock]:
@@ -187,7 +208,7 @@ class Evidence:
         """The same, decoded; None where it cannot be had."""
         try:
             found = self.value(name, path, instance)
-            return None if found is None else found.value
+            return None if found is None or found.size > _DECODED_CEILING else found.value
         except FixedRamError:
             return None
 
@@ -198,8 +219,11 @@ class Evidence:
 
     def count(self, name: str, path: str, instance: int = 0) -> int | None:
         """Elements of an array in a section's state."""
-        found = self.get(name, path, instance)
-        return len(found) if isinstance(found, (list, bytes)) else None
+        found = self.value(name, path, instance)
+        if found is None or not found.is_array:
+            return None
+        fields = [part.field for part in found.parts or (found,)]
+        return sum(one.count for one in fields if one is not None)
 
     def body(self, name: str, length: int, instance: int = 0) -> bytes:
         """The first bytes of a section's body, length of them at most."""
@@ -252,9 +276,11 @@ class Evidence:
         return found
 
     def _functions(self) -> Iterator[PciFunction]:
+        left = _FUNCTIONS_CEILING
         for name, instance in self._sections:
             match = PLACE.fullmatch(name)
-            if match and instance == 0 and match[2] and "/" not in match[2]:
+            if match and instance == 0 and match[2] and "/" not in match[2] and left:
+                left -= 1
                 yield PciFunction(match[1], match[2], self._config(name))
 
     def _config(self, name: str) -> bytes:

@@ -64,7 +64,7 @@ def _device(evidence: Evidence, draft: Draft, section: str, vmsd: str, place: Pr
 
 def _storage(evidence: Evidence, draft: Draft, prefix: str, place: Properties) -> bool:
     """usb-storage brings its disk with it; where there is none, or several, it is usb-bot."""
-    disks = [name for name, _ in evidence.sections if name.startswith(f"{prefix}/0:")]
+    disks = [name for name in evidence.under(prefix) if name != f"{prefix}/usb-storage"]
     if disks == [f"{prefix}/{_DISK}"]:
         draft.claim(disks[0])
         drive = draft.disk(None, f"{prefix}/usb-storage")

@@ -122,13 +122,13 @@ def _parts(evidence: Evidence, draft: Draft, board: _Board) -> None:
     for name in ("isa-ide", *_ANY):
         draft.claim_all((name, instance) for instance in evidence.instances(name))
     for name, section in board.switches:
-        if not evidence.has(_section(section)):
+        if evidence.lacks(_section(section)):
             draft.machine[name] = "off"
 
 
 def _legacy(evidence: Evidence, draft: Draft) -> None:
     """vmport has no state but vmmouse's, which it brings."""
-    if evidence.has("pckbd") and not evidence.has("vmmouse"):
+    if evidence.has("pckbd") and evidence.lacks("vmmouse"):
         draft.machine["vmport"] = "off"
 
 

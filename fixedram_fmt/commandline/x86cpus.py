@@ -71,7 +71,7 @@ def _ids(sockets: int, cores: int, threads: int) -> list[int]:
 def _model(evidence: Evidence, draft: Draft) -> None:
     is_64 = architecture(evidence) == "x86_64"
     usual = "qemu64" if is_64 else "qemu32"
-    if evidence.has("cpu") and not evidence.has("apic"):
+    if evidence.has("cpu") and evidence.lacks("apic"):
         draft.cpu = f"{usual},-apic"
     elif _is_beyond(evidence):
         draft.cpu = "max"
