@@ -1,4 +1,4 @@
-"""Images of x86 machines, made in memory: blocks, and sections with what their bodies begin with."""
+"""Images of x86 machines, made in memory: blocks, and sections with the start of their bodies."""
 
 from __future__ import annotations
 
