@@ -90,6 +90,7 @@ _MAX_32BIT = (0x8444C004, 0xA200023, 0x10101105, 0, 0, 0, 0)
 _WITH_SVE = frozenset(("a64fx", "cortex-a710", "max", "neoverse-n2", "neoverse-v1"))
 _WITH_PAUTH = frozenset(("cortex-a710", "max", "neoverse-n2", "neoverse-v1"))
 _MAX = "max"
+_PSTATE_NRW = 1 << 4
 #: From this version of a machine type on pauth-impdef= is what a CPU has by default.
 _IMPDEF_SINCE = (10, 0)
 _VERSIONED = re.compile(r".*-(\d{1,4})\.(\d{1,4})")
@@ -123,17 +124,23 @@ class ArmCpu:
     def argument(self, machine: str) -> str:
         """The value of -cpu: the model, and features that it would have had and has not."""
         words = [self.model]
-        if not (self.field("ID_AA64DFR0", 8) if self.is_64bit else self.field("ID_DFR0", 24)):
+        debug, bit = ("ID_AA64DFR0", 8) if self.is_64bit else ("ID_DFR0", 24)
+        if debug in self.registers and not self.field(debug, bit):
             words.append("pmu=off")
         if self.is_64bit and self.model in _WITH_SVE and not self.has_sve:
             words.append("sve=off")
-        elif self.is_64bit and self.model == _MAX and not self.field("ID_AA64PFR1", 24):
+        elif self._lacks("ID_AA64PFR1", 24):
             words.append("sme=off")
-        if self.is_64bit and self.model in _WITH_PAUTH:
+        if self.model in _WITH_PAUTH and "ID_AA64ISAR1" in self.registers and self.is_64bit:
             words += self._pauth(machine)
-        if self.is_64bit and self.model == _MAX and not self.field("ID_AA64MMFR0", 28):
+        if self._lacks("ID_AA64MMFR0", 28):
             words.append("lpa2=off")
         return ",".join(words)
+
+    def _lacks(self, register: str, bit: int) -> bool:
+        """Whether -cpu max is told to be without a feature that it has by default."""
+        is_max = self.is_64bit and self.model == _MAX
+        return is_max and register in self.registers and not self.field(register, bit)
 
     def _pauth(self, machine: str) -> list[str]:
         """The algorithm of pointer authentication (APA, API, APA3), where it is not the default."""
@@ -173,8 +180,15 @@ def cpu_of(evidence: Evidence) -> ArmCpu | None:
         return ArmCpu(_MAX, True, is_64bit=False, has_sve=False, registers=registers)
     model = max(_MODELS, key=lambda one: _alike(_MODELS[one], registers))
     certain = _alike(_MODELS[model], registers) == len(_TELLING)
-    is_64bit = registers.get("ID_AA64ISAR0", 0) != 0
+    is_64bit = registers.get("ID_AA64ISAR0", 0) != 0 or _runs_64bit(evidence, first)
     return ArmCpu(model, certain, is_64bit=is_64bit, has_sve=has_sve, registers=registers)
+
+
+def _runs_64bit(evidence: Evidence, instance: int) -> bool:
+    """Whether the vCPU is in a state of AArch64, where its registers do not tell (QEMU 11)."""
+    pstate = evidence.get("cpu", "cpsr", instance)
+    number = int.from_bytes(pstate, "big") if isinstance(pstate, bytes) else pstate
+    return isinstance(number, int) and not number & _PSTATE_NRW
 
 
 def _alike(row: tuple[int | None, ...], registers: dict[str, int]) -> int:

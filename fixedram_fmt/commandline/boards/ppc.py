@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mac", "powernv", "pseries"]
 
+#: vmstate_ppc_cpu of 64 bits: an unused word, 32 gpr, 8 crf, nip, then spr.
+_RAW_PVR = 8 + 32 * 8 + 8 * 4 + 8 + 287 * 8
 #: Root buses: PCI alone, or AGP, PCI and an internal one.
 _MAC_BUSES = ("pci.0", "pci.1", "pci.2")
 #: SPAPR_PCI_BASE_BUID ends with the index of the bridge.
@@ -87,6 +89,8 @@ def pseries(evidence: Evidence, draft: Draft) -> None:
 def _cpu(evidence: Evidence, draft: Draft) -> None:
     first = next(iter(evidence.instances("cpu")), 0)
     pvr = evidence.number("cpu", f"env.spr[{_PVR}]", first)
+    if pvr is None and not evidence.described("cpu", first):
+        pvr = _raw_pvr(evidence, first)
     model = model_of(pvr) if pvr is not None else None
     if pvr is None or model is None:
         unknown_cpu(draft, "the default")
@@ -94,6 +98,12 @@ def _cpu(evidence: Evidence, draft: Draft) -> None:
     draft.cpu = model
     if shared_by_others(pvr):
         draft.doubt(f"several models have the PVR {pvr:#010x}: -cpu {model} is one of them")
+
+
+def _raw_pvr(evidence: Evidence, instance: int) -> int | None:
+    """The PVR where it is in the state of a 64-bit vCPU that nothing describes."""
+    body = evidence.body("cpu", _RAW_PVR + 8, instance)
+    return int.from_bytes(body[_RAW_PVR:], "big") if len(body) == _RAW_PVR + 8 else None
 
 
 def _most_cpus(evidence: Evidence) -> int | None:
