@@ -43,7 +43,7 @@ _ERROR_WORDS = frozenset(
      "Unsupported", "mismatch", "Mismatch", "denied", "refused", "aborting", "Assertion",
      "Segmentation", "fatal", "FATAL")
 )  # fmt: skip
-_OPTIONS = re.compile(r"(?:^|\s)-[a-z][\w-]+\s")
+_OPTIONS = re.compile(r"(?:^|\s)-[A-Za-z][\w-]*(?!\S)")
 #: Options that make a line a command line.
 _COMMAND_OPTIONS = 4
 
@@ -93,9 +93,19 @@ def collect(log: BinaryIO) -> Collected:
         reader.take(line)
         if len(head) <= _SHORT:
             head.append(line)
-    if not reader.collected.heard and len(head) <= _SHORT:
+    reader.take_cut()
+    if not reader.heard and len(head) <= _SHORT:
         reader.take_parts(head)
+    reader.collected.heard = reader.heard
     return reader.collected
+
+
+class _Cut(NamedTuple):
+    """A message that is cut short, and where."""
+
+    said: list[Said]
+    line: int
+    attempt: int
 
 
 class _Before(NamedTuple):
@@ -112,8 +122,15 @@ class _Reader:
         self.collected = Collected()
         self._known: dict[tuple[int, object], Heard] = {}
         self._before: list[_Before] = []
+        #: Messages that are cut short, until it is known that the next line does not go on.
+        self._cut: dict[str, _Cut] = {}
         self._ended = False
         self._number = 0
+
+    @property
+    def heard(self) -> list[Heard]:
+        """The known messages, as they came."""
+        return list(self._known.values())
 
     def take(self, line: Line) -> None:
         """One line of the log."""
@@ -124,6 +141,7 @@ class _Reader:
         self._number = line.number
         words = words_of(line.text)
         if self._is_start(line.text, words):
+            self._before = []
             return
         said = index().find(line.text, words)
         goes_on = not _PREFIX.match(line.text)
@@ -150,6 +168,13 @@ class _Reader:
         else:
             self._before = [*before, line][1 - _JOINED_LINES :]
 
+    def take_cut(self) -> None:
+        """The messages that are cut short, where the attempt tells no whole one like it."""
+        for cut in self._cut.values():
+            self.collected.attempt = max(self.collected.attempt, cut.attempt)
+            for column, one in enumerate(cut.said):
+                self._keep(Heard(one, cut.line, column, cut.attempt))
+
     def take_parts(self, lines: Iterable[Line]) -> None:
         """Lines of a short text that says nothing known: each may be a part of a message."""
         for line in lines:
@@ -173,7 +198,6 @@ class _Reader:
     def _begin(self) -> None:
         self.collected.attempt += 1
         self._ended = False
-        self._before = []
 
     def _joined(self, text: str) -> list[Said]:
         """What was one line and is several here: a message whose words reach over the break."""
@@ -188,6 +212,7 @@ class _Reader:
                 if any(_reaches_over(one, edge, len(before[0])) for one in found):
                     for part in before:
                         self.collected.unknown.pop(part[:_SHOWN], None)
+                        self._cut.pop(part, None)
                     return found
         return []
 
@@ -198,24 +223,22 @@ class _Reader:
         ):
             self._begin()
         for column, one in enumerate(found):
-            self._keep(one, number, column)
+            self._keep(Heard(one, number, column, self.collected.attempt))
             self._ended = self._ended or one.entry.rank is Rank.LAST_LINE
 
     def _is_new_cause(self, said: Said) -> bool:
         known = (self.collected.attempt, said.identity) in self._known
         return not known and said.entry.rank.distance < Rank.LAST_LINE.distance
 
-    def _keep(self, said: Said, number: int, column: int) -> None:
-        key = (self.collected.attempt, said.identity)
+    def _keep(self, heard: Heard) -> None:
+        key = (heard.attempt, heard.said.identity)
         known = self._known.get(key)
         if known is not None:
             known.times += 1
             return
         if len(self._known) >= _KEPT:
             self._forget()
-        heard = Heard(said, number, column, self.collected.attempt)
         self._known[key] = heard
-        self.collected.heard = list(self._known.values())
 
     def _forget(self) -> None:
         """Make room: the oldest goes first."""
@@ -230,9 +253,9 @@ class _Reader:
             return
         elif _FROM_QEMU.search(text[:400]) or not _ERROR_WORDS.isdisjoint(words):
             said = index().find_cut(text)
-            if said:
-                self._hear(said, number)
-            else:
+            if said and len(self._cut) < _UNKNOWN_KEPT:
+                self._cut[text] = _Cut(said, number, max(1, self.collected.attempt))
+            elif not said:
                 _count(self.collected.unknown, text)
 
 

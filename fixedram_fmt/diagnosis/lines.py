@@ -43,7 +43,7 @@ class Line(NamedTuple):
 def opened(log: str | bytes | BinaryIO) -> BinaryIO:
     """A log to read; text as if it were a file."""
     if isinstance(log, str):
-        return io.BytesIO(log.encode("utf-8", "surrogateescape"))
+        return io.BytesIO(log.encode("utf-8", "surrogatepass"))
     return io.BytesIO(log) if isinstance(log, bytes) else log
 
 

@@ -25,6 +25,8 @@ _TRIES = 8
 _HOLE_CEILING = 4200
 #: What a hole at the beginning takes: the last word of so many characters that stand before.
 _LEADING = 256
+#: Characters of a message that are enough to know it by.
+_CORE = 12
 _WORD = re.compile(r"[A-Za-z_]{2,}")
 
 
@@ -101,14 +103,13 @@ class Template:
 
     @cached_property
     def core(self) -> tuple[int, str]:
-        """Its longest words without a hole, and which part they are."""
+        """Its longest words without a hole, and which part they are; no function's name."""
         words = [literal.strip() for literal, _, _ in self.parts]
         # What follows a quoted hole is mostly the text of an errno, which is no message.
-        own = [
-            word if not number or word[:1].isalnum() else "" for number, word in enumerate(words)
-        ]
+        own = [words[0], *(word if word[:1].isalnum() else "" for word in words[1:])]
         first = max(range(len(own)), key=lambda number: len(own[number]))
-        return first, own[first]
+        rest = own[first].partition(": ")[2]
+        return first, rest if len(rest) >= _CORE else own[first]
 
     def find_core(self, line: str) -> Match | None:
         """A message that is cut short or worded a little otherwise: its longest words are there.
@@ -119,8 +120,8 @@ class Template:
         start = line.find(core)
         if start < 0:
             return None
-        literal = self.parts[first][0]
-        stop, holes = start + len(core) + len(literal) - len(literal.rstrip()), dict[str, str]()
+        literal, holes = self.parts[first][0], dict[str, str]()
+        stop = start + len(core) + len(literal) - len(literal.rstrip())
         for number, (_, name, kind) in enumerate(self.parts[first:], first):
             if number > first:
                 literal = self.parts[number][0]
@@ -176,6 +177,8 @@ class Template:
         """Where a number ends; words that follow without a space may look like digits of it."""
         words = self.parts[number + 1][0] if number + 1 < len(self.parts) else ""
         stop = value.end()
+        if stop == len(line):
+            return stop
         while stop > value.start() and not line.startswith(words, stop):
             stop -= 1
         return stop if stop > value.start() else -1
