@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fixedram_fmt.comparison import Diff
+from fixedram_fmt.diagnosis import Diagnosis
 from fixedram_fmt.digests import CheckedImages, ImageDigests
 from fixedram_fmt.export.extracted import Extracted, ExtractionPlan
 from fixedram_fmt.forensics import LayerFolder
@@ -69,6 +70,7 @@ _OUTPUTS: dict[str, tuple[type[Any], ...]] = {
     "sync": (TimelineSummary, TimelineComparison, Explained),
     "diff": (Diff,),
     "digest": (ImageDigests, CheckedImages),
+    "diagnose": (Diagnosis,),
     "rules": (RuleList,),
     "destination": (Receiver,),
     "volatility-path": (LayerFolder,),

@@ -46,6 +46,7 @@ _RUNS: dict[str, list[list[str | Path]]] = {
     "sync": [["sync", _LIVE], ["sync", _LIVE, "--compare"]],
     "diff": [["diff", _LIVE, _ONCE]],
     "digest": [["digest", _LIVE]],
+    "diagnose": [["diagnose", _LIVE], ["diagnose", "--log", "char device redirected to x"]],
     "rules": [["rules"], ["rules", "L04"]],
     "destination": [["destination", _LIVE]],
 }
