@@ -141,7 +141,7 @@ def diagnose(
 
         import fixedram_fmt as fx
 
-        told = fx.diagnose("Unknown ramblock \"mem1\", cannot accept migration", "guest.img")
+        told = fx.diagnose("Missing section footer for ram", "guest.img")
         for cause in told.causes:
             print(cause.message, cause.side, cause.fix, cause.offset)
 
