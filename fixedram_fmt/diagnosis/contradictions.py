@@ -35,6 +35,10 @@ def _denied(cause: Cause, image: Image) -> Iterator[str]:
     values = cause.values
     if cause.key == "machine" and image.machine not in (None, values.get("name")):
         yield f"it says machine type {values.get('name')}, the image is of {image.machine}"
+    if cause.key == "pci-config" and "expected" not in values:
+        held, told = values.get("found"), f"0x{values.get('read')}"
+        if held not in (None, told):
+            yield f"it says {told} at {cause.path}, in the image it is {held}"
     if not image.complete:
         return
     if cause.key in _SECTION_KEYS and "name" in values:

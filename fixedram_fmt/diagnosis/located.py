@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from fixedram_fmt.diagnosis.agreement import best_finding, section_name
 from fixedram_fmt.diagnosis.cause import Cause, Diagnosis, Rank, Side
 from fixedram_fmt.diagnosis.contradictions import contradictions
+from fixedram_fmt.diagnosis.devicefield import field_of
 from fixedram_fmt.diagnosis.telling import of_log
 from fixedram_fmt.loaders import LOADERS, Outcome
 from fixedram_fmt.validation import unopened, validate
@@ -39,7 +40,7 @@ def located(told: Diagnosis, image: Image, receiver: Receiver | None) -> Diagnos
     verdict = _judged(report)
     path = image.source.name
     causes = tuple(_placed(cause, report, image) for cause in told.causes)
-    warnings = contradictions(told.causes, image)
+    warnings = contradictions(causes, image)
     if verdict.decided_by is not None:
         if not causes:
             causes = (_cause_of(verdict, report, path),)
@@ -118,12 +119,23 @@ def _placed(cause: Cause, report: Report, image: Image) -> Cause:
         return _found(cause, finding, report, path)
     section = _section(cause, image)
     if section is not None:
-        return _at(cause, section.offset, _section_path(section, image), section.name, path)
+        return _in_section(cause, section, image)
     named = cause.values.get("block")
     for block in image.blocks:
         if block.name == named:
             return _at(cause, block.entry_offset, block.path, None, path)
     return replace(cause, more=tuple(_more(cause, None, None, path)))
+
+
+def _in_section(cause: Cause, section: Section, image: Image) -> Cause:
+    """A cause with the place of a section, or of the field in it that it names."""
+    path, place = image.source.name, _section_path(section, image)
+    field = field_of(cause, section, image)
+    if field is None:
+        return _at(cause, section.offset, place, section.name, path)
+    if field.found:
+        cause = replace(cause, values={**cause.values, "found": field.found})
+    return _at(cause, field.offset, f"{place}/body/{field.path}", section.name, path)
 
 
 def _found(cause: Cause, finding: Finding, report: Report, path: str) -> Cause:
@@ -173,7 +185,7 @@ def _more(cause: Cause, offset: int | None, section: str | None, path: str) -> I
         yield f"fixedram dump {file} --offset {offset:#x}"
     if section is not None and section != "ram":
         yield f"fixedram state {file} {shlex.quote(section)}"
-    if cause.side is Side.RECEIVER and "found" not in cause.values:
+    if cause.side is Side.RECEIVER and "expected" not in cause.values:
         yield f"fixedram validate {file} --like RECEIVER"
     elif cause.rules:
         yield f"fixedram validate {file}"

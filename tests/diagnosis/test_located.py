@@ -180,3 +180,23 @@ def test_a_real_refusal_is_located(pair: tuple[str, str], unpacked_dir: Path) ->
         assert told.top.values["found"]
         assert told.top.values["expected"]
         assert told.warnings == ()
+
+
+@pytest.mark.slow
+def test_the_byte_of_a_configuration_space_is_found_without_a_receiver(unpacked_dir: Path) -> None:
+    log = (
+        "get_pci_config_device: Bad config data: i=0x34 read: {} device: 84 cmask: ff wmask: 0"
+        " w1cmask:0\nFailed to load virtio-net:virtio\n"
+        "error while loading state for instance 0x0 of device '0000:00:03.0/virtio-net'"
+    )
+    path = unpacked_case("net-vectors-4.img", unpacked_dir)
+    told = fx.diagnose(log.format("98"), path)
+    config, field, section = told.causes
+    assert config.path.endswith("/config[0x34]")
+    assert path.read_bytes()[config.offset or 0] == 0x98
+    assert config.values["found"] == "0x98"
+    assert field.path.endswith("/body/virtio")
+    assert (section.offset or 0) < (field.offset or 0) < (config.offset or 0)
+    assert told.warnings == ()
+    other = fx.diagnose(log.format("40"), path)
+    assert any("another image" in warning for warning in other.warnings)
