@@ -7,6 +7,7 @@ and no other domain is seen.  It needs root, for which the driver has no other m
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -55,22 +56,33 @@ class Virsh:
         path.write_bytes(data)
         return self.restore_file(path)
 
-    def restore_file(self, path: Path, then: str = "") -> tuple[Outcome, str]:
-        """What virsh restore does with a file, and other commands after it."""
-        code, text = virsh(self.root, f"restore {path}; {then}", _HANGS)
+    def restore_file(self, path: Path) -> tuple[Outcome, str]:
+        """The same of a file."""
+        code, text = virsh(self.root, f"restore {path}", _HANGS)
         end_guests(self.root)
-        if code is None or code < 0 or "GLib-ERROR" in text:
-            return Outcome.CRASHES, text
-        return Outcome.LOADS if "Domain restored" in text else Outcome.REFUSES, text
+        return outcome_of(code, text), text
 
 
-def virsh(root: Path, commands: str, seconds: int = _FIRST) -> tuple[int | None, str]:
-    """Exit code (None: it had to be ended) and output; guests stay."""
-    words = [str(shutil.which("virsh")), "-c", f"qemu:///embed?root={root}", commands]
+def outcome_of(code: int | None, text: str) -> Outcome:
+    """What virsh restore did, by its exit code (None: it hangs) and its output."""
+    if code is None or code < 0 or "GLib-ERROR" in text:
+        return Outcome.CRASHES
+    return Outcome.LOADS if "Domain restored" in text else Outcome.REFUSES
+
+
+def virsh(
+    root: Path, commands: str, seconds: int = _FIRST, *, largest: int | None = None
+) -> tuple[int | None, str]:
+    """Exit code (None: it had to be ended) and output; guests stay.
+
+    largest: bytes that a file which it writes may have, as on a disk that is full then.
+    """
     process = subprocess.Popen(
-        words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        errors="backslashreplace", env={**os.environ, "PATH": str(root / "bin")},
+        command_line(root, commands), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        errors="backslashreplace", env={**os.environ, "PATH": str(root / "bin"), "XZ_OPT": "-0"},
     )  # fmt: skip
+    if largest is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
     try:
         text = process.communicate(timeout=seconds)[0]
         return process.returncode, text
@@ -78,6 +90,11 @@ def virsh(root: Path, commands: str, seconds: int = _FIRST) -> tuple[int | None,
         process.kill()
         end_guests(root)
         return None, process.communicate()[0]
+
+
+def command_line(root: Path, commands: str) -> list[str]:
+    """A virsh with the driver of that folder."""
+    return [str(shutil.which("virsh")), "-c", f"qemu:///embed?root={root}", commands]
 
 
 def end_guests(root: Path) -> None:
