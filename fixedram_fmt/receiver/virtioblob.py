@@ -37,11 +37,14 @@ _PORTS_CEILING = 511
 _VERSION = 4
 _IRQ_STATE = 16
 OUTPUTS = "virtio-gpu outputs"
-#: VIRTIO_GPU_MAX_SCANOUTS, and the bytes of one: sixteen numbers, without its framebuffer twelve
-#: (x-scanout-vmstate-version=1, of machine types up to 8.2).
-_MOST_OUTPUTS, _OUTPUT, _OLD_OUTPUT = 16, 64, 48
-#: Bytes from their number to the end.
-OUTPUTS_CEILING = 4 + _MOST_OUTPUTS * _OUTPUT
+#: VIRTIO_GPU_MAX_SCANOUTS, and the bytes of one: sixteen numbers, or ten without its framebuffer.
+#: scanout_vmstate_after_v2() looks for the version beside the first one, so of the others each may
+#: be of either length.
+_MOST_OUTPUTS, _OUTPUT, _OLD_OUTPUT = 16, 64, 40
+#: Before their number: the end of the list of resources, and enable.
+_BEFORE_OUTPUTS = 4 + 4
+#: Bytes from there to the end.
+OUTPUTS_CEILING = _BEFORE_OUTPUTS + 4 + _MOST_OUTPUTS * _OUTPUT
 
 
 class BlobContent(NamedTuple):
@@ -96,10 +99,12 @@ def outputs(raw: bytes) -> Iterator[BlobContent]:
 
     Upstream: hw/display/virtio-gpu.c virtio_gpu_save(), vmstate_virtio_gpu_scanouts.
     """
-    choices = [(size, n) for size in (_OUTPUT, _OLD_OUTPUT) for n in range(1, _MOST_OUTPUTS + 1)]
-    for size, count in choices:
-        start = len(raw) - count * size - 4
-        number = raw[start : start + 4] if start >= 0 else b""
-        if number == count.to_bytes(4, "big"):
-            yield BlobContent("outputs", OUTPUTS, number, start)
-            return
+    for count in range(1, _MOST_OUTPUTS + 1):
+        for old in range(count + 1):
+            start = len(raw) - count * _OUTPUT + old * (_OUTPUT - _OLD_OUTPUT) - 4
+            number = raw[start : start + 4] if start >= _BEFORE_OUTPUTS else b""
+            if number != count.to_bytes(4, "big"):
+                continue
+            if not any(raw[start - _BEFORE_OUTPUTS : start - 4]):
+                yield BlobContent("outputs", OUTPUTS, number, start)
+                return

@@ -174,7 +174,7 @@ def test_blobs_that_are_cut_off_are_read_as_far_as_they_go(length: int) -> None:
 
 
 def gpu(count: int, before: bytes = b"") -> Image:
-    raw = before + count.to_bytes(4, "big") + bytes(64 * count)
+    raw = before + bytes(8) + count.to_bytes(4, "big") + bytes(64 * count)
     return saved("0000:00:05.0/virtio-gpu", part("virtio-gpu", "virtio-gpu", raw))
 
 
@@ -184,6 +184,12 @@ def test_numbers_of_outputs_are_the_same() -> None:
     assert items(gpu(2, b"\1" * 5000), gpu(2)) == []
     (told,) = items(gpu(2), gpu(1))
     assert told[0] == "max_outputs"
+
+
+@pytest.mark.parametrize("lengths", [(40,), (40, 64), (64, 64, 40), (64,) * 16])
+def test_outputs_are_counted_whichever_length_each_has(lengths: tuple[int, ...]) -> None:
+    raw = b"\1" * 64 + bytes(8) + len(lengths).to_bytes(4, "big") + bytes(sum(lengths))
+    assert [int.from_bytes(one.raw, "big") for one in outputs(raw)] == [len(lengths)]
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0\0\0", bytes(4), bytes(68), b"\0\0\0\x11" + bytes(1088)])
