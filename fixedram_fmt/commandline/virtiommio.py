@@ -14,6 +14,7 @@ from fixedram_fmt.commandline.virtio import disk_of, type_properties, virtio_of
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
     from fixedram_fmt.commandline.evidence import Evidence
+    from fixedram_fmt.commandline.virtio import Virtio
 
 __all__ = ["contribute"]
 
@@ -31,6 +32,8 @@ _DRIVERS = {
     "virtio-crypto": "virtio-crypto-device",
     "virtio-9p": "virtio-9p-device",
 }
+#: Bytes of the configuration of a keyboard, by its longest answer (hw/input/virtio-input-hid.c).
+_INPUT, _KEYBOARD = "virtio-input", 37
 
 
 def contribute(evidence: Evidence, draft: Draft) -> None:
@@ -44,10 +47,12 @@ def contribute(evidence: Evidence, draft: Draft) -> None:
         if match is None or (name, instance) in draft.claimed:
             continue
         number, rest = divmod(int(match["address"], 16) - base, step)
+        device = virtio_of(evidence, name, match["vmsd"])
         driver = _DRIVERS.get(match["vmsd"])
+        if match["vmsd"] == _INPUT:
+            driver = _input(device, name, draft)
         if driver is None or rest or number < 0:
             continue
-        device = virtio_of(evidence, name, match["vmsd"])
         device_id = draft.new_id("mmio")
         properties: dict[str, str | int | None] = {
             "id": device_id,
@@ -63,3 +68,10 @@ def contribute(evidence: Evidence, draft: Draft) -> None:
             draft.placed[match["way"]] = Placed(driver, device_id)
     if modern:
         draft.set_global("virtio-mmio", "force-legacy", "off")
+
+
+def _input(device: Virtio | None, section: str, draft: Draft) -> str:
+    if device is not None and len(device.config) == _KEYBOARD:
+        return "virtio-keyboard-device"
+    draft.doubt(f"what {section} is for is not told: a tablet")
+    return "virtio-tablet-device"

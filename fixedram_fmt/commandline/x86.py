@@ -73,6 +73,7 @@ _BOARDS = {
     MICROVM.title: _Board("microvm", "pcie.0", ("00.0/gpex_root",), (_PIT, _PIC)),
 }
 _BUS = "0000:00:"
+_REMOTE = "x-remote"
 #: hw/i386/microvm.c VIRTIO_MMIO_BASE, and the bytes of one.
 _MICROVM_MMIO = (0xFEB0_0000, 0x200)
 #: Controllers of the boards whose buses are called `ide.N`, by their section.
@@ -83,6 +84,12 @@ def contribute(evidence: Evidence, draft: Draft) -> bool:
     """Program, machine, firmware, memory and CPUs, if the image is of an x86 machine."""
     facts = Machine(evidence.image)
     kind = x86_kind(facts)
+    if evidence.machine == _REMOTE:
+        # hw/remote/machine.c: a host bridge, and devices that other VMs use; no RAM, no CPU.
+        draft.program, draft.machine_type = "qemu-system-x86_64", _REMOTE
+        draft.claim_all((("PCIHost", 0), ("PCIBUS", 0)))
+        _common(evidence, draft)
+        return True
     if kind is None or (evidence.machine and not is_sayable(evidence.machine)):
         return False
     board = _BOARDS[kind.title]

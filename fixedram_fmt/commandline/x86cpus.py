@@ -33,16 +33,22 @@ def architecture(evidence: Evidence) -> str:
 
 
 def add_cpus(evidence: Evidence, draft: Draft) -> None:
-    """-smp and -cpu."""
-    there = sorted(evidence.instances("cpu_common") or evidence.instances("cpu"))
-    count = 1 + (there[-1] if there else 0)
-    if count > _CPUS_CEILING:
-        draft.doubt(f"vCPUs beyond the first {_CPUS_CEILING} are left out")
-        count = _CPUS_CEILING
-    if len(there) < count:
-        draft.doubt("vCPUs were plugged in, with gaps between: plug in those that are missing")
-    draft.smp = _topology(sorted(evidence.instances("apic")), count)
+    """-smp and -cpu, and a -device for each that was plugged in with a gap before it."""
     _model(evidence, draft)
+    there = sorted(evidence.instances("cpu_common") or evidence.instances("cpu"))[:_CPUS_CEILING]
+    first = next((at for at, one in enumerate(there) if one != at), len(there))
+    plugged = [one for one in there[first:] if one < _CPUS_CEILING]
+    apics = sorted(evidence.instances("apic"))
+    if not plugged or not first:
+        draft.smp = _topology(apics, max(first, 1))
+        return
+    most = plugged[-1] + 1
+    draft.smp = f"{first},sockets={most},maxcpus={most}"
+    model = (draft.cpu or f"{_usual(evidence)},").partition(",")[0]
+    driver = f"{model}-{architecture(evidence)}-cpu"
+    for number in plugged:
+        draft.device(driver, {"socket-id": number, "core-id": 0, "thread-id": 0})
+    draft.doubt("how plugged in vCPUs are divided into sockets is not told: each is one")
 
 
 def _topology(apics: Sequence[int], count: int) -> str | None:
@@ -69,15 +75,18 @@ def _ids(sockets: int, cores: int, threads: int) -> list[int]:
 
 
 def _model(evidence: Evidence, draft: Draft) -> None:
-    is_64 = architecture(evidence) == "x86_64"
-    usual = "qemu64" if is_64 else "qemu32"
     if evidence.has("cpu") and evidence.lacks("apic"):
-        draft.cpu = f"{usual},-apic"
+        draft.cpu = f"{_usual(evidence)},-apic"
     elif _is_beyond(evidence):
         draft.cpu = "max"
         draft.doubt("the guest uses what the default CPU lacks: -cpu max is taken for its model")
         return
     draft.doubt("the CPU model is not in the image: without the -cpu it had, it is the default")
+
+
+def _usual(evidence: Evidence) -> str:
+    """The model that QEMU takes where none is named."""
+    return "qemu64" if architecture(evidence) == "x86_64" else "qemu32"
 
 
 def _is_beyond(evidence: Evidence) -> bool:
