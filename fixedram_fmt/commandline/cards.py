@@ -228,6 +228,13 @@ def _virtio_mem(evidence: Evidence, function: PciFunction, draft: Draft) -> Prop
     }
 
 
+def _crypto(evidence: Evidence, function: PciFunction, draft: Draft) -> Properties:
+    del evidence, function
+    name = draft.new_id("crypto")
+    draft.object("cryptodev-backend-builtin", {"id": name})
+    return {"cryptodev": name}
+
+
 def _erst(evidence: Evidence, function: PciFunction, draft: Draft) -> Properties:
     name = next(iter(evidence.device_backends), None)
     if name is not None:
@@ -267,6 +274,7 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys(("pci-serial-2x", "pci-serial-4x"), _serials),
     "ivshmem-plain": _ivshmem,
     "virtio-mem-pci": _virtio_mem,
+    "virtio-crypto-pci": _crypto,
     "acpi-erst": _erst,
     **dict.fromkeys(("pci-ipmi-bt", "pci-ipmi-kcs"), _ipmi),
 }

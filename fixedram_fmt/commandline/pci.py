@@ -128,6 +128,8 @@ def _virtio(
         found |= virtio.type_properties(evidence, section, device, draft, count)
     if model.driver == "virtio-blk-pci":
         found["drive"] = virtio.disk_of(device, draft, section)
+    elif model.driver == "virtio-9p-pci":
+        found |= virtio.share_of(device, draft)
     return found
 
 

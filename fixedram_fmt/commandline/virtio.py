@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.commandline.draft import is_sayable, option
 from fixedram_fmt.commandline.virtionet import net_properties
 from fixedram_fmt.errors import FixedRamError
 from fixedram_fmt.receiver.virtioblob import ACTIVE_PORTS, OUTPUTS_CEILING, outputs, virtio_contents
@@ -32,6 +33,7 @@ __all__ = [
     "is_virtio",
     "pci_transport",
     "serial_ports",
+    "share_of",
     "type_properties",
     "virtio_of",
 ]
@@ -167,6 +169,12 @@ def _balloon(evidence: Evidence, section: str, device: Virtio) -> Properties:
     return {"free-page-reporting": "on" if 32 in device.queues else None}
 
 
+def _vsock(evidence: Evidence, section: str, device: Virtio) -> Properties:
+    """guest_cid of virtio_vsock_config; QEMU takes none below 3."""
+    del evidence, section
+    return {"guest-cid": max(device.number(0, 8), 3)}
+
+
 def _gpu(evidence: Evidence, section: str, device: Virtio) -> Properties:
     del device
     found = [*outputs(evidence.raw(section, "virtio-gpu")[-OUTPUTS_CEILING:])]
@@ -180,6 +188,7 @@ _BY_VMSD: dict[str, Callable[[Evidence, str, Virtio], Properties]] = {
     "virtio-console": _console,
     "virtio-balloon": _balloon,
     "virtio-gpu": _gpu,
+    "virtio-vhost_vsock": _vsock,
 }
 
 
@@ -204,6 +213,19 @@ def disk_of(device: Virtio | None, draft: Draft, whose: str) -> str:
     capacity = device.number(0, 8) if device is not None else 0
     size = capacity * _SECTOR if 0 < capacity < 1 << 54 else None
     return draft.disk(size, whose, read_only=device is not None and "RO" in device.features)
+
+
+def share_of(device: Virtio | None, draft: Draft) -> Properties:
+    """A file system for a virtio-9p, under the tag that its configuration has, if the guest asked.
+
+    Upstream: linux virtio_9p.h struct virtio_9p_config.
+    """
+    tag = device.config[2 : 2 + device.number(0, 2)] if device is not None else b""
+    name = draft.new_id("share")
+    draft.others.append(("-fsdev", option("synth", {"id": name})))
+    draft.doubt(f"{name} is a file system of nothing: put the shared folder in its place")
+    text = tag.decode("ascii", "replace")
+    return {"fsdev": name, "mount_tag": text if is_sayable(text) else name}
 
 
 def serial_ports(evidence: Evidence, section: str) -> list[int]:
