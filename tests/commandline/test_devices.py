@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from fixedram_fmt.commandline import command_line
 from fixedram_fmt.errors import UnsupportedError
+from support.builders import StreamBuilder, open_bytes
 from support.machines import machine, pci_body, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fixedram_fmt import Image
 
 MSIX = b"\x11\x02\x00"
 NOTIFY = b"\x09\x14\x02" + bytes(12) + b"\4\0\0\0"
@@ -20,6 +28,15 @@ def devices(*sections: str | tuple[str, bytes], **more: object) -> list[str]:
 def unclaimed(*sections: str | tuple[str, bytes]) -> list[str]:
     told = command_line(machine(*sections)).uncertain
     return [one for one in told if one.startswith("no argument here brings")]
+
+
+def numbered(name: str, *instances: int, apic: Sequence[int] = ()) -> Image:
+    """A pc whose sections of a name, and APICs, have these instance ids."""
+    builder = StreamBuilder().header().configuration(b"pc-i440fx-10.0")
+    named = [(name, one) for one in instances] + [("apic", one) for one in apic]
+    for number, (section, instance) in enumerate(named):
+        builder.full(number + 3, section.encode(), bytes(4), instance_id=instance)
+    return open_bytes(builder.eof().file())
 
 
 # -- the machine -----------------------------------------------------------------------------------
@@ -58,6 +75,39 @@ def test_a_machine_that_is_not_known_is_our_error() -> None:
 def test_vcpus_are_counted_and_their_topology_read_from_the_ids_of_their_apics() -> None:
     (smp,) = values_of(command_line(machine("cpu", "cpu_common", "cpu_common")).argv, "-smp")
     assert smp == "3"
+
+
+def test_a_vcpu_after_a_gap_was_plugged_in() -> None:
+    image = machine(("cpu_common", bytes(8)), usual=True)
+    assert values_of(command_line(image).argv, "-smp") == ["2"]
+    gap = numbered("cpu_common", 0, 2)
+    line = command_line(gap)
+    assert values_of(line.argv, "-smp") == ["1,sockets=3,maxcpus=3"]
+    assert values_of(line.argv, "-device") == [
+        "qemu64-x86_64-cpu,socket-id=2,core-id=0,thread-id=0"
+    ]
+
+
+def test_the_ids_of_apics_tell_the_topology() -> None:
+    builder = {"cpu_common": range(6), "apic": (0, 1, 2, 4, 5, 6)}
+    line = command_line(numbered("cpu_common", *builder["cpu_common"], apic=builder["apic"]))
+    assert values_of(line.argv, "-smp") == ["6,sockets=2,cores=3,threads=1"]
+
+
+def test_a_machine_of_proxies_has_no_parts() -> None:
+    line = command_line(machine("PCIHost", "PCIBUS", name=b"x-remote", usual=False))
+    assert values_of(line.argv, "-machine") == ["x-remote,suppress-vmdesc=on"]
+    assert not [one for one in line.uncertain if one.startswith("no argument")]
+
+
+def test_devices_of_a_microvm_are_on_the_bus_of_their_address() -> None:
+    way = "virtio-mmio@00000000feb02e00"
+    sections = ("cpu", "acpi-ged", f"{way}/virtio-rng", "virtio-mmio@00000000feb00001/virtio-rng")
+    line = command_line(machine(*sections, name=b"microvm", blocks=["microvm.ram"], usual=False))
+    (value,) = values_of(line.argv, "-device")
+    assert value.startswith("virtio-rng-device,")
+    assert "bus=virtio-mmio-bus.23" in value
+    assert [one for one in line.uncertain if "feb00001" in one]
 
 
 # -- memory ----------------------------------------------------------------------------------------
