@@ -12,6 +12,7 @@ from fixedram_fmt.commandline.fromxml.disks import add_disk
 from fixedram_fmt.commandline.fromxml.machine import PROGRAMS, add_machine
 from fixedram_fmt.commandline.fromxml.plan import Plan, word
 from fixedram_fmt.container.domain import DomainError, domain_of, well_formed
+from fixedram_fmt.container.domaincompare import compared
 from fixedram_fmt.container.domaindevices import DEVICES_CEILING, PciBuses
 from fixedram_fmt.container.libvirt import LibvirtSave
 
@@ -28,8 +29,8 @@ _CHARACTERS = ("serial", "parallel", "console", "channel")
 _NO_DEVICES = frozenset({"emulator", "graphics", "audio", "controller", "lease", "nvram"})
 #: The section of the USB controller of i440fx.
 _UHCI = "0000:00:01.2/uhci"
-#: A namespace in which users give QEMU arguments of their own.
-_QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+#: <qemu:commandline>, in which users give QEMU arguments of their own.
+_OWN_ARGUMENTS = "commandline"
 
 
 def contribute(evidence: Evidence, draft: Draft) -> bool:
@@ -54,6 +55,9 @@ def contribute(evidence: Evidence, draft: Draft) -> bool:
     add_machine(plan, program)
     _devices(plan, [*islice(devices if devices is not None else (), DEVICES_CEILING)])
     _others(plan)
+    for one in compared(domain, evidence.sections):
+        if one.section is not None:
+            draft.doubt(f"the image has a section {one.section[0][:60]!a}, and {one.words}")
     draft.claim_all(evidence.sections)
     return True
 
@@ -96,5 +100,5 @@ def _others(plan: Plan) -> None:
     vmcoreinfo = plan.root.find("features/vmcoreinfo")
     if vmcoreinfo is not None and vmcoreinfo.get("state", "on") == "on":
         plan.draft.device("vmcoreinfo", {})
-    if plan.root.find(f"{_QEMU}commandline") is not None:
+    if any(one.tag.endswith(_OWN_ARGUMENTS) for one in plan.root):
         plan.draft.doubt("the XML has arguments for QEMU of the user's own, which are not taken")

@@ -1,0 +1,123 @@
+"""Command lines of boards that are no PC, from samples and from made-up machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixedram_fmt import Image
+from fixedram_fmt.commandline import command_line
+from fixedram_fmt.commandline.boards.armcpus import ArmCpu
+from fixedram_fmt.commandline.boards.ppccpus import model_of, shared_by_others
+from sample_files import read_manifest, sample_path, unpack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What the arguments of a sample begin with; of the devices, those that are there.
+SAMPLES = {
+    "avr-uno": ("qemu-system-avr", "-machine arduino-uno"),
+    "m68k-virt": ("qemu-system-m68k", "-machine virt-10.0 -cpu m68040 -m 16M"),
+    "riscv64-virt": ("qemu-system-riscv64", "-machine virt -cpu rv64 -m 16M"),
+    "s390x-virtio": ("qemu-system-s390x", "-machine s390-ccw-virtio-10.0 -m 8M"),
+    "aarch64-virt": (
+        "qemu-system-aarch64",
+        "-machine virt-10.0,gic-version=2 -cpu cortex-a57 -m 16M",
+    ),
+    "loongarch64-virt": ("qemu-system-loongarch64", "-machine virt -cpu la464 -m 64M"),
+    "ppc64-pseries": (
+        "qemu-system-ppc64",
+        "-machine pseries-10.0,ic-mode=xics,cap-hpt-max-page-size=65536 -cpu power8_v2.0 -m 256M",
+    ),
+    "ppc64-pseries-no-vmdesc": (
+        "qemu-system-ppc64",
+        "-machine pseries-10.0,ic-mode=xics -cpu power8_v2.0 -m 256M",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_becomes_the_machine_that_it_was(name: str, tmp_path: Path) -> None:
+    entry = read_manifest()[name]
+    path = unpack(sample_path(entry), tmp_path / name)
+    with Image.open(path) as image:
+        derived = command_line(image)
+    program, arguments = SAMPLES[name]
+    assert derived.argv[0] == program
+    words = " ".join(derived.vm).partition("-machine ")[2]
+    assert f"-machine {words}".startswith(arguments)
+    assert derived.argv[-1] == f"file:{path}"
+
+
+@pytest.mark.slow
+def test_a_console_of_the_virtual_io_has_the_register_of_its_section(tmp_path: Path) -> None:
+    entry = read_manifest()["ppc64-pseries"]
+    with Image.open(unpack(sample_path(entry), tmp_path / "image")) as image:
+        derived = command_line(image)
+    assert any("spapr-vty" in one and "reg=0x30000000" in one for one in derived.argv)
+
+
+# -- CPUs ------------------------------------------------------------------------------------------
+
+
+def arm_cpu(model: str, *, has_sve: bool = True, **registers: int) -> ArmCpu:
+    """A CPU of 64 bits with these registers."""
+    return ArmCpu(model, True, is_64bit=True, has_sve=has_sve, registers=registers)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "machine", "argument"),
+    [
+        (arm_cpu("cortex-a57"), "virt-10.0", "cortex-a57"),
+        (arm_cpu("cortex-a57", ID_AA64DFR0=0x10305006), "virt-10.0", "cortex-a57,pmu=off"),
+        (arm_cpu("cortex-a57", ID_AA64DFR0=0x10305106), "virt-10.0", "cortex-a57"),
+        (arm_cpu("max", has_sve=False), "virt-10.0", "max,sve=off"),
+        (arm_cpu("max", ID_AA64PFR1=0x1000000121), "virt-10.0", "max,sme=off"),
+        (arm_cpu("max", ID_AA64ISAR1=0x211002), "virt-10.0", "max,pauth=off"),
+        (arm_cpu("max", ID_AA64ISAR1=0x211502), "virt-10.0", "max"),
+        (arm_cpu("max", ID_AA64ISAR1=0x211502), "virt-9.0", "max,pauth-impdef=on"),
+        (arm_cpu("max", ID_AA64ISAR1=0x211052), "virt-9.0", "max"),
+        (arm_cpu("max", ID_AA64ISAR1=0x211052), "virt-10.0", "max,pauth-qarma5=on"),
+        (arm_cpu("max", ID_AA64ISAR1=0x211002, ID_AA64ISAR2=0x5112), "virt-10.0",
+         "max,pauth-qarma3=on"),
+        (arm_cpu("max", ID_AA64MMFR0=0x2200101126 & ~(15 << 28)), "virt-10.0", "max,lpa2=off"),
+    ],
+)  # fmt: skip
+def test_features_that_an_arm_cpu_lacks_are_switched_off(
+    cpu: ArmCpu, machine: str, argument: str
+) -> None:
+    assert cpu.argument(machine) == argument
+
+
+@pytest.mark.parametrize(
+    ("registers", "has_hypervisor"),
+    [
+        ({}, False),
+        ({"HCR": 0}, True),
+        ({"HCR": 0, "SCR": 0x30}, False),
+        ({"HCR": 0, "SCR": 0x30, "MDCR_EL2": 6}, True),
+        ({"SCR": 0x30}, False),
+    ],
+)
+def test_registers_of_el2_that_only_el3_brings_are_no_hypervisor(
+    registers: dict[str, int], has_hypervisor: bool
+) -> None:
+    assert arm_cpu("max", **registers).has_hypervisor is has_hypervisor
+
+
+@pytest.mark.parametrize(
+    ("pvr", "model", "shared"),
+    [
+        (0x004D0200, "power8_v2.0", False),
+        (0x00080301, "750_v3.1", True),
+        (0x80210030, "e500v2_v30", True),
+        (0x12345678, None, False),
+    ],
+)
+def test_the_model_of_a_powerpc_is_told_by_its_pvr(
+    pvr: int, model: str | None, shared: bool
+) -> None:
+    assert model_of(pvr) == model
+    assert shared_by_others(pvr) is shared
