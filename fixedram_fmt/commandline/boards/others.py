@@ -34,6 +34,8 @@ _WITH_SOUND = frozenset({
 })  # fmt: skip
 #: The same, without a property of the machine.
 _AMIGA = "amigaone"
+#: What a board has by itself on a bus of PCI or USB.
+_ON_BUSES = {"sam460ex": ("1/usb-kbd", "2/usb-ptr", "pci.0:06.0/sm501")}
 
 
 def board(evidence: Evidence, draft: Draft) -> None:
@@ -52,3 +54,4 @@ def board(evidence: Evidence, draft: Draft) -> None:
 def claim_board(evidence: Evidence, draft: Draft) -> None:
     """Claim what is on no bus: the board itself brings it."""
     draft.claim_all(section for section in evidence.sections if "/" not in section[0])
+    draft.claim_all((name, 0) for name in _ON_BUSES.get(evidence.machine, ()))
