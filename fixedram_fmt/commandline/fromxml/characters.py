@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["add_character"]
 
 _NAME_LENGTH = 128
+#: Types of serial ports by the type of their address, and by the machine.
+_BY_ADDRESS = {
+    "spapr-vio": "spapr-vio-serial", "pci": "pci-serial", "usb": "usb-serial", "isa": "isa-serial",
+}  # fmt: skip
+_BY_PROGRAM = {
+    "x86_64": "isa-serial", "i386": "isa-serial", "ppc64": "spapr-vio-serial",
+    "s390x": "sclp-serial",
+}  # fmt: skip
 
 
 def add_character(plan: Plan, element: Element) -> None:
@@ -40,10 +48,10 @@ def add_character(plan: Plan, element: Element) -> None:
 
 
 def _serial(plan: Plan, element: Element, kind: str) -> None:
-    target = element.find("target")
-    port = number(target, "port")
+    port = number(element.find("target"), "port")
     own: Properties = {"id": plan.name(element, "serial")}
-    if (kind in ("isa-serial", "") and "x86" in plan.draft.program) or "i386" in plan.draft.program:
+    kind = kind or _usual_serial(plan, element)
+    if kind == "isa-serial":
         own |= {"chardev": plan.draft.chardev(), "index": port}
         plan.draft.device("isa-serial", own)
     elif kind == "pci-serial":
@@ -58,6 +66,16 @@ def _serial(plan: Plan, element: Element, kind: str) -> None:
         plan.draft.device("sclpconsole", {**own, "chardev": plan.draft.chardev()})
     else:
         plan.draft.others.append(("-serial", f"chardev:{plan.draft.chardev()}"))
+
+
+def _usual_serial(plan: Plan, element: Element) -> str:
+    """What a serial port is where its target does not say: by its address, or the machine.
+
+    qemuDomainChrDefPostParse(), qemuDomainChrDefAutoType().
+    """
+    address = element.find("address")
+    told = _BY_ADDRESS.get((address.get("type") if address is not None else None) or "")
+    return told or _BY_PROGRAM.get(plan.draft.program.removeprefix("qemu-system-"), "")
 
 
 def _console(plan: Plan, element: Element, kind: str) -> None:

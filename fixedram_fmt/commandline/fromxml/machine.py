@@ -33,6 +33,7 @@ PROGRAMS = {
     "x86_64": "x86_64",
 }  # fmt: skip
 _X86 = ("x86_64", "i386")
+_ACPI_SECTIONS = ("virt_acpi_build", "acpi_build")
 _FEATURES_CEILING = 1024
 _CELLS_CEILING = 128
 #: Features of CPUs that libvirt has another name for than QEMU: virQEMUCapsCPUFeatureTranslate.
@@ -66,8 +67,7 @@ def _properties(plan: Plan, program: str) -> None:
             machine[name] = "on" if value else "off"
     if features.hpet is not None and program in _X86:
         machine["hpet"] = "on" if features.hpet else "off"
-    is_virt = plan.draft.machine_type.partition("-")[0] == "virt"
-    if not features.acpi and (program in _X86 or is_virt):
+    if not features.acpi and _may_lack_acpi(plan, program):
         machine["acpi"] = "off"
     gic = word(plan.root.find("features/gic"), "version")
     if gic in ("2", "3", "4", "max", "host"):
@@ -75,6 +75,17 @@ def _properties(plan: Plan, program: str) -> None:
     for iommu in plan.root.iterfind("devices/iommu"):
         if iommu.get("model") == "smmuv3":
             machine["iommu"] = "smmuv3"
+
+
+def _may_lack_acpi(plan: Plan, program: str) -> bool:
+    """Whether a domain that says nothing of ACPI is without it.
+
+    Of machines that are no PC some versions of libvirt leave that to QEMU: there the state tells.
+    """
+    if program in _X86:
+        return True
+    is_virt = plan.draft.machine_type.partition("-")[0] == "virt"
+    return is_virt and not any(plan.evidence.has(one) for one in _ACPI_SECTIONS)
 
 
 def _cpu(plan: Plan) -> None:
