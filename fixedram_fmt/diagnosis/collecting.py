@@ -94,7 +94,7 @@ def collect(log: BinaryIO) -> Collected:
         if len(head) <= _SHORT:
             head.append(line)
     reader.take_cut()
-    if not reader.heard and len(head) <= _SHORT:
+    if not reader.heard and not reader.collected.warnings and len(head) <= _SHORT:
         reader.take_parts(head)
     reader.collected.heard = reader.heard
     return reader.collected

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fixedram_fmt.diagnosis.cause import Rank
 from fixedram_fmt.diagnosis.entry import Entry, Text, catalogue
 from fixedram_fmt.diagnosis.template import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Index", "Said", "index", "said_in", "words_of"]
 
@@ -24,7 +24,16 @@ _IN_LINE = 64
 
 
 _Text = tuple[Entry, Text]
-_ByWord = dict[str, list[_Text]]
+_One = TypeVar("_One")
+
+
+class _Core(NamedTuple):
+    """Words of a text by which it is known, and which of its parts they are of."""
+
+    entry: Entry
+    text: Text
+    part: int
+    words: str
 
 
 class Said(NamedTuple):
@@ -57,7 +66,7 @@ class Index:
         #: A line without any of these words has no message, but for those without words.
         self.anchors = frozenset(self._by_word)
         cores = _cores(self._texts)
-        self._cores = _by_rarest_word((one, words_of(core)) for core, one in cores.items())
+        self._cores = _by_rarest_word((one, words_of(one.words)) for one in cores)
 
     def find(self, line: str, words: list[str]) -> list[Said]:
         """The messages in a line, from left to right; words are the line's."""
@@ -74,53 +83,60 @@ class Index:
     def find_cut(self, line: str) -> list[Said]:
         """Messages of which only the longest words are in a line; none that several may be."""
         found = [
-            (entry, text, match)
+            (core.entry, core.text, match)
             for word in _known(self._cores, words_of(line))
-            for entry, text in self._cores[word]
-            if (match := text.template.find_core(line)) is not None
+            for core in self._cores[word]
+            if (match := core.text.template.find_core(line, core.part, core.words)) is not None
         ]
         return _parted(line, _unshadowed(found)) if found else []
 
     def find_part(self, line: str) -> list[Said]:
-        """Messages of which the line is a part."""
+        """Messages of which the line is a part, the most general ones."""
         if len(words_of(line)) < _CORE_WORDS or len(line) < _CORE:
             return []
-        return [
-            Said(entry, text, Match(0, len(line), {}, ((0, len(line)),)), line, {})
+        found = [
+            (entry, text)
             for entry, text in self._texts
             if any(line in literal for literal, _, _ in text.template.parts)
         ]
+        most = max((len(text.template.holes) for _, text in found), default=0)
+        whole = Match(0, len(line), {}, ((0, len(line)),))
+        return [
+            Said(entry, text, whole, line, {})
+            for entry, text in found
+            if len(text.template.holes) == most
+        ]
 
 
-def _known(by_word: _ByWord, words: list[str]) -> list[str]:
+def _known(by_word: Mapping[str, object], words: list[str]) -> list[str]:
     """Those of the words of a line that are in an index, each once, in its order."""
     if by_word.keys().isdisjoint(words):
         return []
     return [word for word in dict.fromkeys(words) if word in by_word]
 
 
-def _by_rarest_word(texts: Iterable[tuple[_Text, Sequence[str]]]) -> _ByWord:
+def _by_rarest_word(texts: Iterable[tuple[_One, Sequence[str]]]) -> dict[str, list[_One]]:
     """Texts with words, each under that of its words which the fewest others have."""
     listed = [(one, words) for one, words in texts if words]
     common = Counter(word for _, words in listed for word in set(words))
-    found: _ByWord = defaultdict(list)
+    found: dict[str, list[_One]] = defaultdict(list)
     for one, words in listed:
         found[min(words, key=lambda word: (common[word], -len(word)))].append(one)
     return found
 
 
-def _cores(texts: Iterable[_Text]) -> dict[str, _Text]:
-    """Texts by their longest words, where these are long enough and of one entry alone."""
-    cores: dict[str, _Text] = {}
-    shared = set[str]()
+def _cores(texts: Iterable[_Text]) -> list[_Core]:
+    """Words by which texts are known; of several with the same the one with the most holes."""
+    cores: dict[str, _Core] = {}
     for entry, text in texts:
-        core = text.template.core[1]
-        if len(core) < _CORE or len(words_of(core)) < _CORE_WORDS:
-            continue
-        if core in cores and cores[core][0] is not entry:
-            shared.add(core)
-        cores.setdefault(core, (entry, text))
-    return {core: one for core, one in cores.items() if core not in shared}
+        for part, words in text.template.cores:
+            known = cores.get(words)
+            holes = len(text.template.holes)
+            if len(words_of(words)) >= _CORE_WORDS and (
+                known is None or holes > len(known.text.template.holes)
+            ):
+                cores[words] = _Core(entry, text, part, words)
+    return list(cores.values())
 
 
 def _is_whole(match: Match, line: str) -> bool:
@@ -150,9 +166,8 @@ def _parted(line: str, found: list[_Found]) -> list[Said]:
     for number, (entry, text, match) in enumerate(found):
         later = [one[2].start for one in found[number + 1 :] if one[2].start > match.start]
         after = min(later, default=len(line))
-        stop, holes = match.stop, match.holes
+        stop, holes = min(match.stop, after), match.holes
         if match.tail is not None:
-            stop = min(stop, after)
             held = line[match.spans[-1][1] : stop].strip()
             holes = {**holes, match.tail: held.removesuffix(":").rstrip()}
         elif entry.rank is Rank.CAUSE and line.startswith(": ", stop):

@@ -27,7 +27,18 @@ _HOLE_CEILING = 4200
 _LEADING = 256
 #: Characters of a message that are enough to know it by.
 _CORE = 12
+#: What does not count at the ends of words.
+_MARKS = " \"'()[]:=,.-"
 _WORD = re.compile(r"[A-Za-z_]{2,}")
+
+
+def _core(literal: str) -> str:
+    """What of some words a message is known by; what follows a quoted name is mostly an errno."""
+    words = literal.strip(_MARKS)
+    if literal.lstrip("'\"")[:1] == ":":
+        return ""
+    rest = words.partition(": ")[2]
+    return rest if len(rest) >= _CORE else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +113,39 @@ class Template:
         return found
 
     @cached_property
-    def core(self) -> tuple[int, str]:
-        """Its longest words without a hole, and which part they are; no function's name."""
-        words = [literal.strip() for literal, _, _ in self.parts]
-        # What follows a quoted hole is mostly the text of an errno, which is no message.
-        own = [words[0], *(word if word[:1].isalnum() else "" for word in words[1:])]
-        first = max(range(len(own)), key=lambda number: len(own[number]))
-        rest = own[first].partition(": ")[2]
-        return first, rest if len(rest) >= _CORE else own[first]
+    def cores(self) -> tuple[tuple[int, str], ...]:
+        """Words by which it is known where it is cut short: its first and its longest ones.
 
-    def find_core(self, line: str) -> Match | None:
-        """A message that is cut short or worded a little otherwise: its longest words are there.
-
-        The holes are those that follow them, up to where the line goes on otherwise.
+        Each with the part they are of; without quotes at their ends and functions' names.
         """
-        first, core = self.core
+        words = [_core(literal) for literal, _, _ in self.parts]
+        longest = max(range(len(words)), key=lambda number: len(words[number]))
+        chosen = dict.fromkeys((0, longest))
+        return tuple((number, words[number]) for number in chosen if len(words[number]) >= _CORE)
+
+    def find_core(self, line: str, part: int, core: str) -> Match | None:
+        """A message that is cut short or worded a little otherwise: one of its cores is there.
+
+        The holes are those that follow it, up to where the line goes on otherwise.
+        """
         start = line.find(core)
         if start < 0:
             return None
-        literal, holes = self.parts[first][0], dict[str, str]()
-        stop = start + len(core) + len(literal) - len(literal.rstrip())
-        for number, (_, name, kind) in enumerate(self.parts[first:], first):
-            if number > first:
-                literal = self.parts[number][0]
-                if not line.startswith(literal, stop):
-                    break
-                stop += len(literal)
+        literal, holes = self.parts[part][0], dict[str, str]()
+        stop, rest = start + len(core), literal[literal.find(core) :]
+        for number in range(part, len(self.parts)):
+            begins = start if number == part else stop
+            words = rest if number == part else self.parts[number][0]
+            if not line.startswith(words, begins):
+                break
+            stop = begins + len(words)
+            _, name, kind = self.parts[number]
             after = self._hole_stop(line, stop, number, kind) if name else -1
             if name is None or after < 0:
                 break
             holes[name], stop = line[stop:after], after
-        return Match(start, min(stop, len(line)), holes, ((start, start + len(core)),))
+        # What was meant goes on as it will: all of it is the message.
+        return Match(start, len(line), holes, ((start, start + len(core)),))
 
     def _led(self, line: str, place: int) -> Match | None:
         """A match whose first hole ends at place."""
