@@ -19,6 +19,8 @@ __all__ = ["Index", "Said", "index", "said_in", "words_of"]
 _WORDS = re.compile(r"[A-Za-z_]{2,}")
 #: Characters and words by which a message that is cut short is known.
 _CORE, _CORE_WORDS = 12, 2
+#: Characters of a message that are kept.
+_MESSAGE = 1000
 #: Messages of one line that are looked at; QEMU 11 joins ten at most.
 _IN_LINE = 64
 
@@ -168,11 +170,11 @@ def _parted(line: str, found: list[_Found]) -> list[Said]:
         after = min(later, default=len(line))
         stop, holes = min(match.stop, after), match.holes
         if match.tail is not None:
-            held = line[match.spans[-1][1] : stop].strip()
+            held = line[match.spans[-1][1] : stop][:_MESSAGE].strip()
             holes = {**holes, match.tail: held.removesuffix(":").rstrip()}
         elif entry.rank is Rank.CAUSE and line.startswith(": ", stop):
             stop = after  # the text of an errno, or what another program says
-        message = line[match.start : stop].strip().removesuffix(":")
+        message = line[match.start : stop][:_MESSAGE].strip().removesuffix(":")
         parted.append(Said(entry, text, match, message, holes))
     return parted
 

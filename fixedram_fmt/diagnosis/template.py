@@ -23,6 +23,8 @@ _NUMBERS = {
 _TRIES = 8
 #: Characters that a hole takes before words that follow it; a name has 255 at most, a path 4096.
 _HOLE_CEILING = 4200
+#: Characters that are kept of a hole at the end.
+_TAIL_CEILING = 1000
 #: What a hole at the beginning takes: the last word of so many characters that stand before.
 _LEADING = 256
 #: Characters of a message that are enough to know it by.
@@ -170,7 +172,7 @@ class Template:
             if name is None:
                 break
             if self._is_tail(number, kind):
-                holes[name] = line[place:].rstrip()
+                holes[name] = line[place : place + _TAIL_CEILING].rstrip()
                 return Match(begins, len(line), holes, tuple(spans), name)
             stop = self._hole_stop(line, place, number, kind)
             if stop < 0 or holes.setdefault(name, line[place:stop]) != line[place:stop]:
