@@ -31,7 +31,7 @@ __all__ = ["Attempt", "Loading", "Setting", "arguments_around", "attempt", "priv
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 #: Seconds for the end of a QEMU that has closed its monitor.
-_ENDS = 5.0
+_ENDS = 2.0
 #: What QEMU says of what was put in the place of networks, and of being ended.
 _OURS = ("is not connected to host network", f"terminating on signal 15 from pid {os.getpid()} ")
 _LAST_LINE = "load of migration failed"

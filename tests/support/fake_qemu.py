@@ -69,10 +69,23 @@ def event(status):
     send({{"event": "MIGRATION", "data": {{"status": status}}, "timestamp": stamp}})
 
 
+def commands():
+    # They come without line ends.
+    text = ""
+    while data := connection.recv(65536):
+        text += data.decode()
+        while text.strip():
+            try:
+                asked, end = json.JSONDecoder().raw_decode(text.lstrip())
+            except ValueError:
+                break
+            text = text.lstrip()[end:]
+            yield asked
+
+
 version = {{"qemu": {{"micro": 3, "minor": 2, "major": 1}}, "package": ""}}
 send({{"QMP": {{"version": version, "capabilities": []}}}})
-for line in connection.makefile("rb"):
-    asked = json.loads(line)
+for asked in commands():
     name, tag = asked["execute"], {{key: asked[key] for key in asked if key == "id"}}
     if name == STAGE:
         misbehave()
