@@ -22,7 +22,7 @@ _PART = re.compile(r"((?:[^,]|,,)*)(?:,|$)")
 class KeyValues:
     """Keys and values in their order, in the form they had; of a key given twice the last counts.
 
-    first is the key of a first word without `=`; a later one is a flag, which is on.
+    first is the key of a first word without `=`; a later one is a flag, whose value is None.
     """
 
     members: dict[str, Any]
@@ -38,8 +38,9 @@ class KeyValues:
         for number, part in enumerate(_parts(text)):
             key, equals, value = part.partition("=")
             if not equals:
-                key, value = (first, part) if number == 0 else (part, "on")
-            members[key] = value
+                members[part if number else first] = None if number else part
+            else:
+                members[key] = value
         return cls(members, first)
 
     def get(self, *keys: str) -> str | None:
@@ -59,6 +60,9 @@ class KeyValues:
             return json.dumps(self.members)
         words: list[str] = []
         for key, value in self.members.items():
+            if value is None:
+                words.append(key)
+                continue
             escaped = _text(value).replace(",", ",,")
             bare = key == self.first and not words and "=" not in escaped
             words.append(escaped if bare else f"{key}={escaped}")
