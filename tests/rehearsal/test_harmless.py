@@ -78,7 +78,7 @@ def test_what_opens_nothing_is_passed_to_the_letter(rewriting: Rewriting, words:
         ("-fsdev local,id=f,path=/,security_model=none", "-fsdev synth,id=f"),
         ("-machine q35,accel=kvm,dumpdtb=/etc/x", "-machine q35"),
         ("-bios bios.bin", "-bios {base}/bios.bin"),
-        ("-device virtio-net-pci,romfile=bios.bin", "-device virtio-net-pci,romfile={base}/bios.bin"),
+        ("-device e1000,romfile=bios.bin", "-device e1000,romfile={base}/bios.bin"),
         ("-bios bios-256k.bin", "-bios bios-256k.bin"),
     ],
 )  # fmt: skip
@@ -116,7 +116,7 @@ def test_what_is_no_matter_is_left_out_and_told(rewriting: Rewriting, words: str
 def test_what_cannot_be_made_harmless_is_refused_by_name(rewriting: Rewriting, words: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         harmless(words.split(), rewriting)
-    assert words.split()[0].lstrip("-").split(",")[0] in str(caught.value) or "{" in words
+    assert words.split(maxsplit=1)[0].lstrip("-").split(",")[0] in str(caught.value) or "{" in words
 
 
 def test_the_network_card_that_qemu_adds_by_itself_stays(rewriting: Rewriting) -> None:
