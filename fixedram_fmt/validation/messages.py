@@ -274,6 +274,7 @@ MESSAGES: dict[str, Message] = {
         "Failed to decompress XBZRLE page at {address:x}", "ram_load_precopy",
     ),
     "ram-state": Message("", _RAM + "ram_load()", in_state=True),
+    "ram-cut": Message("", _RAM + "ram_load_precopy()", reason=EIO, in_state=True),
     # -- the state of devices
     "version-new": Message(
         "{vmsd}: incoming version_id {version:d} is too new for local version_id"

@@ -208,7 +208,12 @@ def test_save_whose_virsh_was_killed(guest: LinuxGuest, tmp_path: Path) -> None:
     refuses(guest, path, "save image is incomplete")
     assert run_cli("copy", path, "--mark-complete", "-o", tmp_path / "whole").code != 0
     path.write_bytes(built(path.read_bytes(), magic=b"LibvirtQemudSave"))
-    refuses(guest, path, "load of migration failed: Input/output error")
+    restored = guest.restore(path)
+    assert "load of migration failed: Input/output error" in restored.text
+    report = ask(str(path), Question("libvirt-9.0"))
+    assert report.verdict is restored.outcome is Outcome.REFUSES
+    for line in report.messages:
+        assert line in restored.text
 
 
 def test_save_that_was_aborted_leaves_no_file_and_a_guest_that_goes_on(

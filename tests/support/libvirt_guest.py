@@ -93,7 +93,7 @@ class LinuxGuest:
         before = conf.read_text()
         conf.write_text(f'{before}save_image_format = "{form}"\n')
         try:
-            return self.virsh(f"restore --paused {self.raw}; save fx {path}")
+            return virsh(self.root, f"restore --paused {self.raw}; save fx {path}")[1]
         finally:
             conf.write_text(before)
             end_guests(self.root)

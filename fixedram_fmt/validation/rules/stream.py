@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.schema.ram import RAM_RECORD
 from fixedram_fmt.stream.ending import sections_follow
 from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.causes import first_number
+from fixedram_fmt.validation.ctext import c_text
 from fixedram_fmt.validation.effects import refuses, wrong
 from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop
 from fixedram_fmt.validation.rules.configuration import announced_length
@@ -88,12 +90,26 @@ _CUT = {
 }
 
 
+#: What is expected where the word of a record is cut.
+_WORD = f"{RAM_RECORD.size} bytes"
+
+
 def _cut_record(case: Case) -> Effect:
-    """A record that carries a page is refused by its flags, whether the page is there or not."""
-    survey, offset = case.survey, case.finding.offset
-    if survey is None or offset is None or not survey.mapped:
+    """A record that carries a page is refused by its flags, whether the page is there or not.
+
+    Of an ordinary stream ram_load_precopy() has a line for the word, ram_block_from_stream() one
+    for the name, as far as it is there; a page that is cut has none.
+    """
+    survey, offset, path = case.survey, case.finding.offset, case.finding.path
+    if survey is None or offset is None:
         return refuses("ram-address")
-    return refuses("ram-address" if survey.image.source.size < offset + 8 else "ram-flags")
+    source = survey.image.source
+    if not survey.mapped:
+        if path.rpartition("/")[2].startswith("idstr"):
+            name = source.read_upto(offset + 1, 255)
+            return refuses("ram-block", block=c_text(name))
+        return refuses("ram-address" if case.finding.expected == _WORD else "ram-cut")
+    return refuses("ram-address" if source.size < offset + 8 else "ram-flags")
 
 
 @at_stop(
