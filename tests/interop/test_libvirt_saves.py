@@ -6,23 +6,21 @@ file what virsh does with it.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conftest import run_cli
-from fixedram_fmt import Image
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.report import Question, ask
 from support.libvirt_guest import BOOTS, FORMATS, LinuxGuest, linux_guest
 from support.linux_guest import RIGHT, WRONG
 from support.saves import built, edited
-from support.virsh import command_line, end_guests
+from support.virsh import end_guests, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +31,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 _XML = 92
 _PART = b"LibvirtQemudPart"
 #: How much of a save is there when it is interrupted: the header, and some of memory.
-_BEGUN = 4 << 20
+_BEGUN = 2 << 20
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +46,17 @@ def verdict(path: Path) -> Outcome | None:
     return ask(str(path), Question("libvirt-9.0")).verdict
 
 
-def restores(guest: LinuxGuest, path: Path, name: str = "fx") -> None:
+def restores(
+    guest: LinuxGuest, path: Path, name: str = "fx", *, compression: str | None = "any"
+) -> None:
     """virsh restores it with the memory that was saved, and validate says so."""
     restored = guest.restore(path, name)
     assert restored.outcome is Outcome.LOADS, restored.text
     assert restored.memory == guest.memory
     assert not guest.said(WRONG)
-    assert verdict(path) is Outcome.LOADS
+    report = ask(str(path), Question("libvirt-9.0"))
+    assert report.verdict is Outcome.LOADS
+    assert compression in ("any", report.compression)
 
 
 def refuses(guest: LinuxGuest, path: Path, message: str) -> None:
@@ -80,11 +82,7 @@ def made(*words: Any) -> Path:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_save_of_every_format_is_restored(form: str, guest: LinuxGuest) -> None:
-    path = guest.saved_as(form)
-    restores(guest, path)
-    with Image.open(path) as image:
-        assert image.stopped is None
-        assert image.container.compression == (None if form == "raw" else form)
+    restores(guest, guest.saved_as(form), compression=None if form == "raw" else form)
 
 
 def test_format_that_is_unknown_is_not_saved(guest: LinuxGuest, tmp_path: Path) -> None:
@@ -197,39 +195,27 @@ def test_magic_of_an_unfinished_save_is_set_right(guest: LinuxGuest, tmp_path: P
 
 
 def test_save_whose_virsh_was_killed(guest: LinuxGuest, tmp_path: Path) -> None:
-    """What is left has the magic, and can be cut: then no magic helps."""
+    """What is left has the magic of an unfinished save, and is cut: no other magic helps."""
     path = tmp_path / "killed.save"
     with _saving(guest, path) as process:
         process.kill()
         process.wait()
     end_guests(guest.root)
     refuses(guest, path, "save image is incomplete")
-    path.write_bytes(path.read_bytes()[: _BEGUN // 2])  # a slower disk has got as far
-    refuses(guest, path, "save image is incomplete")
     assert run_cli("copy", path, "--mark-complete", "-o", tmp_path / "whole").code != 0
     path.write_bytes(built(path.read_bytes(), magic=b"LibvirtQemudSave"))
+    assert guest.restore(path).outcome is verdict(path) is Outcome.REFUSES
+
+
+def test_save_that_is_cut(guest: LinuxGuest, tmp_path: Path) -> None:
+    path = tmp_path / "cut.save"
+    path.write_bytes(guest.raw.read_bytes()[:_BEGUN])
     restored = guest.restore(path)
-    assert "load of migration failed: Input/output error" in restored.text
     report = ask(str(path), Question("libvirt-9.0"))
     assert report.verdict is restored.outcome is Outcome.REFUSES
+    assert report.messages
     for line in report.messages:
         assert line in restored.text
-
-
-def test_save_that_was_aborted_leaves_no_file_and_a_guest_that_goes_on(
-    guest: LinuxGuest, tmp_path: Path
-) -> None:
-    path = tmp_path / "aborted.save"
-    with _saving(guest, path, "--verbose") as process:
-        process.send_signal(signal.SIGINT)
-        text = process.communicate(timeout=60)[0]
-    said = guest.said(RIGHT)
-    if "saved to" in text:
-        pytest.skip("the save was faster than the signal")
-    assert not path.exists()
-    guest.virsh("resume fx")
-    guest.wait_right(said)
-    end_guests(guest.root)
 
 
 def test_save_to_a_disk_that_is_full_leaves_no_file_and_a_guest_that_goes_on(
@@ -245,19 +231,19 @@ def test_save_to_a_disk_that_is_full_leaves_no_file_and_a_guest_that_goes_on(
     end_guests(guest.root)
 
 
-def _saving(guest: LinuxGuest, path: Path, *options: str) -> subprocess.Popen[str]:
-    """A virsh that saves, and has written something."""
-    words = f"restore --paused {guest.raw}; save fx {path} {' '.join(options)}"
-    process = subprocess.Popen(
-        command_line(guest.root, words), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, env={**os.environ, "PATH": str(guest.root / "bin")},
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not path.exists() or path.stat().st_size < _BEGUN:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    return process
+@contextmanager
+def _saving(guest: LinuxGuest, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A virsh that saves and has written something; gzip takes seconds for the rest."""
+    with (
+        guest.saves_as("gzip"),
+        start(guest.root, guest.saving(path)) as process,
+    ):
+        deadline = time.monotonic() + 60
+        while not path.exists() or path.stat().st_size < _BEGUN:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        yield process
 
 
 # -- managed saves

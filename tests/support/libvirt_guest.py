@@ -89,14 +89,25 @@ class LinuxGuest:
 
     def save(self, path: Path, form: str) -> str:
         """What virsh says when it saves the guest in a format."""
+        with self.saves_as(form):
+            text = virsh(self.root, self.saving(path))[1]
+        end_guests(self.root)
+        return text
+
+    def saving(self, path: Path) -> str:
+        """The commands that restore the guest and save it again."""
+        return f"restore --paused {self.raw}; save fx {path}"
+
+    @contextmanager
+    def saves_as(self, form: str) -> Iterator[None]:
+        """Within it the driver saves in a format."""
         conf = self.root / "etc" / "qemu.conf"
         before = conf.read_text()
         conf.write_text(f'{before}save_image_format = "{form}"\n')
         try:
-            return virsh(self.root, f"restore --paused {self.raw}; save fx {path}")[1]
+            yield
         finally:
             conf.write_text(before)
-            end_guests(self.root)
 
     def restore(self, path: Path, name: str = "fx") -> Restored:
         """What virsh restore does with a save; a guest that is restored has to go on, and is right.

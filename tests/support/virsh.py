@@ -77,10 +77,7 @@ def virsh(
 
     largest: bytes that a file which it writes may have, as on a disk that is full then.
     """
-    process = subprocess.Popen(
-        command_line(root, commands), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        errors="backslashreplace", env={**os.environ, "PATH": str(root / "bin"), "XZ_OPT": "-0"},
-    )  # fmt: skip
+    process = start(root, commands)
     if largest is not None:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
     try:
@@ -92,9 +89,14 @@ def virsh(
         return None, process.communicate()[0]
 
 
-def command_line(root: Path, commands: str) -> list[str]:
+def start(root: Path, commands: str) -> subprocess.Popen[str]:
     """A virsh with the driver of that folder."""
-    return [str(shutil.which("virsh")), "-c", f"qemu:///embed?root={root}", commands]
+    words = [str(shutil.which("virsh")), "-c", f"qemu:///embed?root={root}", commands]
+    return subprocess.Popen(
+        words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        errors="backslashreplace",
+        env={**os.environ, "PATH": str(root / "bin"), "XZ_OPT": "-0"},
+    )  # fmt: skip
 
 
 def end_guests(root: Path) -> None:
