@@ -174,7 +174,7 @@ def _parted(line: str, found: list[_Found]) -> list[Said]:
             holes = {**holes, match.tail: held.removesuffix(":").rstrip()}
         elif entry.rank is Rank.CAUSE and line.startswith(": ", stop):
             stop = after  # the text of an errno, or what another program says
-        message = line[match.start : stop][:_MESSAGE].strip().removesuffix(":")
+        message = line[match.start : stop][:_MESSAGE].strip(": ")
         parted.append(Said(entry, text, match, message, holes))
     return parted
 
