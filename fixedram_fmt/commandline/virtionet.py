@@ -12,7 +12,7 @@ from fixedram_fmt.commandline.draft import option
 
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
-    from fixedram_fmt.commandline.virtio import Virtio
+    from fixedram_fmt.commandline.virtiostate import Virtio
 
     Properties = dict[str, str | int | None]
 

@@ -17,7 +17,10 @@ FOLDERS = sorted({path.parent.relative_to(ROOT).as_posix() for path in FILES})
 #: A command's parameters are its options and its docstring is its help: what it does counts.
 COMMANDS = "cli/fixedram_cli/commands"
 #: Rooms whose modules are called like what they are about.
-BY_SUBJECT = ("schema", "validation/rules", "write/faults", "vmstate/overview")
+BY_SUBJECT = (
+    "schema", "validation/rules", "write/faults", "vmstate/overview", "commandline",
+    "commandline/boards", "commandline/fromxml",
+)  # fmt: skip
 
 
 def test_no_file_is_long() -> None:
