@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline import virtio
+from fixedram_fmt.commandline.fromxml.dimms import add_memory_device
 from fixedram_fmt.commandline.fromxml.plan import count, number, on_off, word
 
 if TYPE_CHECKING:
@@ -238,13 +239,6 @@ def _panic(plan: Plan, element: Element) -> None:
         plan.draft.device("pvpanic-pci", plan.place(element))
 
 
-def _memory(plan: Plan, element: Element) -> None:
-    """DIMMs, NVDIMMs and virtio-mem; their backends have the names of the image's blocks."""
-    from fixedram_fmt.commandline.fromxml.dimms import add_memory_device
-
-    add_memory_device(plan, element)
-
-
 def _hub(plan: Plan, element: Element) -> None:
     plan.draft.device("usb-hub", {"id": plan.name(element, "hub"), **usb_place(element)})
 
@@ -298,7 +292,8 @@ def _of_host(plan: Plan, element: Element) -> None:
 
 ADDERS: dict[str, Callable[[Plan, Element], None]] = {
     "crypto": _crypto, "filesystem": _of_host, "hostdev": _of_host, "hub": _hub, "input": _input,
-    "interface": _interface, "iommu": _iommu, "memballoon": _memballoon, "memory": _memory,
+    "interface": _interface, "iommu": _iommu, "memballoon": _memballoon,
+    "memory": add_memory_device,
     "panic": _panic, "redirdev": _redirdev, "rng": _rng, "shmem": _of_host,
     "smartcard": _of_host, "sound": _sound, "tpm": _tpm, "video": _video, "vsock": _of_host,
     "watchdog": _watchdog,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline import virtio
+from fixedram_fmt.commandline.fromxml.devices import usb_place
 from fixedram_fmt.commandline.fromxml.plan import count, number
 
 if TYPE_CHECKING:
@@ -126,7 +127,5 @@ def _is_lsi(plan: Plan, index: int) -> bool:
 
 
 def _usb(plan: Plan, element: Element) -> None:
-    from fixedram_fmt.commandline.fromxml.devices import usb_place
-
     own: Properties = {"drive": _medium(plan, element), **_named(plan, element, "usb-disk")}
     plan.draft.device("usb-storage", {**own, **usb_place(element)})
