@@ -7,9 +7,10 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline import command_line
+from fixedram_fmt.diagnosis import diagnose
 from fixedram_fmt.errors import FixedRamError, UnsupportedError
 from fixedram_fmt.knowledge import known_in, known_versions
 from fixedram_fmt.receiver.programs import programs_for
@@ -30,6 +31,7 @@ from fixedram_fmt.rehearsal.vm import Vm
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fixedram_fmt.diagnosis import Cause
     from fixedram_fmt.image import Image
     from fixedram_fmt.rehearsal.attempt import Attempt
     from fixedram_fmt.rehearsal.result import Adapted
@@ -233,9 +235,6 @@ def _lacks_sandbox(messages: Sequence[str]) -> bool:
     return any("sandbox" in message or "seccomp" in message for message in messages)
 
 
-def _causes(messages: Sequence[str], image: Image) -> tuple[Any, ...]:
+def _causes(messages: Sequence[str], image: Image) -> tuple[Cause, ...]:
     """What QEMU's lines mean, the nearest cause first."""
-    from fixedram_fmt import diagnosis
-
-    diagnose = getattr(diagnosis, "diagnose", None)
-    return tuple(diagnose("\n".join(messages), image).causes) if diagnose and messages else ()
+    return diagnose("\n".join(messages), image).causes if messages else ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
+from fixedram_fmt.diagnosis import Cause
 from fixedram_fmt.results import Hex, Result, Unsigned
 
 __all__ = [
@@ -113,7 +114,7 @@ class Rehearsal(Result, frozen=True, kw_only=True):
     memory_equal: bool | None
     memory: MemoryCompared | None
     messages: tuple[str, ...]
-    causes: tuple[Any, ...]
+    causes: tuple[Cause, ...]
     adapted: tuple[Adapted, ...] = ()
     changed: tuple[ChangedArgument, ...] = ()
     uncertain: tuple[str, ...] = ()
