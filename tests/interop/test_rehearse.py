@@ -19,9 +19,12 @@ import fixedram_fmt as fx
 from conftest import SAMPLES, run_cli, sample_entries, unpack
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.source import Source
+from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.receiver import Receiver
 from fixedram_fmt.rehearsal import Options, Rehearsal, rehearse
 from make import write_guests
 from qemu_vm import QemuVM, require_qemu, require_tool
+from support.restores import groups, judge, load, save
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -263,3 +266,35 @@ def test_a_save_of_a_running_vm_full_of_devices(tmp_path: Path) -> None:
         assert vm.migrate_to_file(path) == "completed"
     done = rehearsed(path, *words)
     assert (done.status, done.memory_equal) == ("completed", True), (done.messages, done.memory)
+
+
+@pytest.mark.parametrize(
+    ("group", "image", "receiver"),
+    [
+        ("pc-properties", "base", "acpi-without-index"),
+        ("pc-properties", "hpet-off", "base"),
+        ("memory", "dimm", "base"),
+        ("memory", "base", "m32"),
+        ("virtio-net", "legacy", "modern"),
+        ("virtio-net", "mq", "base"),
+        ("cpus", "cpus-2", "cpus-4"),
+        ("cpus", "cpus-4", "cpus-2"),
+    ],
+)
+def test_another_vm_does_what_it_does_without_a_rehearsal(
+    group: str, image: str, receiver: str, tmp_path: Path
+) -> None:
+    """The status, and QEMU's words, of a restore by the tests' own driver, and the verdict."""
+    found = groups()[group]
+    path, like = tmp_path / "image", tmp_path / "like"
+    save(found.arch, found.variants[image], path)
+    save(found.arch, found.variants[receiver], like)
+    plain = ("-nodefaults", "-vga", "none")  # as the driver has it
+    really = load(found.arch, found.variants[receiver], path)
+    done = rehearsed(path, *plain, *found.variants[receiver])
+    said = tuple(line for line in done.messages if not line.startswith("warning: "))
+    assert (done.status, said) == (really.status, really.lines)
+    with Image.open(like) as opened:
+        verdict = judge(path, Receiver.of_image(opened))
+    assert (verdict.outcome is Outcome.REFUSES) == (done.status == "failed")
+    assert bool(done.causes) == (done.status == "failed")
