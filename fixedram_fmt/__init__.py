@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.presence.hostlong import HostLong
+    from fixedram_fmt.rehearsal.verb import rehearse
     from fixedram_fmt.verbs import (
         Written,
         convert,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         extract,
         load,
         open,  # noqa: A004 - fx.open
-        rehearse,
         synth,
         validate,
     )
@@ -89,7 +89,7 @@ _HOME = {
     "extract": "verbs",
     "load": "verbs",
     "open": "verbs",
-    "rehearse": "verbs",
+    "rehearse": "rehearsal.verb",
     "synth": "verbs",
     "validate": "verbs",
 }

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from fixedram_fmt.multifd.loadresult import LoadResult
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.receiver import Receiver
-    from fixedram_fmt.rehearsal import Rehearsal
     from fixedram_fmt.validation.report import ImageReport
     from fixedram_fmt.write.spec import ImageSpec
 
@@ -42,7 +41,6 @@ __all__ = [
     "extract",
     "load",
     "open",
-    "rehearse",
     "synth",
     "validate",
 ]
@@ -380,28 +378,6 @@ def load(
             done = load_image(opened, target, **how)
             hashes = sha256_of(opened, target.views)
         return LoadResult.of(model, done, loaded_blocks(opened.blocks, hashes), verdict)
-
-
-def rehearse(image: Image | Location, **options: Any) -> Rehearsal:
-    """Really load an image: into a QEMU that is paused, can write nothing, and is ended then.
-
-        import fixedram_fmt as fx
-
-        try:
-            done = fx.rehearse("guest.img", arguments=["-machine", "pc", "-m", "24"], adapt=8)
-            print(done.status, done.memory_equal, done.messages, done.adapted)
-        except fx.UnsupportedError as error:
-            print(error)  # no QEMU here, or no qemu.qmp
-
-    options are fields of fixedram_fmt.rehearsal.Options; without arguments the VM is derived from
-    the image.  What QEMU does with it is the result; UnsupportedError and SourceError say why it
-    could not be tried.
-    """
-    from fixedram_fmt.rehearsal import Options
-    from fixedram_fmt.rehearsal import rehearse as really
-
-    with _opened(image) as opened:
-        return really(opened, Options(**options))
 
 
 @contextmanager

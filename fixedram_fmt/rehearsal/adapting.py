@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from fixedram_fmt.rehearsal.ram import OTHER_LENGTH
-from fixedram_fmt.rehearsal.result import Adapted
+from fixedram_fmt.rehearsal.memorycheck import OTHER_LENGTH
+from fixedram_fmt.rehearsal.rehearsed import Adapted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

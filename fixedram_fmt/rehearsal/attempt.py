@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.errors import SourceError
 from fixedram_fmt.io.spool import MORE_ROOM
 from fixedram_fmt.rehearsal.clock import OutOfTimeError
-from fixedram_fmt.rehearsal.incoming import FDSET, capabilities_of, readable, uri_of
+from fixedram_fmt.rehearsal.memorycheck import compare_memory
 from fixedram_fmt.rehearsal.monitor import Monitor, QemuGoneError, QemuRefusedError
 from fixedram_fmt.rehearsal.process import QemuProcess
-from fixedram_fmt.rehearsal.ram import compare_memory
+from fixedram_fmt.rehearsal.readonlyimage import FDSET, capabilities_of, readable, uri_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.image import Image
     from fixedram_fmt.rehearsal.clock import Clock
-    from fixedram_fmt.rehearsal.result import MemoryCompared, Status
+    from fixedram_fmt.rehearsal.rehearsed import MemoryCompared, Status
 
 __all__ = ["Attempt", "Loading", "Setting", "arguments_around", "attempt", "private_folder"]
 

@@ -13,7 +13,7 @@ from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.rehearsal.keyvalues import KeyValues
 
 if TYPE_CHECKING:
-    from fixedram_fmt.rehearsal.harmless import Rewriting
+    from fixedram_fmt.rehearsal.rewriting import Rewriting
 
 __all__ = ["audio", "audiodev", "chardev", "fsdev", "net", "netdev", "nic", "object_", "serial"]
 

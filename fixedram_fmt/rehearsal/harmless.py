@@ -7,23 +7,21 @@ paths.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.rehearsal import backends, disks
+from fixedram_fmt.rehearsal import backends, emptydisks
 from fixedram_fmt.rehearsal.keyvalues import KeyValues
 from fixedram_fmt.rehearsal.policy import OPTIONS, Act
-from fixedram_fmt.rehearsal.result import ChangedArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
-__all__ = ["Rewriting", "harmless", "options_of"]
+    from fixedram_fmt.rehearsal.rewriting import Rewriting
+
+__all__ = ["harmless", "options_of"]
 
 _REFUSED_DEVICES = (
     ("vfio-*", "it is a device of the host"),
@@ -46,49 +44,6 @@ _LOADERS = frozenset({"loader", "guest-loader"})
 _MACHINE_DROPPED = frozenset({"accel", "dumpdtb"})
 #: Keys whose values are names of files that QEMU reads.
 _READ_KEYS = ("file", "data", "path", "romfile", "kernel", "initrd", "dtb", "firmware", "splash")
-
-
-@dataclass(slots=True)
-class Rewriting:
-    """Where relative names lead from, where QEMU may write, and what was found on the way.
-
-    shared_blocks are names of blocks whose memory is not in the image; nodes are files of block
-    nodes by the nodes' names.
-    """
-
-    folder: Path
-    base: Path
-    shared_blocks: frozenset[str] = frozenset()
-    changes: list[ChangedArgument] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    nodes: dict[str, str] = field(default_factory=dict)
-    _counts: Counter[str] = field(default_factory=Counter)
-
-    def tell(self, argument: str, instead: str, why: str) -> None:
-        """Note a change."""
-        self.changes.append(ChangedArgument(argument, instead, why))
-
-    def doubt(self, sentence: str) -> None:
-        """Note what is not certain, once."""
-        if sentence not in self.doubts:
-            self.doubts.append(sentence)
-
-    def count(self, what: str) -> int:
-        """0, 1, 2 ... for each kind of thing."""
-        self._counts[what] += 1
-        return self._counts[what] - 1
-
-    def absolute(self, name: str) -> str:
-        """A name as it is seen from the folder of the caller."""
-        return str(self.base / name)
-
-    def found(self, name: str) -> str:
-        """The absolute name of a file that is there, or the name: QEMU looks in its own folders."""
-        try:
-            there = bool(name) and (self.base / name).exists()
-        except (OSError, ValueError):
-            there = False
-        return self.absolute(name) if there else name
 
 
 def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -210,11 +165,11 @@ _REWRITERS: dict[Act, Callable[[Rewriting, str, str], list[str]]] = {
     Act.MACHINE: _machine,
     Act.DEVICE: _device,
     Act.ICOUNT: _icount,
-    Act.MEDIUM: disks.medium,
+    Act.MEDIUM: emptydisks.medium,
     Act.SERIAL: backends.serial,
     Act.OBJECT: partial(_unnamed, backends.object_),
-    Act.DRIVE: partial(_unnamed, disks.drive),
-    Act.BLOCKDEV: partial(_unnamed, disks.blockdev),
+    Act.DRIVE: partial(_unnamed, emptydisks.drive),
+    Act.BLOCKDEV: partial(_unnamed, emptydisks.blockdev),
     Act.CHARDEV: partial(_unnamed, backends.chardev),
     Act.NETDEV: partial(_unnamed, backends.netdev),
     Act.NIC: partial(_unnamed, backends.nic),

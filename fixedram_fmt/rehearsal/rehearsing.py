@@ -23,9 +23,10 @@ from fixedram_fmt.rehearsal.attempt import (
     private_folder,
 )
 from fixedram_fmt.rehearsal.clock import Clock
-from fixedram_fmt.rehearsal.harmless import Rewriting, harmless
+from fixedram_fmt.rehearsal.harmless import harmless
 from fixedram_fmt.rehearsal.monitor import require_qmp
-from fixedram_fmt.rehearsal.result import Rehearsal, RehearsalPlan, StartedQemu
+from fixedram_fmt.rehearsal.rehearsed import Rehearsal, RehearsalPlan, StartedQemu
+from fixedram_fmt.rehearsal.rewriting import Rewriting
 from fixedram_fmt.rehearsal.vm import Vm
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.diagnosis import Cause
     from fixedram_fmt.image import Image
     from fixedram_fmt.rehearsal.attempt import Attempt
-    from fixedram_fmt.rehearsal.result import Adapted
+    from fixedram_fmt.rehearsal.rehearsed import Adapted
 
 __all__ = ["Options", "plan_of", "rehearse"]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fixedram_fmt.errors import UnsupportedError
-from fixedram_fmt.rehearsal.harmless import Rewriting, harmless
+from fixedram_fmt.rehearsal.harmless import harmless
 from fixedram_fmt.rehearsal.keyvalues import KeyValues
 from fixedram_fmt.rehearsal.policy import OPTIONS, Act
+from fixedram_fmt.rehearsal.rewriting import Rewriting
 
 _ND = "-nodefaults"
 

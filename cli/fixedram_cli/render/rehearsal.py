@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
-    from fixedram_fmt.rehearsal.result import ChangedArgument, MemoryCompared
+    from fixedram_fmt.rehearsal.rehearsed import ChangedArgument, MemoryCompared
 
 __all__ = ["print_plan", "print_rehearsal"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fixedram_fmt.rehearsal.keyvalues import KeyValues
 
 if TYPE_CHECKING:
-    from fixedram_fmt.rehearsal.harmless import Rewriting
+    from fixedram_fmt.rehearsal.rewriting import Rewriting
 
 __all__ = ["blockdev", "drive", "medium", "size_of"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError, SourceError
 from fixedram_fmt.rehearsal.monitor import QemuRefusedError
-from fixedram_fmt.rehearsal.result import MemoryCompared, MemoryDifference, RehearsedBlock
+from fixedram_fmt.rehearsal.rehearsed import MemoryCompared, MemoryDifference, RehearsedBlock
 from fixedram_fmt.units import human_size
 
 if TYPE_CHECKING:
