@@ -47,7 +47,7 @@ TOOLS: dict[str, tuple[str, Callable[[], bool]]] = {
     "volatility3": (r"\bvol ", lambda: find_spec("volatility3") is not None),
     "FUSE": (r"\bmnt\b", _fuse),
     "QEMU": (
-        r"\bqemu-system|\breceiver\.(img|json)",
+        r"\bqemu-system|\brehearse\b|\breceiver\.(img|json)",
         lambda: bool(shutil.which("qemu-system-x86_64")),
     ),
 }
