@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.loaders import LOADERS
 from fixedram_fmt.validation.ctext import c_text
 
 if TYPE_CHECKING:
@@ -12,12 +13,21 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Finding
     from fixedram_fmt.validation.validator import Report
 
-__all__ = ["best_finding", "section_name"]
+__all__ = ["best_finding", "decider", "section_name"]
 
 #: Values of findings that are no holes of a message.
 _OWN = frozenset({"says", "knows"})
 #: What values of messages are called in findings, where they name the section.
 _SECTION = ("section", "name")
+
+
+def decider(cause: Cause, report: Report) -> Finding | None:
+    """The finding that makes a loader write this very message, where one does."""
+    for loader in LOADERS.values():
+        verdict = report.verdict(loader, multifd=False)
+        if cause.message in verdict.messages:
+            return verdict.decided_by
+    return None
 
 
 def best_finding(cause: Cause, report: Report) -> Finding | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from fixedram_fmt.diagnosis.agreement import best_finding, section_name
+from fixedram_fmt.diagnosis.agreement import best_finding, decider, section_name
 from fixedram_fmt.diagnosis.cause import Cause, Diagnosis, Rank, Side
 from fixedram_fmt.diagnosis.contradictions import contradictions
 from fixedram_fmt.diagnosis.devicefield import field_of
@@ -31,7 +31,7 @@ __all__ = ["located", "without_image"]
 #: Areas of rules whose findings are no fault of the file.
 _BY_RECEIVER = frozenset("T")
 #: Areas of rules whose findings are: what the file is made of.
-_BY_IMAGE = frozenset("SGRLBP")
+_BY_IMAGE = frozenset("SGRLBPD")
 
 
 def located(told: Diagnosis, image: Image, receiver: Receiver | None) -> Diagnosis:
@@ -114,7 +114,7 @@ def _placed(cause: Cause, report: Report, image: Image) -> Cause:
     path = image.source.name
     if cause.rank.distance > Rank.SECTION.distance and not cause.rules:
         return cause
-    finding = best_finding(cause, report)
+    finding = decider(cause, report) or best_finding(cause, report)
     if finding is not None:
         return _found(cause, finding, report, path)
     section = _section(cause, image)
