@@ -63,7 +63,7 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
         draft.doubt("the image cannot be read to its end: what comes after that is missing here")
     incoming = incoming_of(image, location, draft)
     argv = (draft.program, *draft.arguments(), *incoming)
-    return CommandLine(argv, draft.sentences(), incoming)
+    return CommandLine(argv, draft.sentences(), incoming, draft.firmware)
 
 
 def _from_state(evidence: Evidence, draft: Draft) -> None:

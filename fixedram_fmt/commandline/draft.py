@@ -73,6 +73,8 @@ class Draft:
     scsi_buses: dict[str, str] = field(default_factory=dict)
     #: Address of the first bus of virtio-mmio, and the step from one to the next.
     mmio: tuple[int, int] | None = None
+    #: Bytes of the file that -bios would need, where QEMU has none of that length.
+    firmware: int | None = None
     _numbers: dict[str, int] = field(default_factory=dict)
     _doubts_left_out: int = 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline.draft import option
+from fixedram_fmt.commandline.result import firmware_doubt
 from fixedram_fmt.memory.ranges import KIB
 from fixedram_fmt.memory.x86map import I440FX, Q35
 
@@ -45,8 +46,5 @@ def add_firmware(evidence: Evidence, draft: Draft, kind: Kind) -> None:
     if length in _FILES:
         draft.others.append(("-bios", _FILES[length]))
     else:
-        draft.doubt(
-            f"its firmware has {length} bytes, as no file of QEMU's: give that with -bios, or what"
-            f" fixedram extract --block {_BIOS} takes out of the image; else the guest finds it at"
-            " another place"
-        )
+        draft.firmware = length
+        draft.doubt(firmware_doubt(length))

@@ -27,7 +27,7 @@ from fixedram_fmt.rehearsal.harmless import harmless
 from fixedram_fmt.rehearsal.monitor import require_qmp
 from fixedram_fmt.rehearsal.rehearsed import Rehearsal, RehearsalPlan, StartedQemu
 from fixedram_fmt.rehearsal.rewriting import Rewriting
-from fixedram_fmt.rehearsal.vm import Vm
+from fixedram_fmt.rehearsal.vm import Vm, blank_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,8 @@ __all__ = ["Options", "plan_of", "rehearse"]
 
 #: Seconds: at least, and for each GiB of the file.
 _LIMIT, _PER_GIB = 60.0, 10.0
+#: Firmware of a PC lies below 4 GiB, in 16 MiB at most (hw/i386/x86-common.c).
+_FIRMWARE_CEILING = 16 << 20
 #: The program that has all machines of another one.
 _LARGER = {"i386": "x86_64", "arm": "aarch64", "ppc": "ppc64", "riscv32": "riscv64"}
 
@@ -78,15 +80,20 @@ class _Wanted:
     doubts: tuple[str, ...] = ()
 
 
-def _wanted(image: Image, options: Options) -> _Wanted:
-    """The VM that options name, or the image tells."""
+def _wanted(image: Image, options: Options, folder: Path) -> _Wanted:
+    """The VM that options name, or the image tells; its firmware is a file in folder."""
     given = [options.qemu] if options.qemu else []
     if options.arguments is not None:
         return _Wanted(list(options.arguments), given or _programs(image))
     derived = command_line(image)
     others = [f"qemu-system-{arch}" for arch in programs_for(image)]
     programs = given or list(dict.fromkeys([derived.argv[0], *others]))
-    return _Wanted(list(derived.vm), programs, derived.uncertain)
+    words = list(derived.vm)
+    if derived.firmware is None or derived.firmware > _FIRMWARE_CEILING:
+        return _Wanted(words, programs, derived.uncertain)
+    # Whatever is in it, the image has pages for all that is not zero.
+    words += ["-bios", blank_file(folder, derived.firmware)]
+    return _Wanted(words, programs, derived.other_doubts)
 
 
 def _programs(image: Image) -> list[str]:
@@ -139,7 +146,7 @@ def _architectures(image: Image) -> Sequence[str]:
 def plan_of(image: Image, options: Options) -> RehearsalPlan:
     """What rehearse() would start first; nothing is started, and its folder is not there."""
     with private_folder() as folder:
-        return _planned(image, options, folder, _wanted(image, options))
+        return _planned(image, options, folder, _wanted(image, options, folder))
 
 
 def rehearse(image: Image, options: Options) -> Rehearsal:
@@ -152,7 +159,7 @@ def rehearse(image: Image, options: Options) -> Rehearsal:
     limit = options.timeout or _LIMIT + _PER_GIB * image.file_size / (1 << 30)
     clock = Clock(limit)
     with private_folder() as folder:
-        tried = _Tries(image, options, folder, clock).go(_wanted(image, options))
+        tried = _Tries(image, options, folder, clock).go(_wanted(image, options, folder))
     made, plan, memory = tried.made, tried.plan, tried.made.memory
     return Rehearsal(
         path=image.source.name,

@@ -14,11 +14,22 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["Vm"]
+__all__ = ["Vm", "blank_file"]
 
 #: The key of a first word without `=`.
 _FIRST = {"machine": "type", "M": "type", "device": "driver", "m": "size", "smp": "cpus",
           "global": "", "cpu": "model"}  # fmt: skip
+
+
+def blank_file(folder: Path, length: int) -> str:
+    """A file of zeros in folder; its name.  SourceError where there is no room."""
+    path = folder / f"zeros-{length}"
+    try:
+        with path.open("wb") as file:
+            file.truncate(length)
+    except OSError as error:
+        raise SourceError(f"no file of {length} zeros: {error.strerror}") from error
+    return str(path)
 
 
 @dataclass(slots=True)
@@ -73,13 +84,7 @@ class Vm:
 
     def blank(self, length: int) -> str:
         """The name of a file of zeros of that length, for what the image fills when loaded."""
-        path = self.folder / f"zeros-{length}"
-        try:
-            with path.open("wb") as file:
-                file.truncate(length)
-        except OSError as error:
-            raise SourceError(f"no file of {length} zeros: {error.strerror}") from error
-        return str(path)
+        return blank_file(self.folder, length)
 
     def remove(self, place: int) -> str:
         """Take an option away; what is said of that."""
