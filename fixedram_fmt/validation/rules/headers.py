@@ -248,11 +248,25 @@ def ignored_without_capability(survey: Survey) -> Iterator[Observation]:
             )
 
 
+def _address_read_as_header(case: Case) -> Effect:
+    """What 10 finds in a header that begins 8 bytes too early, with the region's address.
+
+    Its version is the address's upper half, its pages_offset what is the bitmap's offset.
+    """
+    listed = case.survey.listed_by_path if case.survey else {}
+    block = listed.get(case.finding.path)
+    version = (block.region_address or 0) >> 32 if block else 0
+    if version > MAPPED_RAM_HDR_VERSION:
+        return refuses("header-version", version=version)
+    misaligned = block is not None and block.bitmap_offset % MAPPED_RAM_FILE_OFFSET_ALIGNMENT
+    return refuses("alignment" if misaligned else "outside-block")
+
+
 @over_image(
     "L16",
     Severity.NOTE,
     "FORMAT 5; migration/ram.c parse_ramblock()",
-    effect=refuses("header-version"),
+    effect=_address_read_as_header,
     since={11: None},
     phase=Phase.BLOCK_ENTRY,
 )
