@@ -61,9 +61,16 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
     _tell_unclaimed(evidence, draft)
     if not image.complete:
         draft.doubt("the image cannot be read to its end: what comes after that is missing here")
+    of_vm = draft.sentences()
+    if draft.firmware is not None:
+        draft.doubt(
+            f"its firmware has {draft.firmware} bytes, as no file of QEMU's: give that with -bios,"
+            " or what fixedram extract --block pc.bios takes out of the image; else the guest"
+            " finds it at another place"
+        )
     incoming = incoming_of(image, location, draft)
     argv = (draft.program, *draft.arguments(), *incoming)
-    return CommandLine(argv, draft.sentences(), incoming, draft.firmware)
+    return CommandLine(argv, draft.sentences(), incoming, draft.firmware, of_vm)
 
 
 def _from_state(evidence: Evidence, draft: Draft) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.commandline.draft import option
-from fixedram_fmt.commandline.result import firmware_doubt
 from fixedram_fmt.memory.ranges import KIB
 from fixedram_fmt.memory.x86map import I440FX, Q35
 
@@ -47,4 +46,3 @@ def add_firmware(evidence: Evidence, draft: Draft, kind: Kind) -> None:
         draft.others.append(("-bios", _FILES[length]))
     else:
         draft.firmware = length
-        draft.doubt(firmware_doubt(length))

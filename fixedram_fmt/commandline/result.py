@@ -6,16 +6,7 @@ import shlex
 
 from fixedram_fmt.results import Result
 
-__all__ = ["CommandLine", "firmware_doubt"]
-
-
-def firmware_doubt(length: int) -> str:
-    """What is said of firmware that is as long as no file of QEMU's."""
-    return (
-        f"its firmware has {length} bytes, as no file of QEMU's: give that with -bios, or what"
-        " fixedram extract --block pc.bios takes out of the image; else the guest finds it at"
-        " another place"
-    )
+__all__ = ["CommandLine"]
 
 
 class CommandLine(Result, frozen=True):
@@ -24,26 +15,21 @@ class CommandLine(Result, frozen=True):
     incoming are the arguments at the end of argv that make it load the image; uncertain says, a
     sentence each, which parts the image does not tell or only in part, and what to look at.
     firmware: bytes of a file for -bios that is not QEMU's own; any file of that length is right,
-    the image has its content.
+    the image has its content.  vm_uncertain leaves out that, and what concerns incoming.
     """
 
-    hidden = frozenset({"incoming", "firmware"})
+    hidden = frozenset({"incoming", "firmware", "vm_uncertain"})
 
     argv: tuple[str, ...]
     uncertain: tuple[str, ...]
     incoming: tuple[str, ...] = ()
     firmware: int | None = None
+    vm_uncertain: tuple[str, ...] = ()
 
     @property
     def vm(self) -> tuple[str, ...]:
         """The arguments of the VM alone: without the program and without what loads the image."""
         return self.argv[1 : len(self.argv) - len(self.incoming)]
-
-    @property
-    def other_doubts(self) -> tuple[str, ...]:
-        """What is uncertain besides the firmware."""
-        told = None if self.firmware is None else firmware_doubt(self.firmware)
-        return tuple(one for one in self.uncertain if one != told)
 
     def __str__(self) -> str:
         """For a shell: an option a line, with what belongs to it."""

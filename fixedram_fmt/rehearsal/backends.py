@@ -20,6 +20,7 @@ __all__ = ["audio", "audiodev", "chardev", "fsdev", "net", "netdev", "nic", "obj
 _HARMLESS_CHARDEVS = frozenset({"null", "ringbuf", "memory", "msmouse", "wctablet"})
 _TALKS = "it would open a file, a socket or a terminal of the host"
 _NETWORK = "no network: the device's peer is a hub that leads nowhere"
+_RESTRICTED = "no network: slirp answers the guest, and lets nothing through"
 #: Offered to the guest where the peer takes a virtio-net header: tap and vhost do, a hub does not.
 _OFFLOADS = (
     "{name} had {kind}: checksum and segmentation offload of a virtio-net device need such a"
@@ -49,16 +50,26 @@ def serial(rewriting: Rewriting, option: str, value: str) -> list[str]:
 
 
 def netdev(rewriting: Rewriting, value: str) -> list[str]:
-    """-netdev: a port of a hub of its own, by the same name."""
+    """-netdev: a port of a hub of its own, by the same name; slirp, which has a state, stays."""
     given = KeyValues.of(value, "type")
     kind, name = given.get("type") or "", given.get("id") or ""
     if kind == "hubport":
         return ["-netdev", value]
+    if kind == "user":
+        return _apart(rewriting, "netdev", value, given.only("id"))
     number = rewriting.count("hub")
     text = str(KeyValues({"type": "hubport", "hubid": _FIRST_HUB + number, "id": name}, "type"))
     rewriting.tell(f"-netdev {value}", f"-netdev {text}", _NETWORK)
     _doubt_offloads(rewriting, kind, name)
     return ["-netdev", text]
+
+
+def _apart(rewriting: Rewriting, option: str, value: str, kept: dict[str, Any]) -> list[str]:
+    """slirp that lets nothing of the guest out and opens nothing on the host."""
+    text = str(KeyValues({"type": "user", **kept, "restrict": "on"}, "type"))
+    if text != value:
+        rewriting.tell(f"-{option} {value}", f"-{option} {text}", _RESTRICTED)
+    return [f"-{option}", text]
 
 
 def nic(rewriting: Rewriting, value: str) -> list[str]:
@@ -67,6 +78,8 @@ def nic(rewriting: Rewriting, value: str) -> list[str]:
     kind = given.get("type") or "user"
     if kind in {"none", "hubport"}:
         return ["-nic", value]
+    if kind == "user":
+        return _apart(rewriting, "nic", value, given.only("id", "model", "mac", "macaddr", "addr"))
     hub = _FIRST_HUB + rewriting.count("hub")
     kept = given.only("id", "model", "mac", "macaddr", "addr")
     text = str(KeyValues({"type": "hubport", "hubid": hub, **kept}, "type"))
@@ -80,6 +93,8 @@ def net(rewriting: Rewriting, value: str) -> list[str]:
     kind = KeyValues.of(value, "type").get("type") or ""
     if kind in {"nic", "none", "hubport"}:
         return ["-net", value]
+    if kind == "user":
+        return _apart(rewriting, "net", value, {})
     rewriting.tell(f"-net {value}", "", _NETWORK)
     _doubt_offloads(rewriting, kind, "the network card")
     return []

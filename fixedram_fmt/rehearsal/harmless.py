@@ -43,6 +43,8 @@ _LOADERS = frozenset({"loader", "guest-loader"})
 #: Properties of machines that write files, or that the rehearsal decides on.
 _MACHINE_DROPPED = frozenset({"accel", "dumpdtb"})
 #: Keys whose values are names of files that QEMU reads.
+#: What a rehearsal does by itself.
+_ANYWAY = frozenset({("display", "none"), ("monitor", "none")})
 _READ_KEYS = ("file", "data", "path", "romfile", "kernel", "initrd", "dtb", "firmware", "splash")
 
 
@@ -91,7 +93,7 @@ def _rewritten(rewriting: Rewriting, name: str, value: str | None) -> list[str]:
     if policy.act is Act.REFUSE:
         raise UnsupportedError(f"-{name} cannot be rehearsed: {policy.why}", hint="leave it out")
     if policy.act is Act.DROP:
-        if policy.why:
+        if policy.why and (name, value) not in _ANYWAY:
             rewriting.tell(f"-{name} {value}" if value is not None else f"-{name}", "", policy.why)
         return []
     if value is None:

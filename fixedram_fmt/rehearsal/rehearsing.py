@@ -90,10 +90,10 @@ def _wanted(image: Image, options: Options, folder: Path) -> _Wanted:
     programs = given or list(dict.fromkeys([derived.argv[0], *others]))
     words = list(derived.vm)
     if derived.firmware is None or derived.firmware > _FIRMWARE_CEILING:
-        return _Wanted(words, programs, derived.uncertain)
+        return _Wanted(words, programs, derived.vm_uncertain)
     # Whatever is in it, the image has pages for all that is not zero.
     words += ["-bios", blank_file(folder, derived.firmware)]
-    return _Wanted(words, programs, derived.other_doubts)
+    return _Wanted(words, programs, derived.vm_uncertain)
 
 
 def _programs(image: Image) -> list[str]:

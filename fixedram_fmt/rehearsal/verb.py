@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
+from fixedram_fmt.container.opening import name_of
 from fixedram_fmt.image import Image
 from fixedram_fmt.rehearsal.rehearsing import Options
 from fixedram_fmt.rehearsal.rehearsing import rehearse as _rehearse
@@ -33,4 +36,4 @@ def rehearse(image: Image | Location, **options: Any) -> Rehearsal:
     if isinstance(image, Image):
         return _rehearse(image, Options(**options))
     with Image.open(image) as opened:
-        return _rehearse(opened, Options(**options))
+        return replace(_rehearse(opened, Options(**options)), path=name_of(image))

@@ -105,7 +105,7 @@ def rehearse(
         if trying.plan:
             _plan(opened, options, as_json=form.is_json)
         else:
-            _rehearse(opened, options, as_json=form.is_json)
+            _rehearse(opened, image, options, as_json=form.is_json)
 
 
 def _plan(image: Image, options: Options, *, as_json: bool) -> None:
@@ -120,10 +120,12 @@ def _plan(image: Image, options: Options, *, as_json: bool) -> None:
         print_plan(plan)
 
 
-def _rehearse(image: Image, options: Options, *, as_json: bool) -> None:
+def _rehearse(image: Image, location: str, options: Options, *, as_json: bool) -> None:
+    from msgspec.structs import replace
+
     from fixedram_fmt.rehearsal import rehearse as really
 
-    done = really(image, options)
+    done = replace(really(image, options), path=location)
     if as_json:
         print_json(done)
     else:
