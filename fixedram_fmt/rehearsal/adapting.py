@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from fixedram_fmt.rehearsal.asderived import as_derived, block_as_derived
 from fixedram_fmt.rehearsal.memorycheck import OTHER_LENGTH
 from fixedram_fmt.rehearsal.rehearsed import Adapted
 
@@ -82,10 +83,10 @@ def _unknown_block(match: re.Match[str], vm: Vm, image: Image) -> str | None:
         for place, members in _devices_of_rom(block.name, vm):
             if members.members.pop("romfile", None) is not None:
                 return vm.replace(place, members)
-        return None
+        return as_derived(block.name, vm, image)
     named = any(members.get("memory-backend") for _, members in vm.values("machine", "M"))
     if block is not _largest(image) or named or "/" in block.name or "." in block.name:
-        return None
+        return block_as_derived(block.name, vm, image)
     vm.set("machine", "memory-backend", block.name)
     vm.set("m", "size", f"{block.used_length}B")
     return vm.add("object", f"memory-backend-ram,id={block.name},size={block.used_length}")
@@ -116,36 +117,16 @@ def _at(addr: str | None, slot: str) -> bool:
 #: Sections of vCPUs, one for each (target/*/machine.c, cpu-common, hw/intc/apic_common.c).
 _CPU_SECTIONS = frozenset({"cpu", "cpu_common", "apic"})
 _KVM_SECTIONS = frozenset({"kvmclock", "kvm-tpr-opt", "kvm_clock"})
-#: Devices on PCI with nothing behind them, by the names of their sections.
-_PCI_DEVICES = {
-    "e1000": "e1000",
-    "e1000e": "e1000e",
-    "rtl8139": "rtl8139",
-    "VGA": "VGA",
-    "vga": "VGA",
-    "virtio-balloon": "virtio-balloon-pci",
-    "virtio-net": "virtio-net-pci",
-    "virtio-rng": "virtio-rng-pci",
-    "virtio-console": "virtio-serial-pci",
-    "virtio-scsi": "virtio-scsi-pci",
-    "xhci": "qemu-xhci",
-    "intel-hda": "intel-hda",
-}
 
 
-def _unknown_section(match: re.Match[str], vm: Vm, _image: Image) -> str | None:
+def _unknown_section(match: re.Match[str], vm: Vm, image: Image) -> str | None:
     name, instance = match["name"], int(match["instance"])
     if name in _CPU_SECTIONS and instance < 4096:
         return vm.set("smp", "cpus", str(instance + 1))
     if name in _KVM_SECTIONS and vm.accel != "kvm":
         vm.accel = "kvm"
         return "-accel kvm"
-    address = re.fullmatch(r"0000:00:(?P<slot>[0-9a-f]{2})\.(?P<function>\d)/(?P<vmsd>.+)", name)
-    if not address or address["vmsd"] not in _PCI_DEVICES:
-        return None
-    function = "" if address["function"] == "0" else f".{address['function']}"
-    place = f"0x{address['slot']}{function}"
-    return vm.add("device", f"{_PCI_DEVICES[address['vmsd']]},addr={place}")
+    return as_derived(name, vm, image)
 
 
 #: Properties that add fields to a section or take them away, by the end of the section's name.
@@ -188,6 +169,11 @@ def _no_device(match: re.Match[str], vm: Vm, _image: Image) -> str | None:
         if members.get("driver") == match["what"]:
             return vm.remove(place)
     return None
+
+
+def _device(match: re.Match[str], vm: Vm, image: Image) -> str | None:
+    """A device that refuses its state: as the image tells it."""
+    return as_derived(match["name"], vm, image)
 
 
 # -- how it is loaded -----------------------------------------------------------------------------
@@ -236,7 +222,9 @@ _ROWS = (
         _unknown_section,
     ),
     _Row(re.compile(r"Missing section footer for (?P<name>\S+)"), _switch),
+    _Row(re.compile(r"Missing section footer for (?P<name>\S+)"), _device),
     _Row(re.compile(r"Failed to load (?P<name>[\w-]+):"), _switch),
+    _Row(re.compile(r"state for instance 0x[0-9a-f]+ of device '(?P<name>[^']+)'"), _device),
     _Row(re.compile(r"Property '(?P<what>[^'.]+(?:\.\d[^'.]*)*)\.(?P<key>[^'.]+)' not found"),
          _no_property),
     _Row(re.compile(r"'(?P<what>[^']+)' is not a valid device model name"), _no_device),
