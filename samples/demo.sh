@@ -1,5 +1,5 @@
 #!/bin/sh
-# Eight looks at real images and at some made here: what `make demo` shows. $1 is the folder of the
+# Nine looks at real images and at some made here: what `make demo` shows. $1 is the folder of the
 # commands. PAUSE=1 waits for Enter between the looks, FULL=1 shows more in each.
 set -eu
 bin=$1
@@ -35,7 +35,7 @@ try() {
 more() { if [ "$full" = 1 ]; then try "$@"; fi; }
 
 printf '%s\n' "A virtual machine saved with mapped-ram is one file: every page of memory at a fixed offset, a" \
-    "bitmap of those that are there, the devices behind. Eight looks at such files:"
+    "bitmap of those that are there, the devices behind. Nine looks at such files:"
 
 look "What is in the file?" \
     "QEMU 10 saved this guest while it ran. Of 24 MiB, 30 pages are there; the rest is holes."
@@ -81,5 +81,12 @@ try synth -o v4.img --dialect fixed-ram-v4 --multifd --multifd-flush-after-each-
 try sync v4.img --compare
 more sync samples/pc-live.img.xz
 more load samples/pc-live.img.xz
+
+look "Would it restore? Try it, without risk." \
+    "The command line is derived from the image; a real QEMU, if there is one, loads it paused."
+try destination samples/q35-dimm.img.xz --output command
+if command -v qemu-system-x86_64 >/dev/null; then try rehearse samples/q35-dimm.img.xz
+else printf '\n(no qemu-system-x86_64 here: fixedram rehearse needs it)\n'; fi
+more diagnose --log "qemu-system-x86_64: Missing section footer for 0000:00:01.3/piix4_pm"
 
 printf '\n%s\n' "Next: .venv/bin/fixedram --help, the guides in cli/guides, and FULL=1 make demo for more of each."
