@@ -43,7 +43,7 @@ def keep(images: Sequence[str], targets: Sequence[Path | None]) -> None:
     for image in images:
         for target in filter(None, targets):
             with suppress(OSError, ValueError, FixedRamError):
-                if target.samefile(split_location(image)[0]):
+                if target.samefile(split_location(image).path):
                     raise typer.BadParameter(f"{str(target)!r} is an image, and is kept")
 
 

@@ -34,8 +34,9 @@ class Compressed(Recognized):
         return compression_of(head) is not None
 
     @classmethod
-    def open(cls, place: Place, budget: UnpackBudget | None) -> Self:
+    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
         """Unpack all of it."""
+        del name
         compression = str(compression_of(place.source.read_upto(place.offset, _HEAD)))
         unpacked, why = spool_compressed(*place, compression, budget)
         return cls(outer=place, inner=Place(unpacked, 0), compression=compression, cut_short=why)

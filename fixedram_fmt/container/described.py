@@ -9,7 +9,7 @@ import msgspec
 from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER
 
-__all__ = ["ContainerSummary", "LibvirtSummary"]
+__all__ = ["ContainerSummary", "LibvirtSummary", "QcowSummary"]
 
 LibvirtByteOrder = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LIBVIRT_HEADER)})]
 
@@ -31,13 +31,24 @@ class LibvirtSummary(Result, frozen=True):
     domain: str | None
 
 
+class QcowSummary(Result, frozen=True):
+    """A qcow2 image: cluster_size and vm_state_size in bytes; no snapshot: the disk's content."""
+
+    version: int
+    cluster_size: Unsigned
+    snapshot_id: str | None
+    snapshot_name: str | None
+    vm_state_size: Unsigned | None
+
+
 class ContainerSummary(Result, frozen=True, omit_defaults=True):
     """How the stream is packed; stream_offset is where it starts in the bytes that are read.
 
-    kind is `bare`, `offset` or `libvirt`; with compression they are the unpacked bytes.
+    kind is `bare`, `offset`, `libvirt` or `qcow2`; with compression they are the unpacked bytes.
     """
 
     kind: str
     stream_offset: Unsigned
     compression: str | None = None
     libvirt: LibvirtSummary | None = None
+    qcow2: QcowSummary | None = None

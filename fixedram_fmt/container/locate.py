@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.container.bare import Prefix, stream_at, stream_offsets
 from fixedram_fmt.container.foreign import foreign_file
@@ -26,16 +26,32 @@ __all__ = ["begins_save", "locate_stream", "split_location"]
 _DEPTH_CEILING = 8
 
 
-def split_location(location: str) -> tuple[str, int | None]:
-    """Path and offset of `PATH@OFFSET`; a file that is really called so wins.
+class SplitLocation(NamedTuple):
+    """What a location says: a path, where in the file, and which of the things in it."""
+
+    path: str
+    offset: int | None = None
+    name: str | None = None
+
+
+def split_location(location: str) -> SplitLocation:
+    """The parts of `PATH`, `PATH@OFFSET` or `PATH#NAME`; a file that is really called so wins.
 
     Raises SourceError when what follows the @ is meant as an offset and is none.
     """
+    if os.path.lexists(location):
+        return SplitLocation(location)
+    path, sign, name = location.partition("#")
+    while sign and not os.path.lexists(path):
+        more, sign, name = name.partition("#")
+        path = f"{path}#{more}"
+    if sign and path and name:
+        return SplitLocation(path, name=name)
     path, at, offset = location.rpartition("@")
-    if not at or not path or os.path.lexists(location) or not offset[:1].isdigit():
-        return location, None
+    if not at or not path or not offset[:1].isdigit():
+        return SplitLocation(location)
     try:
-        return path, parse_size(offset)
+        return SplitLocation(path, parse_size(offset))
     except ValueError as error:
         raise SourceError(str(error), hint="write PATH@OFFSET") from error
 
@@ -50,18 +66,27 @@ def begins_save(head: bytes) -> bool:
 
 
 def locate_stream(
-    source: Source, *, offset: int | None = None, search: bool = False
+    source: Source,
+    *,
+    offset: int | None = None,
+    search: bool = False,
+    name: str | None = None,
 ) -> tuple[Source, Container]:
     """The Source that holds the stream (source itself, or another), and what it lies in.
 
     Of a compressed file the offset counts in the unpacked bytes, unless there is a stream at it as
-    it is.  What was opened on the way is closed by Container.close().  Raises FormatError when
-    there is no stream, UnsupportedError for a compression that cannot be undone here or that
-    unpacks to too much.
+    it is.  name is that of a thing in the file, a snapshot say.  What was opened on the way is
+    closed by Container.close().  Raises FormatError when there is no stream, UnsupportedError for a
+    compression that cannot be undone here or that unpacks to too much.
     """
     around: list[Wrapper] = []
     try:
-        place = _opened(source, offset, around)
+        place = _opened(source, offset, around, name)
+        if name is not None and not any(wrapper.has_names for wrapper in around):
+            raise FormatError(
+                "nothing in this file has a name", code="snapshot", path=name,
+                expected="a qcow2 image", hint="PATH#NAME is for snapshots of qcow2 images",
+            )  # fmt: skip
         if not any(wrapper.holds_stream for wrapper in around):
             place = _stream_in(place, around, offset, search=search)
     except BaseException as error:
@@ -73,7 +98,7 @@ def locate_stream(
     return place.source, Container(tuple(around))
 
 
-def _opened(source: Source, offset: int | None, around: list[Wrapper]) -> Place:
+def _opened(source: Source, offset: int | None, around: list[Wrapper], name: str | None) -> Place:
     """Where the innermost wrapper leads; all that were opened are added to around."""
     place, budget = Place(source, 0), None
     while len(around) < _DEPTH_CEILING:
@@ -89,7 +114,8 @@ def _opened(source: Source, offset: int | None, around: list[Wrapper]) -> Place:
         if wrapper.packs and budget is None:
             # One for all compressions of the file together.
             budget = UnpackBudget.of(place.source.size - place.offset)
-        around.append(wrapper.open(place, budget))
+        around.append(wrapper.open(place, budget, name if wrapper.has_names else None))
+        name = None if wrapper.has_names else name
         place = around[-1].inner
     return place
 

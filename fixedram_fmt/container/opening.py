@@ -83,14 +83,15 @@ class OpenedStream(Closing):
         offset is where the stream starts when it is known; search looks for it further in.
         Raises SourceError, or FormatError when there is no stream at all.
         """
+        name = None
         if isinstance(location, str):
-            location, given = split_location(location)
+            location, given, name = split_location(location)
             offset = given if offset is None else offset
         if isinstance(location, Source):
             return cls(*locate_stream(location, offset=offset, search=search))
         outer = open_source(location)
         try:
-            opened = cls(*locate_stream(outer, offset=offset, search=search))
+            opened = cls(*locate_stream(outer, offset=offset, search=search, name=name))
         except BaseException:
             outer.close()
             raise

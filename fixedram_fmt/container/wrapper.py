@@ -67,6 +67,8 @@ class Wrapper:
     packs: ClassVar[bool] = False
     #: Whether what is in it begins with the stream: nothing else is looked for, as by a search.
     holds_stream: ClassVar[bool] = False
+    #: Whether what is in it has names, of which `PATH#NAME` gives one.
+    has_names: ClassVar[bool] = False
 
     def takes(self, inner: type[Wrapper], between: Sequence[Wrapper]) -> bool:
         """Whether inner may be in it, between lying in between; UnsupportedError names why not."""
@@ -95,8 +97,10 @@ class Recognized(Wrapper, ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, place: Place, budget: UnpackBudget | None) -> Self:
+    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
         """The one that begins at place; a compression takes what it unpacks to from budget.
+
+        name is which of the things in it is meant, for one that has_names.
 
         Raises FormatError for a damaged one, UnsupportedError for what cannot be read here.
         """

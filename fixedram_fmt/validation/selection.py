@@ -74,7 +74,7 @@ def fingerprint(finding: ReportedFinding) -> str:
 def _image_name(location: str) -> str:
     """Name of the file at PATH or PATH@OFFSET, without its folder; what is no UTF-8 as \\xNN."""
     try:
-        path, _ = split_location(location)
+        path = split_location(location).path
     except FixedRamError:
         path = location
     return text(os.fsencode(PurePath(path).name))

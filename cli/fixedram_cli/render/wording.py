@@ -25,7 +25,7 @@ STDIN = "-"
 def file_of(location: str) -> str:
     """The file of `PATH@OFFSET`: what a viewer has to open, since offsets are the file's."""
     try:
-        return split_location(location)[0]
+        return split_location(location).path
     except FixedRamError:
         return location
 

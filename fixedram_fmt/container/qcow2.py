@@ -1,0 +1,191 @@
+"""A qcow2 disk image: the states of VMs that its snapshots keep, each read in place.
+
+`savevm` and `virsh snapshot-create` put a VM's state after the disk's last byte and map it by the
+snapshot's own L1 table.  Upstream: QEMU block/qcow2-snapshot.c, qcow2_vm_state_offset() of
+block/qcow2.h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from fixedram_fmt.container.qcow2snapshots import VmSnapshot, snapshots_of
+from fixedram_fmt.errors import FormatError, UnsupportedError
+from fixedram_fmt.schema import qcow2
+
+if TYPE_CHECKING:
+    from fixedram_fmt.container.qcow2clusters import ClusterSource, Geometry
+    from fixedram_fmt.container.wrapper import Place
+
+__all__ = ["QcowDisk"]
+
+#: QEMU's own limits: MIN_CLUSTER_BITS, MAX_CLUSTER_BITS, QCOW_MAX_L1_SIZE, and the versions it has.
+_CLUSTER_BITS = range(9, 22)
+_L1_CEILING = 32 << 20
+_VERSIONS = (2, 3)
+_CRYPT_METHODS = {1: "AES", 2: "LUKS"}
+
+
+class _Head(NamedTuple):
+    header: qcow2.Header
+    features: qcow2.IncompatibleFeature
+    compression: qcow2.CompressionType
+    length: int
+
+
+@dataclass(frozen=True)
+class QcowDisk:
+    """The image that begins at place: its header, and the snapshots in it."""
+
+    place: Place
+    head: _Head
+
+    @classmethod
+    def at(cls, place: Place) -> QcowDisk:
+        """Read the header.
+
+        Raises FormatError where QEMU would not open it, UnsupportedError for LUKS and for data in
+        another file.
+        """
+        head = _head_of(place)
+        _check(place, head)
+        return cls(place, head)
+
+    @cached_property
+    def snapshots(self) -> list[VmSnapshot]:
+        """All snapshots, those without a VM's state too."""
+        return list(snapshots_of(self.place, self.head.header))
+
+    @property
+    def with_state(self) -> list[VmSnapshot]:
+        """Those that have the state of a VM."""
+        return [one for one in self.snapshots if one.vm_state_size]
+
+    def snapshot(self, name: str) -> VmSnapshot:
+        """The snapshot of that name, or else of that id; FormatError where that is not one."""
+        named = [one for one in self.snapshots if one.name == name]
+        found = named or [one for one in self.snapshots if one.id == name]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(f"{one.name!r} (id {one.id})" for one in self.snapshots[:20])
+        raise FormatError(
+            f"there is no snapshot {name!r}" if not found else f"{name!r} is several snapshots",
+            code="snapshot", path="qcow2/snapshots",
+            expected=known or "no snapshot at all", found=name,
+            hint="give the id of one" if found else "fixedram snapshots FILE lists them",
+        )  # fmt: skip
+
+    def state(self, snapshot: VmSnapshot) -> ClusterSource:
+        """The bytes of a snapshot's VM state.
+
+        vm_state_size may be too small (QEMU 11 counts what it wrote in a row, and mapped-ram does
+        not write so): what is mapped after it is there too.
+        """
+        geometry = self._geometry()
+        disk_size = self.head.header.size if snapshot.disk_size is None else snapshot.disk_size
+        first = -(-disk_size // geometry.table_span)
+        where = f"qcow2/snapshots[{snapshot.id}]"
+        source = self._mapped(snapshot.l1_table_offset, first, snapshot.l1_size, where)
+        cluster = geometry.cluster_size
+        size = -(-snapshot.vm_state_size // cluster) * cluster
+        end = source.mapped_end
+        return source.resized(end if end > size else snapshot.vm_state_size)
+
+    def content(self) -> ClusterSource:
+        """The bytes of the disk itself."""
+        header = self.head.header
+        whole = self._mapped(header.l1_table_offset, 0, header.l1_size, "qcow2/l1")
+        return whole.resized(header.size)
+
+    def _geometry(self) -> Geometry:
+        from fixedram_fmt.container.qcow2clusters import Geometry
+
+        extended = bool(self.head.features & qcow2.IncompatibleFeature.EXTL2)
+        header = self.head.header
+        return Geometry(
+            header.version, header.cluster_bits, extended, self.head.compression, self.place.offset
+        )
+
+    def _mapped(self, offset: int, first: int, size: int, path: str) -> ClusterSource:
+        """What entries [first, size) of the L1 table at offset map."""
+        import numpy as np
+
+        from fixedram_fmt.container.qcow2clusters import ClusterSource
+
+        if 8 * size > _L1_CEILING:
+            raise FormatError(
+                "an L1 table is too long", code="qcow2-l1", offset=offset, path=path,
+                expected=f"at most {_L1_CEILING // 8} entries", found=str(size),
+            )  # fmt: skip
+        source, geometry = self.place.source, self._geometry()
+        count = max(0, size - first)
+        start = self.place.offset + offset + 8 * first
+        if start + 8 * count > source.size:
+            raise FormatError(
+                "an L1 table reaches past the end of the file", code="qcow2-l1", offset=start,
+                path=path, expected=f"{8 * count} bytes below {source.size:#x}",
+            )  # fmt: skip
+        l1 = np.frombuffer(source.read_exact(start, 8 * count, path), ">u8").astype(np.uint64)
+        return ClusterSource(
+            source, geometry, l1, name=source.name, size=count * geometry.table_span
+        )
+
+
+def _head_of(place: Place) -> _Head:
+    source, offset = place
+    header, length = qcow2.HEADER.parse(
+        source.read_upto(offset, qcow2.HEADER.size), offset=offset, path="qcow2/header"
+    )
+    features, compression = qcow2.IncompatibleFeature(0), 0
+    if header.version > 2:
+        more, read = qcow2.HEADER_EXTENSION.parse(
+            source.read_upto(offset + length, qcow2.HEADER_EXTENSION.size),
+            offset=offset + length, path="qcow2/header",
+        )  # fmt: skip
+        length += read
+        features = qcow2.IncompatibleFeature(more.incompatible_features)
+        if more.header_length > length:
+            kind, read = qcow2.COMPRESSION_TYPE.parse(
+                source.read_upto(offset + length, 1), offset=offset + length, path="qcow2/header"
+            )
+            length, compression = length + read, kind.compression_type
+    try:
+        return _Head(header, features, qcow2.CompressionType(compression), length)
+    except ValueError as error:
+        raise UnsupportedError(
+            "compressed clusters of an unknown type", offset=offset + length - 1,
+            path="qcow2/header/compression_type", found=str(compression),
+        ) from error  # fmt: skip
+
+
+def _check(place: Place, head: _Head) -> None:
+    header, features, offset = head.header, head.features, place.offset
+    if header.version not in _VERSIONS:
+        raise UnsupportedError(
+            "a version of qcow2 that is not known", offset=offset + 4, path="qcow2/header/version",
+            expected="2 or 3", found=str(header.version),
+        )  # fmt: skip
+    if header.cluster_bits not in _CLUSTER_BITS:
+        raise FormatError(
+            "clusters of a size that QEMU refuses", code="qcow2-header", offset=offset + 20,
+            path="qcow2/header/cluster_bits",
+            expected=f"{_CLUSTER_BITS.start} to {_CLUSTER_BITS.stop - 1}",
+            found=str(header.cluster_bits),
+        )  # fmt: skip
+    if header.crypt_method:
+        name = _CRYPT_METHODS.get(header.crypt_method, f"method {header.crypt_method}")
+        raise UnsupportedError(
+            f"the image is encrypted ({name})", offset=offset + 32,
+            path="qcow2/header/crypt_method",
+            hint="`qemu-img convert --image-opts` with its secret makes one that is not; snapshots"
+            " do not come with it, QEMU itself loads them",
+        )  # fmt: skip
+    unknown = features & ~qcow2.IncompatibleFeature(0x1F)
+    if features & qcow2.IncompatibleFeature.DATA_FILE or unknown:
+        what = f"unknown features {int(unknown):#x}" if unknown else "its data in another file"
+        raise UnsupportedError(
+            f"the image has {what}", offset=offset + 72,
+            path="qcow2/header/incompatible_features", found=f"{int(features):#x}",
+        )  # fmt: skip

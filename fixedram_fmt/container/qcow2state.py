@@ -1,0 +1,89 @@
+"""A VM's state in a qcow2 image, as a container of the stream: `disk.qcow2#NAME`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fixedram_fmt.container.bare import stream_at
+from fixedram_fmt.container.described import QcowSummary
+from fixedram_fmt.container.qcow2 import QcowDisk
+from fixedram_fmt.container.wrapper import Place, Recognized
+from fixedram_fmt.errors import FormatError
+from fixedram_fmt.schema.qcow2 import MAGIC
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from fixedram_fmt.container.qcow2snapshots import VmSnapshot
+    from fixedram_fmt.io.unpacking import UnpackBudget
+
+__all__ = ["QcowState"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QcowState(Recognized):
+    """The state that a snapshot has; None: the disk's own content is the stream.
+
+    Volumes that Proxmox writes a state into are of the second kind.
+    """
+
+    disk: QcowDisk
+    snapshot: VmSnapshot | None
+
+    kind: ClassVar[str] = "qcow2"
+    holds_stream: ClassVar[bool] = True
+    has_names: ClassVar[bool] = True
+
+    @classmethod
+    def recognizes(cls, head: bytes) -> bool:
+        """By its magic."""
+        return head.startswith(MAGIC)
+
+    @classmethod
+    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
+        """The state of the snapshot called name."""
+        del budget
+        disk = QcowDisk.at(place)
+        if name is None:
+            inner = Place(disk.content(), 0)
+            if not stream_at(inner):
+                raise _no_name(disk)
+            return cls(outer=place, inner=inner, disk=disk, snapshot=None)
+        snapshot = disk.snapshot(name)
+        if not snapshot.vm_state_size:
+            raise FormatError(
+                f"snapshot {name!r} is of the disk alone: it has no state of a VM",
+                code="snapshot", offset=snapshot.offset, path=f"qcow2/snapshots[{snapshot.id}]",
+            )  # fmt: skip
+        return cls(outer=place, inner=Place(disk.state(snapshot), 0), disk=disk, snapshot=snapshot)
+
+    def describe(self) -> dict[str, Any]:
+        """Version, cluster size and the snapshot."""
+        one = self.snapshot
+        summary = QcowSummary(
+            version=self.disk.head.header.version,
+            cluster_size=1 << self.disk.head.header.cluster_bits,
+            snapshot_id=one.id if one else None,
+            snapshot_name=one.name if one else None,
+            vm_state_size=one.vm_state_size if one else None,
+        )
+        return {"qcow2": summary}
+
+
+def _no_name(disk: QcowDisk) -> FormatError:
+    states = disk.with_state
+    path = disk.place.source.name
+    if not states:
+        return FormatError(
+            "this is a qcow2 disk image, and no snapshot in it has the state of a VM",
+            code="magic", offset=disk.place.offset, path="qcow2/snapshots",
+            found=f"{len(disk.snapshots)} snapshots",
+        )  # fmt: skip
+    names = ", ".join(repr(one.name) for one in states[:8]) + (", ..." if len(states) > 8 else "")
+    count = "a state of a VM" if len(states) == 1 else f"{len(states)} states of VMs"
+    return FormatError(
+        f"this is a qcow2 disk image with {count} in it: {names}",
+        code="magic", offset=disk.place.offset, path="qcow2/snapshots",
+        hint=f"name one, as in {path}#{states[0].name}; fixedram snapshots lists them",
+    )  # fmt: skip
