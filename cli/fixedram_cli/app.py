@@ -32,6 +32,7 @@ class Entry(NamedTuple):
 #: Each command, in the order of --help.
 COMMANDS = {
     "info": Entry("info:info", "Show what an image is: machine, blocks, completeness."),
+    "snapshots": Entry("snapshots:snapshots", "List the saved states of VMs in a qcow2 image."),
     "dump": Entry("dump:dump", "Show every byte of an image with its owner, as a tree."),
     "copy": Entry("copy:copy", "Write an image again, the same to the byte or changed."),
     "convert": Entry("convert:convert", "Make a mapped-ram image of an ordinary stream, or back."),
