@@ -40,8 +40,7 @@ def at_offset(source: Source, offset: int) -> Container:
 
 def stream_at(place: Place) -> bool:
     """Whether a stream's magic is there."""
-    source, offset = place
-    return source.read_upto(offset, len(QEMU_VM_FILE_MAGIC)) == QEMU_VM_FILE_MAGIC
+    return place.source.read_upto(place.offset, len(QEMU_VM_FILE_MAGIC)) == QEMU_VM_FILE_MAGIC
 
 
 def stream_offsets(source: Source, start: int = 0, stop: int | None = None) -> Iterator[int]:

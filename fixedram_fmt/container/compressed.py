@@ -34,11 +34,10 @@ class Compressed(Recognized):
         return compression_of(head) is not None
 
     @classmethod
-    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
+    def open(cls, place: Place, budget: UnpackBudget | None) -> Self:
         """Unpack all of it."""
-        del name
         compression = str(compression_of(place.source.read_upto(place.offset, _HEAD)))
-        unpacked, why = spool_compressed(*place, compression, budget)
+        unpacked, why = spool_compressed(place.source, place.offset, compression, budget)
         return cls(outer=place, inner=Place(unpacked, 0), compression=compression, cut_short=why)
 
     def takes(self, inner: type[Wrapper], between: Sequence[Wrapper]) -> bool:

@@ -55,9 +55,9 @@ class LibvirtSave(Recognized):
         return head.startswith((QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL))
 
     @classmethod
-    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
+    def open(cls, place: Place, budget: UnpackBudget | None) -> Self:
         """Read the header, and where the stream begins."""
-        del budget, name
+        del budget
         byte_order, header, length = _header(place)
         xml = Place(place.source, place.offset + length)
         _check_xml(place, xml, header)

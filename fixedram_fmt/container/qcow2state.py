@@ -41,10 +41,11 @@ class QcowState(Recognized):
         return head.startswith(MAGIC)
 
     @classmethod
-    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
-        """The state of the snapshot called name."""
+    def open(cls, place: Place, budget: UnpackBudget | None) -> Self:
+        """The state of the snapshot that place names."""
         del budget
         disk = QcowDisk.at(place)
+        name = place.name
         if name is None:
             inner = Place(disk.content(), 0)
             if not stream_at(inner):

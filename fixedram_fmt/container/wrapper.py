@@ -26,10 +26,11 @@ W = TypeVar("W", bound="Wrapper")
 
 
 class Place(NamedTuple):
-    """Where something begins: a Source, and an offset in it."""
+    """Where something begins: a Source, an offset in it; name is that of what is meant in it."""
 
     source: Source
     offset: int
+    name: str | None = None
 
 
 class Part(NamedTuple):
@@ -97,10 +98,8 @@ class Recognized(Wrapper, ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, place: Place, budget: UnpackBudget | None, name: str | None = None) -> Self:
+    def open(cls, place: Place, budget: UnpackBudget | None) -> Self:
         """The one that begins at place; a compression takes what it unpacks to from budget.
-
-        name is which of the things in it is meant, for one that has_names.
 
         Raises FormatError for a damaged one, UnsupportedError for what cannot be read here.
         """
