@@ -81,7 +81,7 @@ def locate_stream(
     """
     around: list[Wrapper] = []
     try:
-        place = _opened(source, offset, around, name)
+        place = _opened(Place(source, 0, name), offset, around)
         if name is not None and not any(wrapper.has_names for wrapper in around):
             raise FormatError(
                 "nothing in this file has a name", code="snapshot", path=name,
@@ -98,9 +98,9 @@ def locate_stream(
     return place.source, Container(tuple(around))
 
 
-def _opened(source: Source, offset: int | None, around: list[Wrapper], name: str | None) -> Place:
+def _opened(place: Place, offset: int | None, around: list[Wrapper]) -> Place:
     """Where the innermost wrapper leads; all that were opened are added to around."""
-    place, budget = Place(source, 0), None
+    budget = None
     while len(around) < _DEPTH_CEILING:
         wrapper = wrapper_of(place.source.read_upto(place.offset, HEAD))
         if wrapper is None:
@@ -114,9 +114,8 @@ def _opened(source: Source, offset: int | None, around: list[Wrapper], name: str
         if wrapper.packs and budget is None:
             # One for all compressions of the file together.
             budget = UnpackBudget.of(place.source.size - place.offset)
-        around.append(wrapper.open(place, budget, name if wrapper.has_names else None))
-        name = None if wrapper.has_names else name
-        place = around[-1].inner
+        around.append(wrapper.open(place, budget))
+        place = around[-1].inner._replace(name=None if wrapper.has_names else place.name)
     return place
 
 

@@ -134,7 +134,7 @@ class QcowDisk:
 
 
 def _head_of(place: Place) -> _Head:
-    source, offset = place
+    source, offset = place.source, place.offset
     header, length = qcow2.HEADER.parse(
         source.read_upto(offset, qcow2.HEADER.size), offset=offset, path="qcow2/header"
     )
