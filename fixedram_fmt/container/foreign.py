@@ -1,8 +1,8 @@
 """Files of other programs that hold a guest or its memory, by their first bytes: what reads them.
 
-Sources: ELF gABI; makedumpfile IMPLEMENTATION (diskdump and flattened headers); QEMU
-docs/interop/qcow2.rst; volatility3's vmware and lime layers; AVML's src/format; Xen
-docs/specs/libxl-migration-stream.pandoc; VirtualBox SSM.cpp; Microsoft's dump headers.
+Sources: ELF gABI; makedumpfile IMPLEMENTATION (diskdump and flattened headers); volatility3's
+vmware and lime layers; AVML's src/format; Xen docs/specs/libxl-migration-stream.pandoc; VirtualBox
+SSM.cpp; Microsoft's dump headers.
 """
 
 from __future__ import annotations
@@ -40,11 +40,6 @@ _MAGICS: dict[bytes, Foreign] = {
     b"DISKDUMP": _KDUMP,
     b"makedumpfile\0": Foreign(
         "a flattened kernel dump (kdump)", "`makedumpfile -R OUT < FILE` makes one that crash reads"
-    ),
-    b"QFI\xfb": Foreign(
-        "a qcow2 disk image; a saved state can be an internal snapshot in it",
-        "`qemu-img snapshot -l FILE` lists the snapshots, QEMU loads one with -loadvm NAME",
-        holds_bytes_of_others=True,
     ),
     **dict.fromkeys(
         (bytes([number, 0xBE, 0xD2, 0xBE]) for number in range(0xD0, 0xD4)),

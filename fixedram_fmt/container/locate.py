@@ -41,10 +41,10 @@ def split_location(location: str) -> SplitLocation:
     """
     if os.path.lexists(location):
         return SplitLocation(location)
-    path, sign, name = location.partition("#")
+    path, sign, name = location.rpartition("#")
     while sign and not os.path.lexists(path):
-        more, sign, name = name.partition("#")
-        path = f"{path}#{more}"
+        path, sign, more = path.rpartition("#")
+        name = f"{more}#{name}"
     if sign and path and name:
         return SplitLocation(path, name=name)
     path, at, offset = location.rpartition("@")
@@ -83,8 +83,8 @@ def locate_stream(
     try:
         place = _opened(Place(source, 0, name), offset, around)
         if name is not None and not any(wrapper.has_names for wrapper in around):
-            raise FormatError(
-                "nothing in this file has a name", code="snapshot", path=name,
+            raise SourceError(
+                "nothing in this file has a name", path=name,
                 expected="a qcow2 image", hint="PATH#NAME is for snapshots of qcow2 images",
             )  # fmt: skip
         if not any(wrapper.holds_stream for wrapper in around):

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.container.qcow2snapshots import VmSnapshot, snapshots_of
-from fixedram_fmt.errors import FormatError, UnsupportedError
+from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
 from fixedram_fmt.schema import qcow2
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class QcowDisk:
         if len(found) == 1:
             return found[0]
         known = ", ".join(f"{one.name!r} (id {one.id})" for one in self.snapshots[:20])
-        raise FormatError(
+        raise SourceError(
             f"there is no snapshot {name!r}" if not found else f"{name!r} is several snapshots",
-            code="snapshot", path="qcow2/snapshots",
+            path="qcow2/snapshots",
             expected=known or "no snapshot at all", found=name,
             hint="give the id of one" if found else "fixedram snapshots FILE lists them",
         )  # fmt: skip
@@ -182,9 +182,9 @@ def _check(place: Place, head: _Head) -> None:
             hint="`qemu-img convert --image-opts` with its secret makes one that is not; snapshots"
             " do not come with it, QEMU itself loads them",
         )  # fmt: skip
-    unknown = features & ~qcow2.IncompatibleFeature(0x1F)
+    unknown = int(features) & ~sum(qcow2.IncompatibleFeature)
     if features & qcow2.IncompatibleFeature.DATA_FILE or unknown:
-        what = f"unknown features {int(unknown):#x}" if unknown else "its data in another file"
+        what = f"unknown features {unknown:#x}" if unknown else "its data in another file"
         raise UnsupportedError(
             f"the image has {what}", offset=offset + 72,
             path="qcow2/header/incompatible_features", found=f"{int(features):#x}",

@@ -9,7 +9,7 @@ from fixedram_fmt.container.bare import stream_at
 from fixedram_fmt.container.described import QcowSummary
 from fixedram_fmt.container.qcow2 import QcowDisk
 from fixedram_fmt.container.wrapper import Place, Recognized
-from fixedram_fmt.errors import FormatError
+from fixedram_fmt.errors import FormatError, SourceError
 from fixedram_fmt.schema.qcow2 import MAGIC
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class QcowState(Recognized):
             return cls(outer=place, inner=inner, disk=disk, snapshot=None)
         snapshot = disk.snapshot(name)
         if not snapshot.vm_state_size:
-            raise FormatError(
+            raise SourceError(
                 f"snapshot {name!r} is of the disk alone: it has no state of a VM",
-                code="snapshot", offset=snapshot.offset, path=f"qcow2/snapshots[{snapshot.id}]",
+                offset=snapshot.offset, path=f"qcow2/snapshots[{snapshot.id}]",
             )  # fmt: skip
         return cls(outer=place, inner=Place(disk.state(snapshot), 0), disk=disk, snapshot=snapshot)
 

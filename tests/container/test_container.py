@@ -134,7 +134,7 @@ def test_what_is_no_stream_says_so(data: bytes) -> None:
     ],
 )
 def test_location_is_path_and_offset(location: str, expected: tuple[str, int | None]) -> None:
-    assert split_location(location) == expected
+    assert split_location(location) == (*expected, None)
 
 
 @pytest.mark.parametrize("offset", ["5x", "0x", "1.5", "1e3", "4 K K", "\u00b2", "9" * 5000])
@@ -146,7 +146,7 @@ def test_offset_that_is_meant_and_is_none_is_refused(offset: str) -> None:
 def test_file_that_is_called_so_wins(tmp_path: Path) -> None:
     path = tmp_path / "image@12"
     path.write_bytes(STREAM)
-    assert split_location(str(path)) == (str(path), None)
+    assert split_location(str(path)) == (str(path), None, None)
     with Image.open(str(path)) as image:
         assert image.complete
 

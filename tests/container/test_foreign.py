@@ -26,7 +26,6 @@ FILES = [
     (elf(1, 2), "no core", "the save itself"),
     (b"KDUMP   " + bytes(64), "kdump", "crash"),
     (b"makedumpfile\0\0\0\0" + bytes(64), "flattened", "makedumpfile -R"),
-    (b"QFI\xfb\0\0\0\3" + bytes(96), "qcow2", "qemu-img snapshot -l"),
     (b"\xd2\xbe\xd2\xbe" + bytes(64), "VMware", "vmem"),
     (b"EMiL\1\0\0\0" + bytes(24), "LiME", "volatility3"),
     (b"PAGEDU64" + bytes(64), "Windows", "WinDbg"),
