@@ -9,7 +9,7 @@ from fixedram_fmt.container.bare import stream_at
 from fixedram_fmt.container.described import QcowSummary
 from fixedram_fmt.container.qcow2 import QcowDisk
 from fixedram_fmt.container.wrapper import Place, Recognized
-from fixedram_fmt.errors import FormatError, SourceError
+from fixedram_fmt.errors import SourceError, UnsupportedError
 from fixedram_fmt.schema.qcow2 import MAGIC
 
 if TYPE_CHECKING:
@@ -72,19 +72,19 @@ class QcowState(Recognized):
         return {"qcow2": summary}
 
 
-def _no_name(disk: QcowDisk) -> FormatError:
+def _no_name(disk: QcowDisk) -> UnsupportedError:
     states = disk.with_state
     path = disk.place.source.name
     if not states:
-        return FormatError(
+        return UnsupportedError(
             "this is a qcow2 disk image, and no snapshot in it has the state of a VM",
-            code="magic", offset=disk.place.offset, path="qcow2/snapshots",
+            offset=disk.place.offset, path="qcow2/snapshots",
             found=f"{len(disk.snapshots)} snapshots",
         )  # fmt: skip
     names = ", ".join(repr(one.name) for one in states[:8]) + (", ..." if len(states) > 8 else "")
     count = "a state of a VM" if len(states) == 1 else f"{len(states)} states of VMs"
-    return FormatError(
+    return UnsupportedError(
         f"this is a qcow2 disk image with {count} in it: {names}",
-        code="magic", offset=disk.place.offset, path="qcow2/snapshots",
+        offset=disk.place.offset, path="qcow2/snapshots",
         hint=f"name one, as in {path}#{states[0].name}; fixedram snapshots lists them",
     )  # fmt: skip

@@ -67,9 +67,9 @@ def ask(
     try:
         with Image.open(location, search=question.search, host_long=question.host_long) as image:
             return ask_of(image, name, question, wanted)
-    except FormatError as error:
-        return _answer(name, question, unopened(error), wanted, None)
     except FixedRamError as error:
+        if isinstance(error, FormatError) and (report := unopened(error)).findings:
+            return _answer(name, question, report, wanted, None)
         loader = question.loader or DEFAULT_LOADER
         return ImageReport(path=name, loader=loader, multifd=question.multifd, error=str(error))
 

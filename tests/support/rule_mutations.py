@@ -19,6 +19,7 @@ from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.write.elements import FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.write.faults.fault import Elements, Pieces
+from support.qcow2 import DiskBuilder
 from support.synthetic import PAGE
 
 if TYPE_CHECKING:
@@ -164,3 +165,14 @@ def cut_in_empty_pages(p: Pieces) -> None:
 def bitmap_in_device(p: Pieces) -> None:
     """The last device's state begins with the very bits of a dense block of eight pages."""
     p.change(HEADER, -1, bitmap_offset=p.piece(Kind.DEVICE, -1).offset)
+
+
+def in_a_qcow2(data: bytes) -> bytes:
+    """A disk whose content is the stream."""
+    return DiskBuilder(size=-(-len(data) // 4096) * 4096, content=data).build()
+
+
+def in_a_qcow2_of_huge_clusters(data: bytes) -> bytes:
+    disk = bytearray(in_a_qcow2(data))
+    disk[20:24] = b"\0\0\0\x3f"
+    return bytes(disk)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.libvirt import LibvirtSave
+from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION, SaveFormat
-from fixedram_fmt.validation.effects import Phase, crashes
+from fixedram_fmt.validation.effects import Effect, Phase, crashes
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
 from fixedram_fmt.validation.rule import Observation, Severity, at_stop, over_image
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.errors import FormatError
     from fixedram_fmt.loaders import Libvirt
-    from fixedram_fmt.validation.effects import Effect
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
@@ -360,5 +360,27 @@ def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Observa
     Where the stream begins is header plus data_len, so nothing of it can be found.
 
     Fix: get the file again; it was cut off, or data_len is damaged.
+    """
+    yield Observation.of(error)
+
+
+@at_stop(
+    "C23",
+    Severity.ERROR,
+    "QEMU docs/interop/qcow2.rst; block/qcow2.c qcow2_do_open(), qcow2-snapshot.c",
+    "qcow2-header",
+    "qcow2-snapshots",
+    "qcow2-l1",
+    effect=Effect(Outcome.REFUSES, text="the disk is not opened"),
+    phase=Phase.LIBVIRT_HEADER,
+)
+def qcow2_tables_cannot_be(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
+    """A qcow2 image has a table that cannot be.
+
+    The state of a VM in a snapshot is found by the header, the snapshot table and the snapshot's
+    own L1 and L2 tables. QEMU does not open an image in which one of them is too long, misplaced or
+    outside the file, nor one with clusters of a size it does not know.
+
+    Fix: work on a copy, and let qemu-img check -r all repair it; states of VMs may be lost by that.
     """
     yield Observation.of(error)
