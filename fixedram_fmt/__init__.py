@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         extract,
         load,
         open,  # noqa: A004 - fx.open
+        rescue,
         synth,
         validate,
     )
@@ -66,6 +67,7 @@ __all__ = [
     "load",
     "open",
     "rehearse",
+    "rescue",
     "synth",
     "validate",
 ]
@@ -90,6 +92,7 @@ _HOME = {
     "load": "verbs",
     "open": "verbs",
     "rehearse": "rehearsal.verb",
+    "rescue": "verbs",
     "synth": "verbs",
     "validate": "verbs",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.multifd.loadresult import LoadResult
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.receiver import Receiver
+    from fixedram_fmt.rescue.result import Rescued
     from fixedram_fmt.validation.report import ImageReport
     from fixedram_fmt.write.spec import ImageSpec
 
@@ -41,6 +42,7 @@ __all__ = [
     "extract",
     "load",
     "open",
+    "rescue",
     "synth",
     "validate",
 ]
@@ -286,6 +288,32 @@ def convert(
     return Written(Path(out), size, tuple(conversion.notes))
 
 
+def rescue(
+    image: Image | Location, out: Path_, *, all_pages: bool = False, force: bool = False
+) -> Rescued:
+    """What can be saved of a save that never finished, or that lost its bitmaps, as a new image.
+
+        import fixedram_fmt as fx
+
+        fx.synth({"machine": "pc"}, "lost.img", blocks=["pc.ram=1M"], faults=["bitmaps-empty"])
+        saved = fx.rescue("lost.img", "saved.img")
+        print(saved.purpose, [(block.name, block.pages_rebuilt) for block in saved.blocks])
+        print(*saved.lost, *saved.unknown, *saved.warnings, sep="\n")
+
+    Bitmaps that are missing, empty or contradicted by the data are made again; all_pages takes each
+    page with data, stale ones too.  A stream that stops early is ended after its memory: the
+    result's purpose says whether the new image is for a restore.  Raises UnsupportedError where
+    there is nothing to save.
+    """
+    from fixedram_fmt.io.output import replacing
+    from fixedram_fmt.rescue import Rescue
+
+    with _opened(image) as opened:
+        plan = Rescue(opened, all_pages=all_pages)
+        with replacing(Path(out), force=force, mode=opened.file_mode) as output:
+            return plan.write(output, opened.source.name, Path(out))
+
+
 def extract(
     image: Image | Location,
     out: Path_,
@@ -305,7 +333,8 @@ def extract(
 
     format: `raw` is one block, `physical` guest-physical memory, `elf` a core with registers,
     `lime` for volatility.  span is what is taken of it, addresses from the first to before the
-    second.  Of an image that ends early notes say so.
+    second.  Of an image that ends early notes say so; of one whose bitmaps are lost
+    fixedram_fmt.rescue.DataImage has the pages with data.
     """
     from fixedram_fmt import export
     from fixedram_fmt.errors import UnsupportedError

@@ -36,6 +36,7 @@ COMMANDS = {
     "dump": Entry("dump:dump", "Show every byte of an image with its owner, as a tree."),
     "copy": Entry("copy:copy", "Write an image again, the same to the byte or changed."),
     "convert": Entry("convert:convert", "Make a mapped-ram image of an ordinary stream, or back."),
+    "rescue": Entry("rescue:rescue", "Save what can be saved of a save that never finished."),
     "synth": Entry("synth:synth", "Write an image from a spec or from options."),
     "validate": Entry("validate:validate", "List what is wrong with images, and what loaders do."),
     "state": Entry("state:state", "Show the state of devices: registers, timers, queues."),

@@ -29,6 +29,7 @@ from fixedram_fmt.multifd.loadresult import (
 )
 from fixedram_fmt.pagemap.cells import ImageCells
 from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
+from fixedram_fmt.rescue.result import RescueReport
 from fixedram_fmt.results import WrittenPage
 from fixedram_fmt.summary import ImageSummary
 from fixedram_fmt.tiling import Dump, WritingPlan
@@ -58,6 +59,7 @@ _OUTPUTS: dict[str, tuple[type[Any], ...]] = {
     "dump": (Dump,),
     "copy": (ImageSummary, WritingPlan),
     "convert": (ImageSummary, WritingPlan),
+    "rescue": (RescueReport,),
     "synth": (ImageSummary, WritingPlan, FaultList),
     "validate": (ImageReports,),
     "state": (StateSummary, Overview),

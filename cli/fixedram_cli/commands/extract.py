@@ -79,6 +79,14 @@ class Wanted:
             "memory, flash, firmware), not of RAM and DIMMs.",
         ),
     ] = False
+    without_bitmaps: Annotated[
+        bool,
+        option(
+            "--without-bitmaps",
+            "Take each page that holds data, whatever the bitmaps say: of a save that lost them"
+            " (stale pages too; rescue makes an image).",
+        ),
+    ] = False
     force: Force = False
     plan: PlanOption = False
 
@@ -101,7 +109,7 @@ def extract(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) 
     """
     span = _span(wanted.range_)
     _check(wanted, span)
-    with reading.open(image) as opened:
+    with _opened(image, wanted, reading) as opened:
         # Memory may be zero only because it was never saved.
         warn_if_stopped(opened, "the stream stops early, memory may be missing")
         blocks = [opened.block(name) for name in wanted.block or ()] or opened.blocks
@@ -112,6 +120,15 @@ def extract(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) 
         if opened.ends_early and not wanted.plan:
             # A note on stderr is soon lost.
             raise typer.Exit(1)
+
+
+def _opened(image: str, wanted: Wanted, reading: Reading) -> Image:
+    if not wanted.without_bitmaps:
+        return reading.open(image)
+    from fixedram_fmt.rescue import DataImage
+
+    warn("pages are taken by their data: stale ones too, and pages that were never written are 0")
+    return DataImage.open(image, search=reading.search, host_long=reading.host_long)
 
 
 def _check(wanted: Wanted, span: tuple[int, int | None]) -> None:

@@ -1,0 +1,178 @@
+"""Which bitmaps are kept and which are made again, and what nobody can know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fixedram_fmt.memory.lost import is_read_only, losses, stood_still
+from fixedram_fmt.presence.scan import non_zero_runs
+from fixedram_fmt.rescue.rebuilding import RebuiltBitmap
+from fixedram_fmt.rescue.result import BitmapState
+from fixedram_fmt.stream.records import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.facts import ImageFacts
+    from fixedram_fmt.presence.bitmap import PageBitmap
+    from fixedram_fmt.rescue.ending import Ending
+    from fixedram_fmt.stream.records import Record
+
+__all__ = ["Decision", "decide", "sound_places"]
+
+#: Why a page with data may not be the one that the guest had.
+STALE = "the guest may have run: a page that it changed or zeroed later has old bytes here"
+
+
+@dataclass(slots=True)
+class Decision:
+    """What becomes of a block's bitmap: new is the one to be written, None where it stays.
+
+    before counts the bits it had (None: it could not be read).  stale: pages that are present by
+    their data alone may be old.  left_out: pages with data have no bit, and get none.  replaceable
+    is False where there is no place for a new one.
+    """
+
+    block: RamBlock
+    state: BitmapState
+    before: int | None
+    new: RebuiltBitmap | None = None
+    stale: bool = False
+    left_out: bool = False
+    replaceable: bool = True
+    why: str = ""
+    old: PageBitmap | None = None
+
+    @property
+    def present(self) -> int:
+        """Pages present in the new image; of a new bitmap once it was written or counted."""
+        return self.new.present if self.new is not None else self.before or 0
+
+    @property
+    def kept(self) -> int:
+        """Pages present before and after."""
+        return min(self.present, self.before or 0)
+
+
+def sound_places(image: ImageFacts, leaves: Iterable[Record[object]]) -> set[int]:
+    """Blocks whose bitmap and pages share no byte with anything else, by their index."""
+    owned: dict[tuple[int, Kind], int] = {}
+    for leaf in leaves:
+        if leaf.kind in (Kind.BITMAP, Kind.PAGES) and leaf.block is not None:
+            key = leaf.block, leaf.kind
+            owned[key] = owned.get(key, 0) + leaf.length
+    size = image.source.size
+
+    def has(block: RamBlock, kind: Kind, offset: int, length: int) -> bool:
+        inside = max(0, min(offset + length, size) - offset)
+        return offset >= 0 and owned.get((block.index, kind), 0) == inside
+
+    return {
+        block.index
+        for block in image.blocks
+        if block.has_pages
+        and has(block, Kind.BITMAP, block.bitmap_offset, image.bitmap_length(block))
+        and has(block, Kind.PAGES, block.pages_offset, block.used_length)
+    }
+
+
+def decide(
+    image: ImageFacts, ending: Ending, sound: set[int], *, all_pages: bool = False
+) -> list[Decision]:
+    """A decision for each block that is kept; all_pages: every page with data becomes present."""
+    blocks = [block for block in image.blocks[: ending.blocks] if not block.ignored]
+    decisions = [_as_it_is(image, block, sound) for block in blocks]
+    usable = [one for one in decisions if one.block.has_pages and one.replaceable]
+    if all_pages:
+        for one in usable:
+            one.why = "asked for: every page with data"
+            _rebuild(image, one, unite=True)
+    else:
+        _decide_unreadable(image, usable)
+        if not ending.memory_sent:
+            _decide_unwritten(image, usable)
+        _decide_lost(image, usable)
+    still = ending.snapshot or (stood_still(image) if ending.whole else ending.paused_by_libvirt)
+    for one in usable:
+        one.stale = one.new is not None and not still and not is_read_only(one.block.name)
+    return decisions
+
+
+def _as_it_is(image: ImageFacts, block: RamBlock, sound: set[int]) -> Decision:
+    bitmap = image.readable_bitmap(block)
+    before = None if bitmap is None else bitmap.count()
+    if not block.mapped:
+        return Decision(block, BitmapState.NONE, before, old=bitmap)
+    if block.index not in sound:
+        why = "bitmap or pages lie over something else: the header is damaged"
+        return Decision(
+            block, BitmapState.UNREADABLE, before, replaceable=False, why=why, old=bitmap
+        )
+    state = BitmapState.WHOLE if bitmap is not None else BitmapState.MISSING
+    return Decision(block, state, before, old=bitmap)
+
+
+def _rebuild(image: ImageFacts, one: Decision, *, split: int = 0, unite: bool = False) -> None:
+    old = one.old if split or unite else None
+    host_long = image.host_long.value
+    one.new = RebuiltBitmap(image.source, one.block, host_long, old, split, unite)
+
+
+def _decide_unreadable(image: ImageFacts, usable: list[Decision]) -> None:
+    for one in usable:
+        if one.state is BitmapState.MISSING:
+            one.why = "the file ends before the bitmap"
+            _rebuild(image, one)
+
+
+def _decide_unwritten(image: ImageFacts, usable: list[Decision]) -> None:
+    """Bitmaps of a save that was cut while RAM was sent: they are written last, block by block."""
+    written = [number for number, one in enumerate(usable) if one.before]
+    last = written[-1] if written else -1
+    for number, one in enumerate(usable[max(0, last) :], max(0, last)):
+        if one.new is not None or one.old is None:
+            continue
+        if number == last:
+            _decide_cut(image, one, one.old)
+        else:
+            one.state = BitmapState.EMPTY
+            one.why = "the save ended before this bitmap was written"
+            _rebuild(image, one)
+
+
+def _decide_cut(image: ImageFacts, one: Decision, old: PageBitmap) -> None:
+    """The last bitmap with a bit: it may have been written in part."""
+    split = max(run.stop for run in old.runs() if run.present)
+    block = one.block
+    after = non_zero_runs(
+        image.source, block.pages_offset, block.page_size, split, block.pages_total
+    )
+    if next(after, None) is not None:
+        one.state = BitmapState.CUT
+        one.why = f"the save ended while this bitmap was written, after page {split - 1}"
+        _rebuild(image, one, split=split)
+
+
+def _decide_lost(image: ImageFacts, usable: list[Decision]) -> None:
+    """Bitmaps that contradict the data, as rules B03 and B07 have it."""
+    open_ = {one.block.index: one for one in usable if one.new is None and one.old is not None}
+    if not open_:
+        return
+    # Those that have bits tell whether bitmaps were written at all.
+    telling = {one.block.index: one.old for one in usable if one.old is not None and one.before}
+    bitmaps = telling | {index: one.old for index, one in open_.items() if one.old is not None}
+    for loss in losses(image, bitmaps, limited=False):
+        one = open_.get(loss.block.index)
+        if one is None or not loss.found.pages:
+            continue
+        if loss.whole:
+            one.state = BitmapState.EMPTY
+        if loss.certain:
+            one.state = one.state if loss.whole else BitmapState.CONTRADICTED
+            one.why = loss.reason
+            _rebuild(image, one, unite=not loss.whole)
+        else:
+            one.left_out = True
+            one.why = "pages without a bit hold data: stale ones, or their bits are lost"
