@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.multifd.loadresult import LoadResult
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.receiver import Receiver
-    from fixedram_fmt.rescue.result import Rescued
+    from fixedram_fmt.recovery.rescued import Rescued
     from fixedram_fmt.validation.report import ImageReport
     from fixedram_fmt.write.spec import ImageSpec
 
@@ -306,7 +306,7 @@ def rescue(
     there is nothing to save.
     """
     from fixedram_fmt.io.output import replacing
-    from fixedram_fmt.rescue import Rescue
+    from fixedram_fmt.recovery import Rescue
 
     with _opened(image) as opened:
         plan = Rescue(opened, all_pages=all_pages)
@@ -334,7 +334,7 @@ def extract(
     format: `raw` is one block, `physical` guest-physical memory, `elf` a core with registers,
     `lime` for volatility.  span is what is taken of it, addresses from the first to before the
     second.  Of an image that ends early notes say so; of one whose bitmaps are lost
-    fixedram_fmt.rescue.DataImage has the pages with data.
+    fixedram_fmt.recovery.DataImage has the pages with data.
     """
     from fixedram_fmt import export
     from fixedram_fmt.errors import UnsupportedError

@@ -125,7 +125,7 @@ def extract(image: ImageArgument, wanted: Wanted, form: Form, reading: Reading) 
 def _opened(image: str, wanted: Wanted, reading: Reading) -> Image:
     if not wanted.without_bitmaps:
         return reading.open(image)
-    from fixedram_fmt.rescue import DataImage
+    from fixedram_fmt.recovery import DataImage
 
     warn("pages are taken by their data: stale ones too, and pages that were never written are 0")
     return DataImage.open(image, search=reading.search, host_long=reading.host_long)

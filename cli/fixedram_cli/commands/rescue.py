@@ -14,8 +14,8 @@ from fixedram_cli.target import keep, require_target
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fixedram_fmt.rescue import Rescue
-    from fixedram_fmt.rescue.result import RescueReport
+    from fixedram_fmt.recovery import Rescue
+    from fixedram_fmt.recovery.rescued import RescueReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def rescue(
 
     Example: fixedram rescue unfinished.save --plan
     """
-    from fixedram_fmt.rescue import Purpose, Rescue
+    from fixedram_fmt.recovery import Purpose, Rescue
 
     require_target(out, plan=writing.plan)
     with reading.open(image) as opened:
@@ -67,14 +67,14 @@ def rescue(
 
 
 def _planned(plan: Rescue, location: str) -> RescueReport:
-    from fixedram_fmt.rescue.result import RescueReport
+    from fixedram_fmt.recovery.rescued import RescueReport
 
     return RescueReport(None, plan.plan(location))
 
 
 def _written(plan: Rescue, location: str, out: Path, *, force: bool) -> RescueReport:
     from fixedram_fmt.io.output import replacing
-    from fixedram_fmt.rescue.result import RescueReport
+    from fixedram_fmt.recovery.rescued import RescueReport
     from fixedram_fmt.summary import summarize
 
     with replacing(out, force=force, mode=plan.image.file_mode) as output:

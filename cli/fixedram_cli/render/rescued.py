@@ -9,7 +9,7 @@ from fixedram_cli.render.terminal import count, visible, warn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fixedram_fmt.rescue.result import Rescued, RescuedBlock
+    from fixedram_fmt.recovery.rescued import Rescued, RescuedBlock
 
 __all__ = ["print_rescued"]
 

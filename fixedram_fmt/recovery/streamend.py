@@ -15,6 +15,7 @@ from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.schema import ram, stream
 from fixedram_fmt.schema.ram import RAM_IDSTR, RamSaveFlag
 from fixedram_fmt.schema.stream import MigCmd, SectionType
+from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
 from fixedram_fmt.stream.pagebatch import SentPages
 from fixedram_fmt.stream.records import SECTION_HEADERS, Kind
 from fixedram_fmt.write.elements import Structure
@@ -30,6 +31,7 @@ __all__ = ["Ending", "ending_of"]
 #: Records of a RAM section that stand for themselves.
 _BARE = frozenset({Kind.MULTIFD_FLUSH, Kind.HOOK, Kind.FULL})
 _EOS = ram.RamRecord(int(RamSaveFlag.EOS))
+_EOF = Structure(Kind.EOF, "rescued/eof", stream.Eof(SectionType.EOF))
 #: off_t is signed.
 _LONGEST_FILE = (1 << 63) - 1
 #: Names of devices that are listed.
@@ -53,6 +55,8 @@ class Ending:
     blocks: int
     mem_size: int | None
     lost_bytes: int
+    devices: bool
+    described: bool
     memory_sent: bool
     snapshot: bool
     paused_by_libvirt: bool
@@ -65,9 +69,10 @@ def ending_of(image: ImageFacts) -> Ending:
     for record in image.known_records(batched=True):
         walk.take(record)
     whole = image.complete and not image.container.cut_short
-    snapshot = whole and walk.parts > 0 and not walk.ended and not walk.switches_over
-    devices = [section for section in image.sections if not section.is_ram]
-    left_out = [] if whole else [one.label for one in devices if one.offset >= walk.safe]
+    if not whole:
+        walk.keep_devices()
+    snapshot = walk.devices and walk.parts > 0 and not walk.ended and not walk.switches_over
+    left_out = [] if whole or walk.devices else _labels(image, walk.safe)
     return Ending(
         whole=whole,
         offset=image.source.size if whole else walk.safe,
@@ -75,11 +80,18 @@ def ending_of(image: ImageFacts) -> Ending:
         blocks=len(image.blocks) if whole else walk.blocks,
         mem_size=None if whole else walk.mem_size(),
         lost_bytes=0 if whole else walk.lost_bytes(),
-        memory_sent=walk.ended or snapshot,
+        devices=whole or walk.devices,
+        described=whole,
+        memory_sent=whole or walk.devices or walk.ended,
         snapshot=snapshot,
         paused_by_libvirt=image.container.find(LibvirtSave) is not None,
         left_out=tuple(left_out[:_NAMES]),
     )
+
+
+def _labels(image: ImageFacts, start: int) -> list[str]:
+    """The devices whose sections begin at start or later."""
+    return [one.label for one in image.sections if not one.is_ram and one.offset >= start]
 
 
 @dataclass(slots=True)
@@ -100,11 +112,18 @@ class _Walk:
     blocks: int = 0
     announced: int = 0
     listed: bool = False
+    #: Whether devices are kept: the stream has its EOF, or lacks nothing else.
+    devices: bool = False
     _kind: Kind = field(default=Kind.SECTION_START)
+    _last: Record[Any] | None = None
+    _all_came: bool = False
 
     def take(self, record: Record[Any]) -> None:
         """Go on by one record."""
         kind = record.kind
+        if kind in (Kind.EOF, Kind.SECTION_FOOTER):
+            self._last = record
+            self._all_came |= record.section == GLOBALSTATE_IDSTR
         if kind is Kind.COMMAND and record.value.command == MigCmd.SWITCHOVER_START:
             self.switches_over = True
         if self.frozen:
@@ -117,6 +136,19 @@ class _Walk:
             self._keep(record.stop)
         elif kind is Kind.PACKAGED:
             self.frozen = True
+
+    def keep_devices(self) -> None:
+        """Keep them where the stream has its EOF byte, or ends between two after globalstate.
+
+        globalstate is the last that a machine starts with (hw/core/machine.c
+        qdev_machine_creation_done()); only devices that were plugged in later follow it.
+        """
+        last = self._last
+        if last is None or self.image.ends_in is not None:
+            return
+        if last.kind is Kind.EOF or self._all_came:
+            self.devices = self.frozen = True
+            self._keep(last.stop)
 
     def _header(self, record: Record[Any]) -> None:
         if self.after_eos:
@@ -170,10 +202,16 @@ class _Walk:
 
     def mem_size(self) -> int | None:
         """The word of MEM_SIZE for the blocks that are there; None where it is right."""
-        return self._sum() | RamSaveFlag.MEM_SIZE if self.lost_bytes() else None
+        sum_ = self._sum()
+        wrong = self.lost_bytes() and sum_ % self.image.target_page_size == 0
+        return sum_ | RamSaveFlag.MEM_SIZE if wrong else None
 
     def closing(self) -> Iterator[Structure]:
         """What is missing from safe on: EOS, footer, the END of RAM, EOF."""
+        if self.devices:
+            if self._last is not None and self._last.kind is not Kind.EOF:
+                yield _EOF
+            return
         # Machines before 2.4 send neither a configuration nor footers.
         footers = self.image.machine is not None if self.footers is None else self.footers
         if self.inside:
@@ -186,7 +224,7 @@ class _Walk:
             yield Structure(Kind.EOS, "rescued/end/ram/eos", _EOS)
             if footers:
                 yield self._footer("rescued/end")
-        yield Structure(Kind.EOF, "rescued/eof", stream.Eof(SectionType.EOF))
+        yield _EOF
 
     def _footer(self, path: str) -> Structure:
         value = stream.SectionFooter(SectionType.SECTION_FOOTER, self.ram_id)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.lazy import importer
 
 if TYPE_CHECKING:
-    from fixedram_fmt.rescue.dataimage import DataImage
-    from fixedram_fmt.rescue.rescuing import Rescue
-    from fixedram_fmt.rescue.result import BitmapState, Purpose, Rescued
+    from fixedram_fmt.recovery.dataimage import DataImage
+    from fixedram_fmt.recovery.rescued import BitmapState, Purpose, Rescued
+    from fixedram_fmt.recovery.rescuing import Rescue
 
 __all__ = ["BitmapState", "DataImage", "Purpose", "Rescue", "Rescued"]
 
 _HOME = {
-    "BitmapState": "result",
+    "BitmapState": "rescued",
     "DataImage": "dataimage",
-    "Purpose": "result",
+    "Purpose": "rescued",
     "Rescue": "rescuing",
-    "Rescued": "result",
+    "Rescued": "rescued",
 }
 
 __getattr__ = importer(__name__, _HOME)

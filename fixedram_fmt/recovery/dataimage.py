@@ -11,7 +11,7 @@ from fixedram_fmt.io.source import Source
 from fixedram_fmt.io.spool import scratch_file
 from fixedram_fmt.presence.bitmap import PageBitmap
 from fixedram_fmt.presence.hostlong import HostLong
-from fixedram_fmt.rescue.rebuilding import RebuiltBitmap
+from fixedram_fmt.recovery.rebuilding import RebuiltBitmap
 
 if TYPE_CHECKING:
     from fixedram_fmt.blocks import RamBlock

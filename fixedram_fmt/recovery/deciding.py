@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.memory.lost import is_read_only, losses, stood_still
 from fixedram_fmt.presence.scan import non_zero_runs
-from fixedram_fmt.rescue.rebuilding import RebuiltBitmap
-from fixedram_fmt.rescue.result import BitmapState
-from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.recovery.rebuilding import RebuiltBitmap
+from fixedram_fmt.recovery.rescued import BitmapState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.presence.bitmap import PageBitmap
-    from fixedram_fmt.rescue.ending import Ending
-    from fixedram_fmt.stream.records import Record
+    from fixedram_fmt.recovery.places import Places
+    from fixedram_fmt.recovery.streamend import Ending
 
-__all__ = ["Decision", "decide", "sound_places"]
+__all__ = ["Decision", "decide"]
 
 #: Why a page with data may not be the one that the guest had.
 STALE = "the guest may have run: a page that it changed or zeroed later has old bytes here"
@@ -32,7 +29,8 @@ class Decision:
 
     before counts the bits it had (None: it could not be read).  stale: pages that are present by
     their data alone may be old.  left_out: pages with data have no bit, and get none.  replaceable
-    is False where there is no place for a new one.
+    is False where there is no place for a new one; place is that of the bitmap where the header
+    names a wrong one.
     """
 
     block: RamBlock
@@ -44,6 +42,12 @@ class Decision:
     replaceable: bool = True
     why: str = ""
     old: PageBitmap | None = None
+    place: int | None = None
+
+    @property
+    def bitmap_offset(self) -> int:
+        """Where the bitmap lies in the new image."""
+        return self.block.bitmap_offset if self.place is None else self.place
 
     @property
     def present(self) -> int:
@@ -56,34 +60,12 @@ class Decision:
         return min(self.present, self.before or 0)
 
 
-def sound_places(image: ImageFacts, leaves: Iterable[Record[object]]) -> set[int]:
-    """Blocks whose bitmap and pages share no byte with anything else, by their index."""
-    owned: dict[tuple[int, Kind], int] = {}
-    for leaf in leaves:
-        if leaf.kind in (Kind.BITMAP, Kind.PAGES) and leaf.block is not None:
-            key = leaf.block, leaf.kind
-            owned[key] = owned.get(key, 0) + leaf.length
-    size = image.source.size
-
-    def has(block: RamBlock, kind: Kind, offset: int, length: int) -> bool:
-        inside = max(0, min(offset + length, size) - offset)
-        return offset >= 0 and owned.get((block.index, kind), 0) == inside
-
-    return {
-        block.index
-        for block in image.blocks
-        if block.has_pages
-        and has(block, Kind.BITMAP, block.bitmap_offset, image.bitmap_length(block))
-        and has(block, Kind.PAGES, block.pages_offset, block.used_length)
-    }
-
-
 def decide(
-    image: ImageFacts, ending: Ending, sound: set[int], *, all_pages: bool = False
+    image: ImageFacts, ending: Ending, places: Places, *, all_pages: bool = False
 ) -> list[Decision]:
     """A decision for each block that is kept; all_pages: every page with data becomes present."""
     blocks = [block for block in image.blocks[: ending.blocks] if not block.ignored]
-    decisions = [_as_it_is(image, block, sound) for block in blocks]
+    decisions = [_as_it_is(block, places) for block in blocks]
     usable = [one for one in decisions if one.block.has_pages and one.replaceable]
     if all_pages:
         for one in usable:
@@ -100,18 +82,24 @@ def decide(
     return decisions
 
 
-def _as_it_is(image: ImageFacts, block: RamBlock, sound: set[int]) -> Decision:
+def _as_it_is(block: RamBlock, places: Places) -> Decision:
+    image = places.image
     bitmap = image.readable_bitmap(block)
-    before = None if bitmap is None else bitmap.count()
     if not block.mapped:
+        before = None if bitmap is None else bitmap.count()
         return Decision(block, BitmapState.NONE, before, old=bitmap)
-    if block.index not in sound:
-        why = "bitmap or pages lie over something else: the header is damaged"
-        return Decision(
-            block, BitmapState.UNREADABLE, before, replaceable=False, why=why, old=bitmap
-        )
-    state = BitmapState.WHOLE if bitmap is not None else BitmapState.MISSING
-    return Decision(block, state, before, old=bitmap)
+    if places.pages_alone(block) and places.bitmap_alone(block):
+        state = BitmapState.MISSING if bitmap is None else BitmapState.WHOLE
+        return Decision(block, state, None if bitmap is None else bitmap.count(), old=bitmap)
+    usual = places.usual_bitmap(block) if places.pages_alone(block) else None
+    if usual is None:
+        why = "its header is damaged: bitmap or pages lie over something else, or outside the file"
+        return Decision(block, BitmapState.UNREADABLE, None, replaceable=False, why=why)
+    why = "its header is damaged; the bitmap is where QEMU puts it, right after the header"
+    moved = Decision(block, BitmapState.UNREADABLE, None, why=why, place=usual.offset)
+    if usual.count():
+        moved.old, moved.before = usual, usual.count()
+    return moved
 
 
 def _rebuild(image: ImageFacts, one: Decision, *, split: int = 0, unite: bool = False) -> None:
@@ -122,8 +110,8 @@ def _rebuild(image: ImageFacts, one: Decision, *, split: int = 0, unite: bool = 
 
 def _decide_unreadable(image: ImageFacts, usable: list[Decision]) -> None:
     for one in usable:
-        if one.state is BitmapState.MISSING:
-            one.why = "the file ends before the bitmap"
+        if one.old is None:
+            one.why = one.why or "the file ends before the bitmap"
             _rebuild(image, one)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fixedram_fmt.presence.hostlong import swapped
 from fixedram_fmt.presence.scan import non_zero_runs
-from fixedram_fmt.rescue.result import Doubt
+from fixedram_fmt.recovery.rescued import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,10 +15,11 @@ from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.rescue.deciding import Decision, decide, sound_places
-from fixedram_fmt.rescue.ending import ending_of
-from fixedram_fmt.rescue.result import Purpose, Rescued, Would
-from fixedram_fmt.rescue.telling import purpose_of, tell
+from fixedram_fmt.recovery.deciding import Decision, decide
+from fixedram_fmt.recovery.places import Places
+from fixedram_fmt.recovery.rescued import Purpose, Rescued, Would
+from fixedram_fmt.recovery.streamend import ending_of
+from fixedram_fmt.recovery.telling import Saved, purpose_of, tell
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER, QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL
 from fixedram_fmt.stream.records import Kind
@@ -52,7 +53,7 @@ class Rescue:
     def __init__(self, image: Image, *, all_pages: bool = False) -> None:
         self.image = image
         self.ending = ending_of(image)
-        if not image.blocks[: self.ending.blocks]:
+        if not any(one.used_length for one in image.blocks[: self.ending.blocks]):
             raise UnsupportedError(
                 "there is no memory to rescue: the list of RAM blocks is not in the file",
                 offset=image.stopped.offset if image.stopped else None,
@@ -66,16 +67,14 @@ class Rescue:
                 hint="unpack the stream first",
             )
         tiles = leaves(image, runs=False) if self._mapped else ()
-        self.decisions = decide(image, self.ending, sound_places(image, tiles), all_pages=all_pages)
-        self._by_path = {
-            f"{one.block.path}/bitmap": one for one in self.decisions if one.new is not None
-        }
-
-    @property
-    def was_partial(self) -> bool | None:
-        """Whether libvirt's magic says that the save never finished; None without that header."""
-        saved = self.image.container.find(LibvirtSave)
-        return None if saved is None else saved.partial
+        self.decisions = decide(image, self.ending, Places.of(image, tiles), all_pages=all_pages)
+        saved = image.container.find(LibvirtSave)
+        partial = None if saved is None else saved.partial
+        self._saved = Saved(image, self.ending, self.decisions, partial)
+        made = [one for one in self.decisions if one.new is not None]
+        self._made = {f"{one.block.path}/bitmap": one for one in made}
+        moved = [one for one in self.decisions if one.place is not None]
+        self._moved = {f"{one.block.path}/header": one for one in moved}
 
     # -- the new image ------------------------------------------------------------------------
 
@@ -83,7 +82,7 @@ class Rescue:
         """The new image; the magic of a libvirt save says that it is not complete (yet)."""
         for piece in self._kept() if self._mapped else self._ordinary():
             yield self._marked(piece, QEMU_SAVE_PARTIAL)
-        yield from self._beyond_the_end()
+        yield from self._elsewhere()
         offset = self.ending.offset + self._shift
         for record in self.ending.closing:
             yield Piece(record.kind, record.path, offset, record.content, record.value)
@@ -104,8 +103,13 @@ class Rescue:
                 yield piece
             elif cut is not None and piece.offset >= cut:
                 continue
-            elif piece.path in self._by_path:
-                yield self._new_bitmap(self._by_path[piece.path])
+            elif piece.path in self._made:
+                if self._made[piece.path].place is None:
+                    yield self._new_bitmap(self._made[piece.path])
+            elif piece.path in self._moved:
+                header = replace(piece.value, bitmap_offset=self._moved[piece.path].place)
+                data = Literal(ram.MAPPED_RAM_HEADER.build(header))
+                yield replace(piece, content=data, value=header)
             elif piece.kind is Kind.MEM_SIZE and self.ending.mem_size is not None:
                 value = ram.RamRecord(self.ending.mem_size)
                 data = Literal(ram.RAM_RECORD.build(value))
@@ -116,13 +120,13 @@ class Rescue:
     def _new_bitmap(self, one: Decision) -> Piece:
         assert one.new is not None
         path = f"{one.block.path}/bitmap"
-        return Piece(Kind.BITMAP, path, one.block.bitmap_offset, one.new)
+        return Piece(Kind.BITMAP, path, one.bitmap_offset, one.new)
 
-    def _beyond_the_end(self) -> Iterator[Piece]:
-        """New bitmaps whose place begins after the end of the file."""
+    def _elsewhere(self) -> Iterator[Piece]:
+        """New bitmaps where there was none: after the end of the file, or after the header."""
         size = self.image.source.size
-        for one in self._by_path.values():
-            if one.block.bitmap_offset >= size:
+        for one in self._made.values():
+            if one.place is not None or one.block.bitmap_offset >= size:
                 yield self._new_bitmap(one)
 
     def _ordinary(self) -> Iterator[Piece]:
@@ -151,13 +155,13 @@ class Rescue:
         for one in self.decisions:
             if one.new is not None:
                 one.new.count()
-        return tell(self, path, None, purpose_of(self), None)
+        return tell(self._saved, path, None, purpose_of(self._saved), None)
 
     def write(self, output: Output, path: str, out: Path) -> Rescued:
         """Write the new image; out is the name that it gets."""
         pieces = list(self.pieces())
         write_pieces(pieces, output)
-        purpose = purpose_of(self)
+        purpose = purpose_of(self._saved)
         head = next((one for one in pieces if one.kind is Kind.LIBVIRT_HEADER), None)
         if head is not None and purpose is Purpose.RESTORE:
             self._mark(output, head, QEMU_SAVE_MAGIC)
@@ -166,7 +170,7 @@ class Rescue:
             purpose = Purpose.FORENSICS
             if head is not None:
                 self._mark(output, head, QEMU_SAVE_PARTIAL)
-        return tell(self, path, str(out), purpose, would)
+        return tell(self._saved, path, str(out), purpose, would)
 
     def _mark(self, output: Output, head: Piece, magic: bytes) -> None:
         piece = self._marked(head, magic)
