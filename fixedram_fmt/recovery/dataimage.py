@@ -40,7 +40,7 @@ class DataImage(Image):
         return self._found[block.index]
 
     def _made(self, block: RamBlock) -> PageBitmap:
-        made = RebuiltBitmap(self.source, block, HostLong.LITTLE_64)
+        made = RebuiltBitmap(self.source, block, HostLong.LITTLE_64, whole_pages=True)
         purpose = f"the bitmap of {block.name}"
         with scratch_file(purpose) as fd:
             output = Output(fd, purpose)

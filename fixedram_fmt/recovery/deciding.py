@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.memory.lost import is_read_only, losses, stood_still
 from fixedram_fmt.presence.scan import non_zero_runs
 from fixedram_fmt.recovery.rebuilding import RebuiltBitmap
-from fixedram_fmt.recovery.rescued import BitmapState
+from fixedram_fmt.recovery.rescued import BitmapState, MapRun, PageState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from fixedram_fmt.blocks import RamBlock
     from fixedram_fmt.facts import ImageFacts
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.recovery.places import Places
     from fixedram_fmt.recovery.streamend import Ending
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "decide", "map_runs"]
 
 #: Why a page with data may not be the one that the guest had.
 STALE = "the guest may have run: a page that it changed or zeroed later has old bytes here"
@@ -58,6 +60,25 @@ class Decision:
     def kept(self) -> int:
         """Pages present before and after."""
         return min(self.present, self.before or 0)
+
+
+def map_runs(decisions: Iterable[Decision]) -> Iterator[MapRun]:
+    """The pages that become present, as runs of one state; reads the data of rebuilt blocks."""
+    for one in decisions:
+        rebuilt = PageState.DOUBTFUL if one.stale else PageState.REBUILT
+        for start, stop in _present_runs(one):
+            old = one.old.runs(start, stop) if one.old is not None else [(start, stop, False)]
+            for low, high, was in old:
+                offset = one.block.pages_offset + low * one.block.page_size
+                state = PageState.KEPT if was else rebuilt
+                yield MapRun(one.block.name, low, high - low, offset, state)
+
+
+def _present_runs(one: Decision) -> Iterator[tuple[int, int]]:
+    if one.new is not None:
+        yield from one.new.runs()
+    elif one.old is not None:
+        yield from (run[:2] for run in one.old.runs() if run.present)
 
 
 def decide(

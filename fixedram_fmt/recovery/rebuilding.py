@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.presence.hostlong import HostLong
 
-__all__ = ["RebuiltBitmap", "united"]
+__all__ = ["RebuiltBitmap", "bitmap_chunks", "united"]
 
 #: Bytes of bitmap that are put together at once: 512 Ki pages.
 _CHUNK = 1 << 16
@@ -52,6 +52,7 @@ class RebuiltBitmap:
     """The bitmap of a block by the data of its pages, and by its old bits where those are right.
 
     Bits of old count before the page split, and data from there on; united, both count everywhere.
+    whole_pages: one that the file ends in is left out.
     Once it is written or counted, present has the number of its bits, first and stop bound the
     pages that data alone may have made present, and partial has those with a hole inside.
     """
@@ -62,6 +63,7 @@ class RebuiltBitmap:
     old: PageBitmap | None = None
     split: int = 0
     unite: bool = False
+    whole_pages: bool = False
     present: int = 0
     first: int = -1
     stop: int = 0
@@ -75,6 +77,9 @@ class RebuiltBitmap:
     def runs(self) -> Iterator[tuple[int, int]]:
         """The pages that are present, as maximal runs in order; reads the pages' data."""
         pages = self.block.pages_total
+        if self.whole_pages:
+            inside = max(0, self.source.size - self.block.pages_offset)
+            pages = min(pages, inside // self.block.page_size)
         first = 0 if self.unite else self.split
         data = non_zero_runs(
             self.source, self.block.pages_offset, self.block.page_size, first, pages
@@ -93,7 +98,7 @@ class RebuiltBitmap:
 
     def write(self, output: Output, offset: int) -> None:
         """Write the parts that have a bit set."""
-        for start, bits in _chunks(self._counted(), self.length):
+        for start, bits in bitmap_chunks(self._counted(), self.length):
             output.write(offset + start, swapped(bits, self.host_long))
 
     def _counted(self) -> Iterator[tuple[int, int]]:
@@ -120,7 +125,7 @@ class RebuiltBitmap:
             yield Doubt(page, 1, base + page * size, _HOLE_INSIDE)
 
 
-def _chunks(runs: Iterable[tuple[int, int]], length: int) -> Iterator[tuple[int, bytes]]:
+def bitmap_chunks(runs: Iterable[tuple[int, int]], length: int) -> Iterator[tuple[int, bytes]]:
     """runs as bits: (offset in the bitmap, bytes) for each chunk with a bit, as little-endian."""
     number, bits = -1, bytearray()
     for start, stop in runs:

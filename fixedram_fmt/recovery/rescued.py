@@ -8,7 +8,10 @@ from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.summary import ImageSummary
 
-__all__ = ["BitmapState", "Doubt", "Purpose", "RescueReport", "Rescued", "RescuedBlock", "Would"]
+__all__ = [
+    "BitmapState", "Doubt", "MapRun", "PageState", "Purpose", "RescueReport", "Rescued",
+    "RescuedBlock", "Would",
+]  # fmt: skip
 
 
 class Purpose(StrEnum):
@@ -67,6 +70,27 @@ class RescuedBlock(Result, frozen=True):
     doubtful_pages: Unsigned = 0
     doubtful: tuple[Doubt, ...] = ()
     why: str = ""
+
+
+class PageState(StrEnum):
+    """Why a page is present in the new image."""
+
+    #: Its bit was set before.
+    KEPT = "kept"
+    #: By its data alone.
+    REBUILT = "rebuilt"
+    #: By its data alone, and it may be an old one.
+    DOUBTFUL = "doubtful"
+
+
+class MapRun(Result, frozen=True):
+    """Present pages of a block in the new image, all in one state; offset is in the file."""
+
+    block: str
+    first_page: Unsigned
+    pages: Unsigned
+    offset: Unsigned
+    state: PageState
 
 
 class Would(Result, frozen=True):

@@ -15,9 +15,9 @@ from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import Outcome
-from fixedram_fmt.recovery.deciding import Decision, decide
+from fixedram_fmt.recovery.deciding import Decision, decide, map_runs
 from fixedram_fmt.recovery.places import Places
-from fixedram_fmt.recovery.rescued import Purpose, Rescued, Would
+from fixedram_fmt.recovery.rescued import MapRun, Purpose, Rescued, Would
 from fixedram_fmt.recovery.streamend import ending_of
 from fixedram_fmt.recovery.telling import Saved, purpose_of, tell
 from fixedram_fmt.schema import ram
@@ -147,6 +147,10 @@ class Rescue:
         value: LibvirtHeader = replace(piece.value, magic=magic)
         data = LIBVIRT_HEADER[str(saved.byte_order)].build(value)
         return replace(piece, content=Literal(data), value=value)
+
+    def page_map(self) -> Iterator[MapRun]:
+        """Which pages are present in the new image, and why; none for an ordinary stream."""
+        yield from map_runs(self.decisions) if self._mapped else ()
 
     # -- what becomes of it -------------------------------------------------------------------
 

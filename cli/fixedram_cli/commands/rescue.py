@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +13,6 @@ from fixedram_cli.options import ImageArgument, OutputFile, option
 from fixedram_cli.target import keep, require_target
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fixedram_fmt.recovery import Rescue
     from fixedram_fmt.recovery.rescued import RescueReport
 
@@ -30,6 +29,14 @@ class Taken:
             " come back.",
         ),
     ] = False
+    map_: Annotated[
+        Path | None,
+        option(
+            "--map",
+            "Write which pages are present, and why (kept, rebuilt, doubtful), as JSON lines.",
+            "FILE",
+        ),
+    ] = None
 
 
 def rescue(
@@ -49,7 +56,7 @@ def rescue(
 
     Example: fixedram rescue unfinished.save -o saved.img
 
-    Example: fixedram rescue unfinished.save --plan
+    Example: fixedram rescue unfinished.save --plan --map pages.jsonl
     """
     from fixedram_fmt.recovery import Purpose, Rescue
 
@@ -59,8 +66,11 @@ def rescue(
         if writing.plan or out is None:
             report = _planned(plan, image)
         else:
-            keep([image], [out])
+            keep([image], [out, taken.map_])
             report = _written(plan, image, out, force=writing.force)
+        if taken.map_ is not None:
+            keep([image], [taken.map_])
+            _write_map(plan, taken.map_, force=writing.force)
     _show(report, form)
     if report.rescued.purpose is not Purpose.RESTORE:
         raise typer.Exit(1)
@@ -81,6 +91,16 @@ def _written(plan: Rescue, location: str, out: Path, *, force: bool) -> RescueRe
         rescued = plan.write(output, location, out)
     with plan.reopened(out) as written:
         return RescueReport(summarize(written, str(out)), rescued)
+
+
+def _write_map(plan: Rescue, target: Path, *, force: bool) -> None:
+    """A line for each run of pages in one state."""
+    from fixedram_cli.render.jsonout import dumps
+    from fixedram_cli.target import sink
+
+    with sink(target, force=force, mode=plan.image.file_mode) as write:
+        for run in plan.page_map():
+            write(dumps(run).encode() + b"\n")
 
 
 def _show(report: RescueReport, form: Form) -> None:
