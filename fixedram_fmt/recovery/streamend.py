@@ -71,8 +71,9 @@ def ending_of(image: ImageFacts) -> Ending:
     whole = image.complete and not image.container.cut_short
     if not whole:
         walk.keep_devices()
-    snapshot = walk.devices and walk.parts > 0 and not walk.ended and not walk.switches_over
-    left_out = [] if whole or walk.devices else _labels(image, walk.safe)
+    devices = whole or walk.devices
+    snapshot = devices and walk.parts > 0 and not walk.ended and not walk.switches_over
+    left_out = [] if devices else _labels(image, walk.safe)
     return Ending(
         whole=whole,
         offset=image.source.size if whole else walk.safe,
@@ -80,9 +81,9 @@ def ending_of(image: ImageFacts) -> Ending:
         blocks=len(image.blocks) if whole else walk.blocks,
         mem_size=None if whole else walk.mem_size(),
         lost_bytes=0 if whole else walk.lost_bytes(),
-        devices=whole or walk.devices,
+        devices=devices,
         described=whole,
-        memory_sent=whole or walk.devices or walk.ended,
+        memory_sent=devices or walk.ended,
         snapshot=snapshot,
         paused_by_libvirt=image.container.find(LibvirtSave) is not None,
         left_out=tuple(left_out[:_NAMES]),

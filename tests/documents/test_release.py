@@ -31,6 +31,7 @@ _RUNS: dict[str, list[list[str | Path]]] = {
     "dump": [["dump", _LIVE, "--depth", "2"], ["dump", _LIVE, "--json"]],
     "copy": [["copy", _LIVE, "-o", "{out}", "--drop-stale"]],
     "convert": [["convert", _STREAM, "-o", "{out}"]],
+    "rescue": [["rescue", _ONCE, "-o", "{out}"], ["rescue", _ONCE, "--plan", "--json"]],
     "synth": [["synth", "-o", "{out}", "--block", "pc.ram=1M:text:0.5", "--rounds", "2"]],
     "validate": [["validate", _LIVE], ["validate", _LIVE, "--output", "sarif"]],
     "state": [["state", _LIVE], ["state", _LIVE, "--summary"], ["state", _LIVE, "--json"]],

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import fixedram_fmt as fx
 from fixedram_fmt import Image
 from fixedram_fmt.io.output import replacing
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.recovery import Purpose
 from fixedram_fmt.validation.report import Question, ask
 from fixedram_fmt.write.packing import COMPRESSORS, write_packed
 from fixedram_fmt.write.rewrite import RewriteOptions, rewrite
@@ -96,3 +98,18 @@ def test_virsh_restores_what_copy_compresses(
     outcome, text = libvirt.restore(target.read_bytes())
     assert outcome is Outcome.LOADS, text
     assert target.stat().st_size < path.stat().st_size
+
+
+def test_virsh_restores_what_rescue_set_right_and_refuses_what_is_a_part(
+    libvirt: Virsh, tmp_path: Path
+) -> None:
+    unfinished = b"LibvirtQemudPart" + libvirt.save[16:]
+    done = fx.rescue(unfinished, tmp_path / "out")
+    assert done.purpose is Purpose.RESTORE
+    assert (tmp_path / "out").read_bytes() == libvirt.save
+    with fx.open(libvirt.save) as image:
+        cut = image.sections[-3].body_offset + 1
+    done = fx.rescue(libvirt.save[:cut], tmp_path / "part")
+    assert done.purpose is Purpose.FORENSICS
+    assert libvirt.restore((tmp_path / "out").read_bytes())[0] is Outcome.LOADS
+    assert libvirt.restore((tmp_path / "part").read_bytes())[0] is Outcome.REFUSES

@@ -129,6 +129,8 @@ def test_commands_that_write_print_what_the_schemas_say(folder: Path) -> None:
     check("copy", made, "-o", folder / "copied.img")
     check("copy", made, "--plan", "--rebase", "4096")
     check("convert", made, "--to", "stream", "-o", folder / "stream.img")
+    check("rescue", made, "-o", folder / "rescued.img")
+    check("rescue", made, "--plan")
     check("extract", made, "--block", "pc.ram", "-o", folder / "ram.bin")
     check("load", made, "-o", folder / "loaded")
     check("load", made)
