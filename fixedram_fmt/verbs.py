@@ -298,7 +298,7 @@ def rescue(
         fx.synth({"machine": "pc"}, "lost.img", blocks=["pc.ram=1M"], faults=["bitmaps-empty"])
         saved = fx.rescue("lost.img", "saved.img")
         print(saved.purpose, [(block.name, block.pages_rebuilt) for block in saved.blocks])
-        print(*saved.lost, *saved.unknown, *saved.warnings, sep="\n")
+        print(saved.lost, saved.unknown, saved.warnings)
 
     Bitmaps that are missing, empty or contradicted by the data are made again; all_pages takes each
     page with data, stale ones too.  A stream that stops early is ended after its memory: the

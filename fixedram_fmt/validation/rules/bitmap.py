@@ -110,7 +110,8 @@ def bitmaps_never_written(survey: Survey) -> Iterator[Observation]:
     The save never finished, or it is a background snapshot with mapped-ram: QEMU says `completed`
     of that and never writes its bitmaps.
 
-    Fix: save the guest again; the pages are in the file, which of them are current is lost.
+    Fix: save the guest again, or fixedram rescue IMAGE -o RESCUED makes the bitmaps again from the
+    pages; where the guest ran, which of them are current is lost.
     """
     if any(survey.present.values()):
         return
@@ -130,8 +131,9 @@ def bitmaps_never_written(survey: Survey) -> Iterator[Observation]:
 
 
 _SNAPSHOT_FIX = (
-    "save without background-snapshot, or with background-snapshot and without mapped-ram; the"
-    " pages in this file are those of the moment when the snapshot began, at their offsets"
+    "fixedram rescue IMAGE -o RESCUED makes the bitmaps again: the pages in this file are those of"
+    " the moment when the snapshot began; save without background-snapshot, or with it and without"
+    " mapped-ram"
 )
 
 
@@ -228,7 +230,8 @@ def bits_lost(survey: Survey) -> Iterator[Observation]:
     guest cannot have zeroed them after they were written. They are the only copy; copy
     --drop-stale refuses to leave them out.
 
-    Fix: get the file again, or save the guest again; the pages are still in the file.
+    Fix: get the file again, save the guest again, or fixedram rescue IMAGE -o RESCUED makes the
+    bitmap again from the pages, which are still in the file.
     """
     for loss in _judged_losses(survey):
         if loss.certain:
@@ -270,6 +273,16 @@ def pages_not_looked_through(survey: Survey) -> Iterator[Observation]:
             )
 
 
+_LOST_FIX = (
+    "fixedram rescue IMAGE -o RESCUED makes the bitmap again from the pages; keep this file until a"
+    " restored guest is right"
+)
+_MISSING_FIX = (
+    "compare with the guest, if it runs; keep this file until a restored guest is right: the pages"
+    " are in it (fixedram extract IMAGE --without-bitmaps -o FOLDER)"
+)
+
+
 def _judged_losses(survey: Survey) -> Iterator[Loss]:
     """The losses; none where nothing is present at all, which is another matter (B03)."""
     return iter(survey.losses if any(survey.present.values()) else ())
@@ -278,15 +291,11 @@ def _judged_losses(survey: Survey) -> Iterator[Loss]:
 def _lost(survey: Survey, loss: Loss, what: str) -> Observation:
     block, found = loss.block, loss.found
     count = f"{ENOUGH} pages or more" if found.pages >= ENOUGH else f"{found.pages} pages"
-    length = min(block.used_length, survey.image.source.size - block.pages_offset)
     return Observation(
         f"absent pages of {shown(block.idstr)} hold data ({what})",
         loss.offset,
         f"{block.path}/bitmap",
         f"{count} with data and without a bit" + (", none present" if loss.whole else ""),
         "a bit for each page with data",
-        fix=("save the guest again, and" if loss.certain else "compare with the guest, if it runs;")
-        + " keep this file until a restored guest is right; the pages are in it: "
-        "dd iflag=skip_bytes,count_bytes conv=sparse bs=1M "
-        f"skip={block.pages_offset} count={length} if=IMAGE of=MEMORY",
+        fix=_LOST_FIX if loss.certain else _MISSING_FIX,
     )

@@ -39,7 +39,7 @@ def save_never_finished(survey: Survey) -> Iterator[Observation]:
 
     Fix: copy the file away before anybody starts the guest. Where the stream is complete (fixedram
     info), fixedram copy --mark-complete IMAGE -o SAVE sets the magic right, and virsh restore SAVE
-    takes it. Otherwise save the guest again.
+    takes it. Otherwise save the guest again; fixedram rescue saves the memory that is there.
     """
     libvirt = survey.image.container.find(LibvirtSave)
     if libvirt and libvirt.partial:

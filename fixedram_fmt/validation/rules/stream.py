@@ -132,7 +132,8 @@ def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Obse
 
     What comes after this place is not judged.
 
-    Fix: get the file again or save again; if the save was cut off, what lies before is intact.
+    Fix: get the file again or save again; if the save was cut off, what lies before is intact, and
+    fixedram rescue IMAGE -o RESCUED makes an image of its memory.
     """
     if survey is None or not _told_elsewhere(survey, error):
         yield Observation.of(error)
