@@ -94,7 +94,10 @@ class MapRun(Result, frozen=True):
 
 
 class Would(Result, frozen=True):
-    """What a loader does with the new image, as `validate` has it."""
+    """What a loader does with the new image, as `validate` has it; message is a loader's own.
+
+    Where the newest loader refuses it and an older one takes it, loader is that one.
+    """
 
     loader: str
     outcome: Outcome | None

@@ -182,12 +182,19 @@ class Rescue:
         output.flush()
 
     def _would(self, output: Output, name: str) -> Would:
-        """What a loader does with what was written: a QEMU, or for a libvirt save a libvirt."""
+        """What a loader does with what was written: the newest that takes it, else the newest."""
         with (
             Source.from_fd(output.fileno(), name) as source,
             self.reopened(source) as written,
         ):
             report = ask_of(written, name, Question(None))
+        if report.verdict is not Outcome.LOADS:
+            # Of a libvirt save a libvirt, which starts QEMU by its XML.
+            family = report.loader.partition("-")[0]
+            for one in reversed(report.verdicts):
+                taken = one.verdict is Outcome.LOADS and not one.multifd
+                if taken and one.loader.startswith(family):
+                    return Would(one.loader, one.verdict, f"{report.loader}: {report.message}")
         return Would(report.loader, report.verdict, report.message)
 
     def reopened(self, written: Path | Source) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.recovery.deciding import STALE, Decision
 from fixedram_fmt.recovery.rescued import Doubt, Purpose, Rescued, RescuedBlock, Would
 
@@ -194,4 +195,5 @@ def _warnings(saved: Saved, purpose: Purpose, would: Would | None) -> Iterator[s
             " fixedram copy --rebase auto sets them right"
         )
     if would is not None and saved.ending.devices and would.message:
-        yield f"{would.loader}: {would.message}"
+        taken = would.outcome is Outcome.LOADS
+        yield f"not every loader takes it: {would.message}" if taken else would.message

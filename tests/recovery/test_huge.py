@@ -65,7 +65,7 @@ def test_block_whose_pages_are_those_of_another_is_left_as_it_is(tmp_path: Path)
 def test_no_byte_of_the_head_leads_to_more_than_an_error(tmp_path: Path) -> None:
     raw = without_bitmaps(saved())
     stop = offset_of(raw, Kind.PAGES)
-    for offset in range(0, stop, 3):
+    for offset in range(0, stop, 7):
         for value in (0x00, 0xFF):
             broken = raw[:offset] + bytes([value]) + raw[offset + 1 :]
             try:
