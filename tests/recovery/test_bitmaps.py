@@ -203,3 +203,24 @@ def test_united_runs_are_those_of_the_pages_of_both() -> None:
             bitmap_bytes(pages, 64)
         )
         assert all(first[1] < second[0] for first, second in pairwise(found))
+
+
+def test_bitmap_that_lost_some_of_its_bits_gets_them_back(tmp_path: Path) -> None:
+    blocks = [{"name": "pc.ram", "size": 256 * PAGE, "pattern": "counter", "density": 0.9}]
+    whole = saved(PAUSED, blocks=blocks)
+    offset = offset_of(whole, Kind.BITMAP)
+    raw = whole[: offset + 8] + bytes(20) + whole[offset + 28 :]
+    done, data = rescued(raw, tmp_path)
+    assert data == whole
+    assert done.blocks[0].bitmap is BitmapState.CONTRADICTED
+    assert done.blocks[0].pages_kept > 0
+    assert done.blocks[0].pages_rebuilt > 64
+    assert done.purpose is Purpose.RESTORE
+
+
+def test_offsets_that_are_wrong_stay_wrong_and_are_told(tmp_path: Path) -> None:
+    raw = saved(faults=[fault_named("offsets-shifted")])
+    done, data = rescued(raw, tmp_path)
+    assert data == raw
+    assert done.purpose is Purpose.FORENSICS
+    assert any("--rebase auto" in text for text in done.warnings)

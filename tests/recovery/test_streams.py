@@ -236,3 +236,16 @@ def test_loader_that_refuses_makes_it_no_image_for_a_restore(tmp_path: Path) -> 
     assert done.purpose is Purpose.FORENSICS
     assert done.would is not None
     assert done.would.outcome == "refuses"
+
+
+@pytest.mark.parametrize("tail", [bytes(5000), b"\xff" * 5000, b"QEVM" * 1000])
+def test_what_power_left_of_the_end_is_left_out(tail: bytes, tmp_path: Path) -> None:
+    """The file was as long as it is, and its last blocks were never written."""
+    with image_of(WHOLE) as image:
+        stop = image.blocks[1].pages_stop
+    done, data = rescued(EMPTY[:stop] + tail, tmp_path)
+    assert not done.complete
+    assert done.ends_at == stop
+    with image_of(data) as image, image_of(WHOLE) as twin:
+        assert image.complete
+        assert memory_of(image) == memory_of(twin)
