@@ -92,6 +92,10 @@ extract {image} -o {out} --format elf --json
 @layer {image}
 @virtual {image}
 @virtual {image}
+rescue {image} -o {out} --json
+rescue {image} -o {out} --all-pages
+rescue {image} --plan --map {out}
+extract {image} -o {out} --without-bitmaps
 diff {image} {other}
 diff {image} {other} --json
 digest {image} --json

@@ -347,6 +347,7 @@ def image(tmp_path: Path) -> Path:
 WRITERS = {
     "copy": ("copy", "{image}", "-o", "{out}"),
     "convert": ("convert", "{image}", "--to", "stream", "-o", "{out}"),
+    "rescue": ("rescue", "{image}", "-o", "{out}"),
     "extract": ("extract", "{image}", "--block", "pc.ram", "-o", "{out}"),
     "extract physical": ("extract", "{image}", "--format", "physical", "-o", "{out}"),
     "read": ("read", "{image}", "--block", "pc.ram", "-o", "{out}"),
