@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Places"]
 
 _NOBODYS = frozenset({Kind.GAP, Kind.PADDING, Kind.UNPARSED})
-_OF_BLOCKS = frozenset({Kind.BITMAP, Kind.PAGES})
+_OF_BLOCKS = frozenset({Kind.MAPPED_RAM_HEADER, Kind.BITMAP, Kind.PAGES})
 
 
 @dataclass(slots=True)
@@ -70,6 +70,8 @@ class Places:
         """The bitmap at that place, if nothing else lies there and it may be one."""
         start, image = self.after_header(block), self.image
         stop = start + image.bitmap_length(block)
+        if self._owned.get((block.index, Kind.MAPPED_RAM_HEADER)) != MAPPED_RAM_HEADER.size:
+            return None
         if stop > min(block.pages_offset, image.source.size) or image.offset_bias:
             return None
         number = bisect_left(self._starts, start)

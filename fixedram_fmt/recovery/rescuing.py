@@ -110,7 +110,7 @@ class Rescue:
                 header = replace(piece.value, bitmap_offset=self._moved[piece.path].place)
                 data = Literal(ram.MAPPED_RAM_HEADER.build(header))
                 yield replace(piece, content=data, value=header)
-            elif piece.kind is Kind.MEM_SIZE and self.ending.mem_size is not None:
+            elif piece.kind is Kind.MEM_SIZE and piece.value and self.ending.mem_size is not None:
                 value = ram.RamRecord(self.ending.mem_size)
                 data = Literal(ram.RAM_RECORD.build(value))
                 yield Piece(piece.kind, piece.path, piece.offset, data, value)

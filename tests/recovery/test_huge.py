@@ -75,3 +75,17 @@ def test_no_byte_of_the_head_leads_to_more_than_an_error(tmp_path: Path) -> None
             except fx.FixedRamError:
                 continue
             assert (tmp_path / "out").stat().st_blocks * 512 <= 2 * len(raw)
+
+
+@pytest.mark.parametrize("offset", [0, 8, 60])
+def test_header_that_lies_under_something_else_is_not_changed(offset: int, tmp_path: Path) -> None:
+    """The bitmap, and with it the block's own header, are where others are."""
+    raw = bytearray(saved())
+    place = offset_of(bytes(raw), Kind.MAPPED_RAM_HEADER)
+    with fx.open(bytes(raw)) as image:
+        pages_offset = image.blocks[0].pages_offset
+    header = ram.MappedRamHeader(1, PAGE, place - 8 + offset // 8, pages_offset)
+    raw[place : place + ram.MAPPED_RAM_HEADER.size] = ram.MAPPED_RAM_HEADER.build(header)
+    done = fx.rescue(bytes(raw), tmp_path / "out")
+    with fx.open(tmp_path / "out") as image:
+        assert image.complete is done.complete
