@@ -55,7 +55,7 @@ class Rescue:
         self.ending = ending_of(image)
         if not any(one.used_length for one in image.blocks[: self.ending.blocks]):
             raise UnsupportedError(
-                "there is no memory to rescue: the list of RAM blocks is not in the file",
+                "there is no memory to rescue: the file has no RAM block with its header",
                 offset=image.stopped.offset if image.stopped else None,
                 hint="fixedram info says what there is",
             )
