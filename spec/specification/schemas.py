@@ -28,9 +28,8 @@ from fixedram_fmt.multifd.loadresult import (
     TimelineSummary,
 )
 from fixedram_fmt.pagemap.cells import ImageCells
-from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
-from fixedram_fmt.rescue.result import RescueReport
 from fixedram_fmt.recovery.rescued import RescueReport
+from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
 from fixedram_fmt.results import WrittenPage
 from fixedram_fmt.summary import ImageSummary
 from fixedram_fmt.tiling import Dump, WritingPlan
