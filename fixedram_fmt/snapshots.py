@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SnapshotInfo", "SnapshotList", "list_snapshots"]
 
-#: Of more snapshots the states are not looked at.
+#: Of more snapshots the states are not looked at, and none once so many bytes were read: those, and
+#: so many times the file, of whose clusters states of different snapshots share none.
 _LOOKED_AT = 1000
+_READ, _READ_RATIO = 256 << 20, 2
 _NANOSECONDS = 1_000_000_000
 
 
@@ -34,8 +36,8 @@ class SnapshotInfo(Result, frozen=True):
     """A snapshot: date in UTC (ISO 8601), vm_clock in seconds of the guest, vm_state_size in bytes.
 
     kind is `stream` (an ordinary one), `mapped-ram` (or another fixed layout), `disk` where there
-    is no state of a VM, `unreadable` where problem says why; complete: the state reaches its end,
-    None where it was not looked at.
+    is no state of a VM, `unreadable` where problem says why, `unread` where it was not looked at
+    because there are too many; complete: the state reaches its end, None where that is not known.
     """
 
     id: str
@@ -66,10 +68,12 @@ def list_snapshots(location: Location) -> SnapshotList:
         if source is not location:
             opened.enter_context(source)
         disk = _disk(Place(source, 0), opened)
-        found = [
-            _described(disk, one, looked_at=number < _LOOKED_AT)
-            for number, one in enumerate(disk.snapshots)
-        ]
+        left = _READ + _READ_RATIO * min(source.size, source.disk_size or source.size)
+        found = []
+        for number, one in enumerate(disk.snapshots):
+            told, spent = _described(disk, one, looked_at=number < _LOOKED_AT and left > 0)
+            found.append(told)
+            left -= spent
     return SnapshotList(name_of(location), tuple(found))
 
 
@@ -87,16 +91,24 @@ def _disk(place: Place, opened: ExitStack) -> QcowDisk:
     return QcowDisk.at(place)
 
 
-def _described(disk: QcowDisk, one: VmSnapshot, *, looked_at: bool) -> SnapshotInfo:
+def _described(disk: QcowDisk, one: VmSnapshot, *, looked_at: bool) -> tuple[SnapshotInfo, int]:
+    """What a snapshot is, and the bytes that were read for that."""
+    spent = 0
     kind, machine, complete, problem = "disk", None, None, None
-    if one.vm_state_size and looked_at:
+    if one.vm_state_size and not looked_at:
+        kind = "unread"
+    elif one.vm_state_size:
         try:
-            with ImageFacts.open(disk.state(one)) as image:
-                kind = "stream" if image.dialect == ORDINARY else image.dialect
-                machine, complete = image.machine, image.complete
+            state = disk.state(one)
+            try:
+                with ImageFacts.open(state) as image:
+                    kind = "stream" if image.dialect == ORDINARY else image.dialect
+                    machine, complete = image.machine, image.complete
+            finally:
+                spent = state.bytes_read
         except FixedRamError as error:
             kind, problem = "unreadable", str(error)
-    return SnapshotInfo(
+    info = SnapshotInfo(
         id=one.id,
         name=one.name,
         date=_date(one),
@@ -107,6 +119,7 @@ def _described(disk: QcowDisk, one: VmSnapshot, *, looked_at: bool) -> SnapshotI
         complete=complete,
         problem=problem,
     )
+    return info, spent
 
 
 def _date(one: VmSnapshot) -> str:

@@ -16,16 +16,21 @@ from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
 from fixedram_fmt.schema import qcow2
 
 if TYPE_CHECKING:
-    from fixedram_fmt.container.qcow2clusters import ClusterSource, Geometry
+    from collections.abc import Sequence
+
+    from fixedram_fmt.container.qcow2clusters import ClusterSource
+    from fixedram_fmt.container.qcow2tables import Geometry
     from fixedram_fmt.container.wrapper import Place
 
-__all__ = ["QcowDisk"]
+__all__ = ["QcowDisk", "named_briefly"]
 
 #: QEMU's own limits: MIN_CLUSTER_BITS, MAX_CLUSTER_BITS, QCOW_MAX_L1_SIZE, and the versions it has.
 _CLUSTER_BITS = range(9, 22)
 _L1_CEILING = 32 << 20
 _VERSIONS = (2, 3)
 _CRYPT_METHODS = {1: "AES", 2: "LUKS"}
+#: Of the snapshots that a message names: how many, and characters of a name.
+_NAMED, _NAME = 8, 60
 
 
 class _Head(NamedTuple):
@@ -69,11 +74,10 @@ class QcowDisk:
         found = named or [one for one in self.snapshots if one.id == name]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(f"{one.name!r} (id {one.id})" for one in self.snapshots[:20])
         raise SourceError(
             f"there is no snapshot {name!r}" if not found else f"{name!r} is several snapshots",
             path="qcow2/snapshots",
-            expected=known or "no snapshot at all", found=name,
+            expected=named_briefly(self.snapshots) or "no snapshot at all", found=name,
             hint="give the id of one" if found else "fixedram snapshots FILE lists them",
         )  # fmt: skip
 
@@ -100,7 +104,7 @@ class QcowDisk:
         return whole.resized(header.size)
 
     def _geometry(self) -> Geometry:
-        from fixedram_fmt.container.qcow2clusters import Geometry
+        from fixedram_fmt.container.qcow2tables import Geometry
 
         extended = bool(self.head.features & qcow2.IncompatibleFeature.EXTL2)
         header = self.head.header
@@ -110,9 +114,7 @@ class QcowDisk:
 
     def _mapped(self, offset: int, first: int, size: int, path: str) -> ClusterSource:
         """What entries [first, size) of the L1 table at offset map."""
-        import numpy as np
-
-        from fixedram_fmt.container.qcow2clusters import ClusterSource
+        from fixedram_fmt.container.qcow2clusters import ClusterSource, L1Table
 
         if 8 * size > _L1_CEILING:
             raise FormatError(
@@ -127,10 +129,16 @@ class QcowDisk:
                 "an L1 table reaches past the end of the file", code="qcow2-l1", offset=start,
                 path=path, expected=f"{8 * count} bytes below {source.size:#x}",
             )  # fmt: skip
-        l1 = np.frombuffer(source.read_exact(start, 8 * count, path), ">u8").astype(np.uint64)
+        l1 = L1Table(source.read_exact(start, 8 * count, path), geometry)
         return ClusterSource(
             source, geometry, l1, name=source.name, size=count * geometry.table_span
         )
+
+
+def named_briefly(snapshots: Sequence[VmSnapshot]) -> str:
+    """The first of them by name, for a message; a name may have 64 KiB."""
+    names = [repr(one.name[:_NAME]) for one in snapshots[:_NAMED]]
+    return ", ".join([*names, "..."] if len(snapshots) > _NAMED else names)
 
 
 def _head_of(place: Place) -> _Head:

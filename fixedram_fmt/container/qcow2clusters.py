@@ -1,87 +1,75 @@
 """Bytes that a two-level table of clusters maps into a file, as one Source: a qcow2 image's.
 
-Tables are read when a byte that they map is asked for, and a bounded number of them is kept, so
-that opening costs nothing whatever the size.  Upstream: QEMU block/qcow2-cluster.c
-qcow2_get_host_offset(), block/qcow2-threads.c qcow2_decompress().
+Tables are read when a byte that they map is asked for, and a bounded number of pieces of them is
+kept, so that opening costs nothing whatever the size.  Upstream: QEMU block/qcow2-threads.c
+qcow2_decompress().
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fixedram_fmt.container.qcow2tables import PACKED, ZEROS, Geometry, Piece, piece_of
 from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
 from fixedram_fmt.io.source import Extent, Source
 from fixedram_fmt.io.spool import zstd_module
-from fixedram_fmt.schema.qcow2 import (
-    COMPRESSED,
-    L1_OFFSET,
-    L2_OFFSET,
-    SUBCLUSTERS,
-    ZERO,
-    CompressionType,
-)
+from fixedram_fmt.schema.qcow2 import COMPRESSED, L1_OFFSET, CompressionType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    Numbers = NDArray[np.uint64]
+__all__ = ["ClusterSource", "L1Table"]
 
-__all__ = ["ClusterSource", "Geometry"]
-
-#: What is kept of L2 tables, and of clusters that were unpacked: bytes of each.
+#: What is kept of L2 tables, and of clusters that were unpacked: bytes of memory for each.
 _KEPT = 8 << 20
-#: What is no host offset.
-_ZEROS, _PACKED = -1, -2
+#: Empty L2 tables after the last that maps something, which a shorter state leaves; no more of
+#: them are looked at.
+_EMPTY_TABLES = 1 << 16
 #: zlib's window: 4 KiB, and no header (qcow2_zlib_decompress()).
 _WINDOW = -12
 _SECTOR = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How a qcow2 image cuts its bytes; base is where it begins in the file."""
+class L1Table:
+    """Where the L2 tables lie that entries of an L1 table name; 0 where there is none."""
 
-    version: int
-    cluster_bits: int
-    extended: bool = False
-    compression: CompressionType = CompressionType.ZLIB
-    base: int = 0
+    def __init__(self, data: bytes, geometry: Geometry) -> None:
+        """Raises FormatError where one is named twice, which would make a small file endless."""
+        self.offsets: NDArray[np.int64] = np.frombuffer(data, ">i8").astype(np.int64)
+        self.offsets &= L1_OFFSET
+        #: Indexes of those there are.
+        self.named = np.flatnonzero(self.offsets)
+        named = self.offsets[self.named]
+        wrong = named[(named & (geometry.cluster_size - 1)) != 0]
+        if len(wrong):
+            raise FormatError(
+                "an L2 table does not begin at a cluster", code="qcow2-l1", path="qcow2/l1",
+                expected=f"a multiple of {geometry.cluster_size:#x}", found=f"{wrong[0]:#x}",
+            )  # fmt: skip
+        named.sort()
+        if np.any(named[1:] == named[:-1]):
+            raise FormatError(
+                "two entries of an L1 table name the same L2 table", code="qcow2-l1",
+                path="qcow2/l1", expected="each L2 table once",
+            )  # fmt: skip
 
-    @property
-    def cluster_size(self) -> int:
-        """Bytes of a cluster, and of an L2 table."""
-        return 1 << self.cluster_bits
+    def __len__(self) -> int:
+        return len(self.offsets)
 
-    @property
-    def entries(self) -> int:
-        """Clusters that an L2 table maps."""
-        return self.cluster_size // (16 if self.extended else 8)
-
-    @property
-    def units(self) -> int:
-        """Parts of a cluster that are mapped apart."""
-        return SUBCLUSTERS if self.extended else 1
-
-    @property
-    def unit(self) -> int:
-        """Bytes of such a part."""
-        return self.cluster_size // self.units
-
-    @property
-    def table_span(self) -> int:
-        """Bytes that an L2 table maps."""
-        return self.cluster_size * self.entries
+    def following(self, index: int) -> int:
+        """The first from index on that there is; len() of the table where there is none."""
+        place = int(np.searchsorted(self.named, index))
+        return int(self.named[place]) if place < len(self.named) else len(self)
 
 
 class _Run(NamedTuple):
-    """Bytes [start, stop): at host in the file, zeros (_ZEROS), or in a packed cluster (_PACKED).
+    """Bytes [start, stop): at host in the file, zeros (ZEROS), or in a packed cluster (PACKED).
 
     skip is where start lies in the packed cluster, entry its L2 entry.
     """
@@ -93,75 +81,61 @@ class _Run(NamedTuple):
     skip: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """An L2 table as runs: first unit of each, host offset of that, and its entry if packed."""
-
-    firsts: NDArray[np.int64]
-    hosts: NDArray[np.int64]
-    entries: Numbers
-
-
 class ClusterSource(Source):
-    """size bytes from where the first of l1 (entries of an L1 table) begins; owns nothing.
+    """size bytes from where the first entry of l1 begins; owns nothing.
 
-    What is mapped nowhere is a hole.  Raises FormatError where a table is named twice, which would
-    make a small file endless.
+    What is mapped nowhere is a hole.  Raises FormatError where more clusters are mapped than the
+    file has: QEMU maps none twice, and a small file would be endless.
     """
 
     def __init__(
-        self, source: Source, geometry: Geometry, l1: Numbers, *, name: str, size: int
+        self, source: Source, geometry: Geometry, l1: L1Table, *, name: str, size: int
     ) -> None:
         super().__init__(name=name, size=min(size, len(l1) * geometry.table_span))
         self.file_mode = source.file_mode
         self.geometry = geometry
+        #: What reading has cost: bytes that were filled in, and bytes of tables.
+        self.bytes_read = 8 * len(l1)
         self._source = source
-        self._tables = (l1 & np.uint64(L1_OFFSET)).astype(np.int64)
-        self._check_tables()
-        self._table = lru_cache(max(2, _KEPT // geometry.cluster_size))(self._read_table)
+        self._l1 = l1
+        self._piece = lru_cache(max(4, _KEPT // geometry.piece_cost))(self._read_piece)
         self._unpacked = lru_cache(max(2, _KEPT // geometry.cluster_size))(self._unpack)
-
-    def _check_tables(self) -> None:
-        named = self._tables[self._tables != 0]
-        if len(np.unique(named)) != len(named):
-            raise FormatError(
-                "two entries of an L1 table name the same L2 table", code="qcow2-l1",
-                path="qcow2/l1", expected="each L2 table once",
-            )  # fmt: skip
-        wrong = named[(named & (self.geometry.cluster_size - 1)) != 0]
-        if len(wrong):
-            raise FormatError(
-                "an L2 table does not begin at a cluster", code="qcow2-l1", path="qcow2/l1",
-                expected=f"a multiple of {self.geometry.cluster_size:#x}", found=f"{wrong[0]:#x}",
-            )  # fmt: skip
+        self._claimed = 0
+        #: A bit for each piece whose claim was counted; no memory is used for what is not touched.
+        self._counted = np.zeros(-(-len(l1) * geometry.pieces // 8), np.uint8)
 
     @property
     def mapped_end(self) -> int:
-        """Where the last cluster ends that is mapped, in bytes; 0 where none is."""
-        for index in reversed(np.flatnonzero(self._tables).tolist()):
-            table = self._table(index)
-            mapped = np.flatnonzero(table.hosts != _ZEROS)
-            if len(mapped):
-                following = int(mapped[-1]) + 1
-                units = self.geometry.table_span // self.geometry.unit
-                stop = int(table.firsts[following]) if following < len(table.firsts) else units
-                return int(index) * self.geometry.table_span + stop * self.geometry.unit
+        """Where the last cluster ends that is mapped, in bytes; 0 where none is near the end."""
+        geometry = self.geometry
+        for index in self._l1.named[: -_EMPTY_TABLES - 1 : -1].tolist():
+            if self._is_hole(index):
+                continue
+            for part in reversed(range(geometry.pieces)):
+                number = index * geometry.pieces + part
+                piece = self._piece(number)
+                mapped = np.flatnonzero(piece.hosts != ZEROS)
+                if len(mapped):
+                    following = int(mapped[-1]) + 1
+                    units = geometry.piece_span // geometry.unit
+                    stop = int(piece.firsts[following]) if following < len(piece.firsts) else units
+                    return number * geometry.piece_span + stop * geometry.unit
         return 0
 
     def resized(self, size: int) -> ClusterSource:
         """The same bytes, more or fewer of them."""
-        l1 = self._tables.astype(np.uint64)
-        return ClusterSource(self._source, self.geometry, l1, name=self.name, size=size)
+        return ClusterSource(self._source, self.geometry, self._l1, name=self.name, size=size)
 
     # -- reading
 
     def fill(self, offset: int, target: memoryview, path: str) -> None:
         """Run by run."""
+        self.bytes_read += target.nbytes
         for run in self._runs(offset, offset + target.nbytes):
             view = target[run.start - offset : run.stop - offset]
-            if run.host == _ZEROS:
+            if run.host == ZEROS:
                 view[:] = bytes(view.nbytes)
-            elif run.host == _PACKED:
+            elif run.host == PACKED:
                 view[:] = self._unpacked(run.entry)[run.skip : run.skip + view.nbytes]
             else:
                 self._source.read_into(self._inside(run), view, path)
@@ -182,7 +156,7 @@ class ClusterSource(Source):
 
     def _extents(self, run: _Run) -> Iterator[Extent]:
         if run.host < 0:
-            yield Extent(run.start, run.stop, run.host == _PACKED)
+            yield Extent(run.start, run.stop, run.host == PACKED)
             return
         host = self._inside(run)
         move = run.start - host
@@ -208,50 +182,69 @@ class ClusterSource(Source):
         while start < stop:
             index = start // span
             end = min(stop, (index + 1) * span)
-            if self._tables[index]:
-                yield from self._runs_of(index, start, end)
+            if not self._l1.offsets[index]:
+                end = min(stop, self._l1.following(index) * span)
+                yield _Run(start, end, ZEROS)
+            elif end - start > self.geometry.piece_span and self._is_hole(index):
+                yield _Run(start, end, ZEROS)
             else:
-                following = np.flatnonzero(self._tables[index:])
-                skipped = int(following[0]) if len(following) else len(self._tables) - index
-                end = min(stop, (index + skipped) * span)
-                yield _Run(start, end, _ZEROS)
+                end = min(end, (start // self.geometry.piece_span + 1) * self.geometry.piece_span)
+                yield from self._runs_of_piece(start, end)
             start = end
 
-    def _runs_of(self, index: int, start: int, stop: int) -> Iterator[_Run]:
-        table, unit = self._table(index), self.geometry.unit
-        begin = index * self.geometry.table_span
-        number = int(np.searchsorted(table.firsts, (start - begin) // unit, "right")) - 1
+    def _runs_of_piece(self, start: int, stop: int) -> Iterator[_Run]:
+        """What tiles [start, stop), which one piece maps."""
+        unit = self.geometry.unit
+        number = start // self.geometry.piece_span
+        piece, begin = self._piece(number), number * self.geometry.piece_span
+        index = int(np.searchsorted(piece.firsts, (start - begin) // unit, "right")) - 1
         while start < stop:
-            first = begin + int(table.firsts[number]) * unit
-            number += 1
+            first = begin + int(piece.firsts[index]) * unit
+            host, entry = int(piece.hosts[index]), int(piece.entries[index])
+            index += 1
             end = stop
-            if number < len(table.firsts):
-                end = min(stop, begin + int(table.firsts[number]) * unit)
-            host = int(table.hosts[number - 1])
+            if index < len(piece.firsts):
+                end = min(stop, begin + int(piece.firsts[index]) * unit)
             if host >= 0:
                 yield _Run(start, end, host + start - first)
             else:
-                yield _Run(start, end, host, int(table.entries[number - 1]), start - first)
+                yield _Run(start, end, host, entry, start - first)
             start = end
 
-    def _read_table(self, index: int) -> _Table:
-        offset = int(self._tables[index]) + self.geometry.base
-        size = self.geometry.cluster_size
+    def _is_hole(self, index: int) -> bool:
+        """Whether an L2 table lies in a hole of the file, and so maps nothing."""
+        offset = int(self._l1.offsets[index]) + self.geometry.base
+        stop = offset + self.geometry.cluster_size
+        if stop > self._source.size:
+            return False
+        return not any(extent.data for extent in self._source.extents(offset, stop))
+
+    def _read_piece(self, number: int) -> Piece:
+        index, part = divmod(number, self.geometry.pieces)
+        size, path = self.geometry.piece_size, f"qcow2/l1[{index}]"
+        offset = int(self._l1.offsets[index]) + self.geometry.base + part * size
         if offset + size > self._source.size:
             raise SourceError(
-                "an L2 table lies outside the file", offset=offset, path=f"qcow2/l1[{index}]",
+                "an L2 table lies outside the file", offset=offset, path=path,
                 expected=f"{size} bytes below {self._source.size:#x}",
             )  # fmt: skip
-        data = self._source.read_exact(offset, size, f"qcow2/l1[{index}]")
-        words = np.frombuffer(data, ">u8").astype(np.uint64)
-        hosts, entries = _units(words, self.geometry)
-        before, after = hosts[:-1], hosts[1:]
-        joined = (after == before) & (after == _ZEROS)
-        joined |= (before >= 0) & (after == before + self.geometry.unit)
-        # A packed cluster is a run of its own.
-        joined |= (after == _PACKED) & (np.arange(1, len(hosts)) % self.geometry.units != 0)
-        firsts = np.concatenate((np.zeros(1, np.int64), np.flatnonzero(~joined) + 1))
-        return _Table(firsts, hosts[firsts], entries[firsts])
+        self.bytes_read += size
+        piece = piece_of(self._source.read_exact(offset, size, path), self.geometry)
+        byte, bit = number >> 3, 1 << (number & 7)
+        if piece.claimed and not self._counted[byte] & bit:
+            self._counted[byte] |= bit
+            self._claim(piece.claimed, offset, path)
+        return piece
+
+    def _claim(self, claimed: int, offset: int, path: str) -> None:
+        """Count what a piece maps."""
+        self._claimed += claimed
+        room = self._source.size - self.geometry.base + self.geometry.cluster_size
+        if self._claimed > room:
+            raise FormatError(
+                "more clusters are mapped than the file has", code="qcow2-l1", offset=offset,
+                path=path, expected=f"at most {room} bytes", found=f"{self._claimed} so far",
+            )  # fmt: skip
 
     # -- packed clusters
 
@@ -272,24 +265,6 @@ class ClusterSource(Source):
         if len(data) != size:
             raise _damaged(offset, f"{len(data)} bytes of {size}")
         return data
-
-
-def _units(words: Numbers, geometry: Geometry) -> tuple[NDArray[np.int64], Numbers]:
-    """Host offset (or what there is instead) of each unit, and the entry of those packed."""
-    entries, bitmaps = (words[::2], words[1::2]) if geometry.extended else (words, words[:0])
-    packed = (entries & np.uint64(COMPRESSED)) != 0
-    hosts = (entries & np.uint64(L2_OFFSET)).astype(np.int64)
-    if geometry.extended:
-        units = np.arange(SUBCLUSTERS)
-        allocated = ((bitmaps[:, None] >> units.astype(np.uint64)) & np.uint64(1)) != 0
-        spread = hosts[:, None] + units * geometry.unit
-        spread = np.where(allocated & (hosts[:, None] != 0), spread, _ZEROS)
-        hosts = np.where(packed[:, None], _PACKED, spread).reshape(-1)
-        packed, entries = packed.repeat(SUBCLUSTERS), entries.repeat(SUBCLUSTERS)
-    else:
-        zero = (entries & np.uint64(ZERO)) != 0 if geometry.version > 2 else hosts == 0
-        hosts = np.where(packed, _PACKED, np.where(zero | (hosts == 0), _ZEROS, hosts))
-    return hosts, np.where(packed, entries, np.uint64(0))
 
 
 def _decompress(packed: bytes, size: int, compression: CompressionType) -> bytes:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fixedram_fmt.container.bare import stream_at
 from fixedram_fmt.container.described import QcowSummary
-from fixedram_fmt.container.qcow2 import QcowDisk
+from fixedram_fmt.container.qcow2 import QcowDisk, named_briefly
 from fixedram_fmt.container.wrapper import Place, Recognized
-from fixedram_fmt.errors import SourceError, UnsupportedError
+from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.schema.qcow2 import MAGIC
 
 if TYPE_CHECKING:
@@ -47,10 +47,7 @@ class QcowState(Recognized):
         disk = QcowDisk.at(place)
         name = place.name
         if name is None:
-            inner = Place(disk.content(), 0)
-            if not stream_at(inner):
-                raise _no_name(disk)
-            return cls(outer=place, inner=inner, disk=disk, snapshot=None)
+            return cls(outer=place, inner=_content(disk), disk=disk, snapshot=None)
         snapshot = disk.snapshot(name)
         if not snapshot.vm_state_size:
             raise SourceError(
@@ -72,6 +69,27 @@ class QcowState(Recognized):
         return {"qcow2": summary}
 
 
+def _content(disk: QcowDisk) -> Place:
+    """The disk's content where that is a stream; UnsupportedError where it is a disk's."""
+    try:
+        inner = Place(disk.content(), 0)
+        found = stream_at(inner)
+    except FixedRamError:
+        # A disk whose own tables are damaged may have snapshots that are not.
+        if disk.with_state:
+            raise _no_name(disk) from None
+        raise
+    if not found:
+        raise _no_name(disk)
+    if disk.head.header.backing_file_offset:
+        raise UnsupportedError(
+            "a stream in a qcow2 image that has a backing file", offset=disk.place.offset + 8,
+            path="qcow2/header/backing_file_offset",
+            hint="what is not in this file would be missing; qemu-img convert makes it one file",
+        )  # fmt: skip
+    return inner
+
+
 def _no_name(disk: QcowDisk) -> UnsupportedError:
     states = disk.with_state
     path = disk.place.source.name
@@ -81,7 +99,7 @@ def _no_name(disk: QcowDisk) -> UnsupportedError:
             offset=disk.place.offset, path="qcow2/snapshots",
             found=f"{len(disk.snapshots)} snapshots",
         )  # fmt: skip
-    names = ", ".join(repr(one.name) for one in states[:8]) + (", ..." if len(states) > 8 else "")
+    names = named_briefly(states)
     count = "a state of a VM" if len(states) == 1 else f"{len(states)} states of VMs"
     return UnsupportedError(
         f"this is a qcow2 disk image with {count} in it: {names}",

@@ -9,6 +9,7 @@ import pytest
 from conftest import run_cli
 from fixedram_fmt import FormatError, Image, Source, UnsupportedError
 from fixedram_fmt.container.locate import locate_stream
+from support.qcow2 import DiskBuilder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def test_a_file_of_another_program_is_named(raw: bytes, what: str, advice: str) 
 
 
 def test_what_lies_in_the_clusters_of_a_qcow2_is_not_taken_for_its_state() -> None:
-    raw = b"QFI\xfb\0\0\0\3" + bytes(65528) + b"QEVM\0\0\0\3" + bytes(4096)
+    raw = DiskBuilder(16, content=bytes(65536) + b"QEVM\0\0\0\3" + bytes(4096)).build()
     with pytest.raises(UnsupportedError, match="qcow2"):
         locate_stream(Source.from_buffer(raw), search=True)
 

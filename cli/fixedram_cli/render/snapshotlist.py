@@ -17,6 +17,8 @@ __all__ = ["print_snapshots"]
 _HEADS = ("id", "name", "date (UTC)", "guest's clock", "state", "what it is")
 #: Columns of numbers.
 _RIGHT = {3, 4}
+#: Characters of an id or a name; the file may have 64 KiB of each.
+_NAME = 128
 
 
 def print_snapshots(found: SnapshotList) -> None:
@@ -38,8 +40,8 @@ def print_snapshots(found: SnapshotList) -> None:
 
 
 def _cells(one: SnapshotInfo) -> Iterator[str]:
-    yield visible(one.id)
-    yield visible(one.name)
+    yield visible(one.id[:_NAME])
+    yield visible(one.name[:_NAME])
     yield one.date.replace("T", " ").rstrip("Z")
     minutes, seconds = divmod(one.vm_clock, 60)
     hours, minutes = divmod(int(minutes), 60)
