@@ -9,7 +9,7 @@ import msgspec
 from fixedram_fmt.results import Result, Unsigned
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER
 
-__all__ = ["ContainerSummary", "LibvirtSummary", "QcowSummary"]
+__all__ = ["ContainerSummary", "LibvirtSummary", "QcowSummary", "XenSummary"]
 
 LibvirtByteOrder = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LIBVIRT_HEADER)})]
 
@@ -41,10 +41,27 @@ class QcowSummary(Result, frozen=True):
     vm_state_size: Unsigned | None
 
 
+class XenSummary(Result, frozen=True):
+    """A save of a Xen domain: what is read is the state of its emulator, which has no memory.
+
+    writer is `xl`, `libvirt` or `libxl`; memory_bytes of the file are the domain's memory and state
+    in Xen's own format, which is not read; emulator is who wrote what is read.
+    """
+
+    writer: str
+    byte_order: str
+    name: str | None
+    domain_type: str | None
+    xen_version: str | None
+    emulator: str
+    memory_bytes: Unsigned
+
+
 class ContainerSummary(Result, frozen=True, omit_defaults=True):
     """How the stream is packed; stream_offset is where it starts in the bytes that are read.
 
-    kind is `bare`, `offset`, `libvirt` or `qcow2`; with compression they are the unpacked bytes.
+    kind is `bare`, `offset`, `libvirt`, `qcow2` or `xen`; with compression they are the unpacked
+    bytes.
     """
 
     kind: str
@@ -52,3 +69,4 @@ class ContainerSummary(Result, frozen=True, omit_defaults=True):
     compression: str | None = None
     libvirt: LibvirtSummary | None = None
     qcow2: QcowSummary | None = None
+    xen: XenSummary | None = None

@@ -1,8 +1,7 @@
 """Files of other programs that hold a guest or its memory, by their first bytes: what reads them.
 
 Sources: ELF gABI; makedumpfile IMPLEMENTATION (diskdump and flattened headers); volatility3's
-vmware and lime layers; AVML's src/format; Xen docs/specs/libxl-migration-stream.pandoc; VirtualBox
-SSM.cpp; Microsoft's dump headers.
+vmware and lime layers; AVML's src/format; VirtualBox SSM.cpp; Microsoft's dump headers.
 """
 
 from __future__ import annotations
@@ -53,8 +52,6 @@ _MAGICS: dict[bytes, Foreign] = {
     b"AVML": Foreign("memory as AVML writes it", "`avml-convert` makes LiME of it"),
     b"PAGEDU64": Foreign("a Windows crash dump", "WinDbg and volatility3 read it"),
     b"PAGEDUMP": Foreign("a Windows crash dump", "WinDbg and volatility3 read it"),
-    b"Xen saved domain, xl format": Foreign("a save of Xen's xl", "`xl restore` restores it"),
-    b"LibxlFmt": Foreign("a stream of Xen's libxl", "`xl restore` restores it"),
     b"\x7fVirtualBox SavedState": Foreign(
         "a saved state of VirtualBox", "VirtualBox of the same version restores it"
     ),

@@ -119,7 +119,7 @@ class ClusterSource(Source):
                     following = int(mapped[-1]) + 1
                     units = geometry.piece_span // geometry.unit
                     stop = int(piece.firsts[following]) if following < len(piece.firsts) else units
-                    return number * geometry.piece_span + stop * geometry.unit
+                    return int(number * geometry.piece_span + stop * geometry.unit)
         return 0
 
     def resized(self, size: int) -> ClusterSource:

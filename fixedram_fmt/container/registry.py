@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.container.compressed import Compressed
 from fixedram_fmt.container.libvirt import LibvirtSave
 from fixedram_fmt.container.qcow2state import QcowState
+from fixedram_fmt.container.xen import XenSave
 
 if TYPE_CHECKING:
     from fixedram_fmt.container.wrapper import Recognized
@@ -17,7 +18,7 @@ __all__ = ["HEAD", "WRAPPERS", "wrapper_of"]
 HEAD = 32
 
 #: The first that says "mine" is asked.
-WRAPPERS: list[type[Recognized]] = [Compressed, LibvirtSave, QcowState]
+WRAPPERS: list[type[Recognized]] = [Compressed, LibvirtSave, QcowState, XenSave]
 
 
 def wrapper_of(head: bytes) -> type[Recognized] | None:

@@ -77,6 +77,7 @@ class Kind(StrEnum):
     LIBVIRT_COOKIE = "libvirt_cookie"
     LIBVIRT_PADDING = "libvirt_padding"
     PREFIX = "prefix"
+    CONTAINER = "container"
     # bytes with no structure of their own
     UNKNOWN = "unknown"
     GAP = "gap"

@@ -21,6 +21,7 @@ from fixedram_fmt.write.elements import FixedBlock, Hole, Literal, Raw, Structur
 from fixedram_fmt.write.faults.fault import Elements, Pieces
 from support.qcow2 import DiskBuilder
 from support.synthetic import PAGE
+from support.xen import XenSaveBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -170,6 +171,11 @@ def bitmap_in_device(p: Pieces) -> None:
 def in_a_qcow2(data: bytes) -> bytes:
     """A disk whose content is the stream."""
     return DiskBuilder(size=-(-len(data) // 4096) * 4096, content=data).build()
+
+
+def in_a_save_of_xen(data: bytes) -> bytes:
+    """A domain without memory, of whose emulator the stream is the state."""
+    return XenSaveBuilder(emulator=data).build()
 
 
 def in_a_qcow2_of_huge_clusters(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fixedram_fmt.container.described import LibvirtSummary
+    from fixedram_fmt.container.described import LibvirtSummary, XenSummary
     from fixedram_fmt.memory import MemoryMap
     from fixedram_fmt.summary import BlockSummary, ContainerSummary, ImageSummary, VmdescSummary
 
@@ -119,11 +119,30 @@ def _container(container: ContainerSummary) -> str:
         if libvirt.partial:
             parts.append("THE SAVE NEVER FINISHED")
         text = ", ".join([*parts, text])
+    elif container.qcow2 and container.qcow2.snapshot_name is not None:
+        snapshot, number = container.qcow2.snapshot_name, container.qcow2.snapshot_id
+        text = f"qcow2, snapshot {snapshot} (id {number}), {text}"
+    elif container.xen:
+        text = f"{_xen(container.xen)}, {text}"
     else:
         text = text if container.kind == "offset" else f"{container.kind}, {text}"
     if container.compression:
         text += f", unpacked from {container.compression}"
     return text
+
+
+def _xen(xen: XenSummary) -> str:
+    """What a save of Xen is, and that its memory is not read."""
+    from fixedram_fmt.units import human_size
+
+    parts = [f"save of a Xen domain by {xen.writer}"]
+    if xen.name:
+        parts.append(f"domain {xen.name}")
+    if xen.domain_type:
+        parts.append(f"{xen.domain_type} of Xen {xen.xen_version}")
+    memory = human_size(xen.memory_bytes)
+    parts.append(f"its memory ({memory} in Xen's own format) is not read, {xen.emulator} is")
+    return ", ".join(parts)
 
 
 def _on_restore(libvirt: LibvirtSummary) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.libvirt import LibvirtSave
+from fixedram_fmt.container.xen import XenSave
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION, SaveFormat
-from fixedram_fmt.validation.effects import Effect, Phase, crashes
+from fixedram_fmt.validation.effects import Effect, Phase, crashes, refuses
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
 from fixedram_fmt.validation.rule import Observation, Severity, at_stop, over_image
 
@@ -384,3 +385,24 @@ def qcow2_tables_cannot_be(_survey: Survey | None, error: FormatError) -> Iterat
     Fix: work on a copy, and let qemu-img check -r all repair it; states of VMs may be lost by that.
     """
     yield Observation.of(error)
+
+
+@over_image(
+    "C24",
+    Severity.ERROR,
+    "Xen docs/specs/libxl-migration-stream.pandoc; QEMU migration/savevm.c",
+    effect=refuses("magic"),
+)
+def save_of_xen(survey: Survey) -> Iterator[Observation]:
+    """This is a save of Xen, which no QEMU loads by itself.
+
+    QEMU's stream in it is what xen-save-devices-state wrote: devices without memory, which Xen
+    keeps in records of its own. Only Xen's toolstack restores the whole.
+
+    Fix: restore it with xl restore (or virsh -c xen:///system restore) on a Xen host.
+    """
+    save = survey.image.container.find(XenSave)
+    if save is not None:
+        yield Observation(
+            "a save of Xen: no QEMU loads it", 0, "container", save.writer, "a migration stream",
+        )  # fmt: skip
