@@ -13,6 +13,7 @@ import heapq
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fixedram_fmt.container.described import ContainerSummary
 from fixedram_fmt.errors import FormatError
 from fixedram_fmt.presence.scan import stale_runs
 from fixedram_fmt.results import Hex, Result, Unsigned
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.blocks import RamBlock
+    from fixedram_fmt.container.outerfile import OuterFile
+    from fixedram_fmt.container.wrapper import Part
     from fixedram_fmt.image import Image
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.schema.base import FieldSpan
@@ -43,6 +46,7 @@ __all__ = [
     "layout",
     "leaves",
     "merged",
+    "outer_leaves",
     "values",
 ]
 
@@ -109,9 +113,17 @@ def container_leaves(image: Image) -> Iterator[Record[Any]]:
     for wrapper in image.container.wrappers:
         if wrapper.inner.source is not image.source or wrapper.outer.source is not image.source:
             continue
-        for part in wrapper.parts():
-            value = Region(part.note) if part.value is None else part.value
-            yield Record(Kind(part.kind), part.path, part.offset, part.length, value)
+        yield from map(_leaf, wrapper.parts())
+
+
+def outer_leaves(outer: OuterFile) -> Iterator[Record[Any]]:
+    """The leaves of a container itself, which tile its file."""
+    return map(_leaf, outer.parts)
+
+
+def _leaf(part: Part) -> Record[Any]:
+    value = Region(part.note) if part.value is None else part.value
+    return Record(Kind(part.kind), part.path, part.offset, part.length, value)
 
 
 def _region_claims(image: Image) -> list[Record[Any]]:
@@ -243,13 +255,17 @@ class DumpStop(Result, frozen=True):
 
 
 class Dump(Result, frozen=True):
-    """Every byte from stream_offset to the end of the file has one owner."""
+    """Every byte from stream_offset to the end of the file has one owner.
+
+    Where the container itself is shown stream_offset is 0, complete that it was opened.
+    """
 
     path: str
     size: Unsigned
     stream_offset: Unsigned
     complete: bool
     stopped: DumpStop | None
+    container: ContainerSummary
     records: tuple[RecordEntry, ...]
 
 
@@ -259,7 +275,9 @@ class WritingPlan(Result, frozen=True):
     pieces: tuple[RecordEntry, ...]
 
 
-def entry(image: Image, record: Record[Any], *, with_bytes: bool = False) -> RecordEntry:
+def entry(
+    image: Image | OuterFile, record: Record[Any], *, with_bytes: bool = False
+) -> RecordEntry:
     """A leaf as data; with_bytes reads it where it is one structure."""
     place = (record.offset, record.length, record.kind, record.path, fields(record))
     spans = layout(image, record) if with_bytes else []
@@ -340,7 +358,7 @@ def merged(records: Iterator[Record[Any]], depth: int) -> Iterator[Record[Any]]:
         yield group
 
 
-def layout(image: Image, record: Record[Any]) -> list[FieldSpan]:
+def layout(image: Image | OuterFile, record: Record[Any]) -> list[FieldSpan]:
     """The fields of a leaf that is one structure, each with its place in it; [] for the others."""
     schema = SCHEMA_OF_KIND.get(record.kind)
     if schema is None:

@@ -37,7 +37,13 @@ class _Head(NamedTuple):
     header: qcow2.Header
     features: qcow2.IncompatibleFeature
     compression: qcow2.CompressionType
-    length: int
+    extension: qcow2.HeaderExtension | None
+
+    @property
+    def length(self) -> int:
+        """Bytes of the header, which has a cluster at most."""
+        told = self.extension.header_length if self.extension else qcow2.HEADER.size
+        return min(told, 1 << self.header.cluster_bits)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def _head_of(place: Place) -> _Head:
     header, length = qcow2.HEADER.parse(
         source.read_upto(offset, qcow2.HEADER.size), offset=offset, path="qcow2/header"
     )
-    features, compression = qcow2.IncompatibleFeature(0), 0
+    features, compression, more = qcow2.IncompatibleFeature(0), 0, None
     if header.version > 2:
         more, read = qcow2.HEADER_EXTENSION.parse(
             source.read_upto(offset + length, qcow2.HEADER_EXTENSION.size),
@@ -160,7 +166,7 @@ def _head_of(place: Place) -> _Head:
             )
             length, compression = length + read, kind.compression_type
     try:
-        return _Head(header, features, qcow2.CompressionType(compression), length)
+        return _Head(header, features, qcow2.CompressionType(compression), more)
     except ValueError as error:
         raise UnsupportedError(
             "compressed clusters of an unknown type", offset=offset + length - 1,

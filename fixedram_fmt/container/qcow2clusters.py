@@ -176,6 +176,28 @@ class ClusterSource(Source):
 
     # -- where bytes lie
 
+    def piece_numbers(self) -> Iterator[int]:
+        """Those pieces of L2 tables that are not in holes of the file, for placed()."""
+        for index in self._l1.named.tolist():
+            if not self._is_hole(index):
+                yield from range(index * self.geometry.pieces, (index + 1) * self.geometry.pieces)
+
+    def placed(self, number: int) -> NDArray[np.int64]:
+        """What a piece maps, a row a run: where it begins here, where in the file, its length.
+
+        Of a compressed cluster the length is that of the sectors which it lies in.
+        """
+        geometry, piece = self.geometry, self._piece(number)
+        units = geometry.piece_span // geometry.unit
+        lengths = np.diff(piece.firsts, append=units) * geometry.unit
+        hosts = piece.hosts.copy()
+        packed = hosts == PACKED
+        offsets, sizes = _packed_places(piece.entries[packed], geometry)
+        hosts[packed], lengths[packed] = offsets, sizes
+        starts = piece.firsts * geometry.unit + number * geometry.piece_span
+        mapped = hosts >= 0
+        return np.stack((starts, hosts + geometry.base, lengths), axis=1)[mapped]
+
     def _runs(self, start: int, stop: int) -> Iterator[_Run]:
         """What tiles [start, stop)."""
         span = self.geometry.table_span
@@ -250,10 +272,8 @@ class ClusterSource(Source):
 
     def _unpack(self, entry: int) -> bytes:
         """The cluster of an L2 entry that says it is compressed."""
-        shift = 62 - (self.geometry.cluster_bits - 8)
-        offset = entry & ((1 << shift) - 1)
-        sectors = (entry & (COMPRESSED - 1)) >> shift
-        length = (sectors + 1) * _SECTOR - offset % _SECTOR
+        offsets, lengths = _packed_places(np.array([entry], np.uint64), self.geometry)
+        offset, length = int(offsets[0]), int(lengths[0])
         packed = self._source.read_upto(offset + self.geometry.base, length)
         size = self.geometry.cluster_size
         try:
@@ -265,6 +285,16 @@ class ClusterSource(Source):
         if len(data) != size:
             raise _damaged(offset, f"{len(data)} bytes of {size}")
         return data
+
+
+def _packed_places(
+    entries: NDArray[np.uint64], geometry: Geometry
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the compressed clusters of L2 entries begin in the image, and how long they may be."""
+    shift = 62 - (geometry.cluster_bits - 8)
+    offsets = (entries & np.uint64((1 << shift) - 1)).astype(np.int64)
+    sectors = ((entries & np.uint64(COMPRESSED - 1)) >> np.uint64(shift)).astype(np.int64)
+    return offsets, (sectors + 1) * _SECTOR - offsets % _SECTOR
 
 
 def _decompress(packed: bytes, size: int, compression: CompressionType) -> bytes:

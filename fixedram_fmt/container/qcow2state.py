@@ -13,9 +13,11 @@ from fixedram_fmt.errors import FixedRamError, SourceError, UnsupportedError
 from fixedram_fmt.schema.qcow2 import MAGIC
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from fixedram_fmt.container.qcow2snapshots import VmSnapshot
+    from fixedram_fmt.container.wrapper import Part
     from fixedram_fmt.io.unpacking import UnpackBudget
 
 __all__ = ["QcowState"]
@@ -55,6 +57,13 @@ class QcowState(Recognized):
                 offset=snapshot.offset, path=f"qcow2/snapshots[{snapshot.id}]",
             )  # fmt: skip
         return cls(outer=place, inner=Place(disk.state(snapshot), 0), disk=disk, snapshot=snapshot)
+
+    @classmethod
+    def tiles(cls, place: Place) -> Iterator[Part]:
+        """Header, tables, snapshots and clusters."""
+        from fixedram_fmt.container.qcow2tiles import qcow2_tiles
+
+        return qcow2_tiles(place)
 
     def describe(self) -> dict[str, Any]:
         """Version, cluster size and the snapshot."""

@@ -104,6 +104,12 @@ class Recognized(Wrapper, ABC):
         Raises FormatError for a damaged one, UnsupportedError for what cannot be read here.
         """
 
+    @classmethod
+    def tiles(cls, place: Place) -> Iterator[Part] | None:
+        """What tiles place.source from place on, the stream's bytes too; None: nothing to tell."""
+        del place
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Container:

@@ -97,6 +97,11 @@ class XenSave(Recognized):
         """The stream alone."""
         return False
 
+    @classmethod
+    def tiles(cls, place: Place) -> Iterator[Part]:
+        """Headers and records of Xen."""
+        return xen_tiles(place)
+
     def describe(self) -> dict[str, Any]:
         """Who wrote it, the domain and the emulator."""
         domain = self.domain

@@ -14,10 +14,10 @@ import construct as cs
 from fixedram_fmt.schema.base import Schema
 
 __all__ = [
-    "COMPRESSED", "COMPRESSION_TYPE", "HEADER", "HEADER_EXTENSION", "L1_OFFSET", "L2_OFFSET",
-    "MAGIC", "SNAPSHOT", "SNAPSHOT_EXTRA", "SUBCLUSTERS", "ZERO", "CompressionType",
-    "CompressionTypeField", "Header", "HeaderExtension", "IncompatibleFeature", "Snapshot",
-    "SnapshotExtra",
+    "COMPRESSED", "COMPRESSION_TYPE", "EXTENSION_HEADER", "HEADER", "HEADER_EXTENSION",
+    "L1_OFFSET", "L2_OFFSET", "MAGIC", "SNAPSHOT", "SNAPSHOT_EXTRA", "SUBCLUSTERS", "ZERO",
+    "CompressionType", "CompressionTypeField", "ExtensionHeader", "ExtensionType", "Header",
+    "HeaderExtension", "IncompatibleFeature", "Snapshot", "SnapshotExtra",
 ]  # fmt: skip
 
 MAGIC = b"QFI\xfb"
@@ -38,6 +38,17 @@ class IncompatibleFeature(IntFlag):
     DATA_FILE = 4
     COMPRESSION = 8
     EXTL2 = 16
+
+
+class ExtensionType(IntEnum):
+    """QCOW2_EXT_MAGIC_*: what a header extension is."""
+
+    END = 0
+    BACKING_FORMAT = 0xE2792ACA
+    FEATURE_TABLE = 0x6803F857
+    CRYPTO_HEADER = 0x0537BE77
+    BITMAPS = 0x23852875
+    DATA_FILE = 0x44415441
 
 
 class CompressionType(IntEnum):
@@ -82,6 +93,14 @@ class CompressionTypeField:
     """There if header_length is more than 104."""
 
     compression_type: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionHeader:
+    """A header extension: length bytes follow, then padding to 8 bytes; type 0 is the end."""
+
+    type: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +162,12 @@ COMPRESSION_TYPE = Schema(
     cs.Struct("compression_type" / cs.Int8ub),
     CompressionTypeField,
     "QEMU block/qcow2.h QCowHeader.compression_type",
+)
+
+EXTENSION_HEADER = Schema(
+    cs.Struct("type" / cs.Int32ub, "length" / cs.Int32ub),
+    ExtensionHeader,
+    "QEMU block/qcow2.c QCowExtension",
 )
 
 SNAPSHOT = Schema(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from fixedram_cli.render.jsonout import print_json_list
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fixedram_fmt.container.outerfile import OuterFile
     from fixedram_fmt.image import Image
     from fixedram_fmt.stream.records import Record
 
@@ -36,6 +38,12 @@ class Selection:
         str | None,
         option("--offset", "Only what owns these bytes of the file.", "OFFSET[+LENGTH]"),
     ] = None
+    container: Annotated[
+        bool,
+        option(
+            "--container", "Show what the stream lies in (qcow2, a save of Xen), not the stream."
+        ),
+    ] = False
 
 
 def dump(
@@ -52,7 +60,11 @@ def dump(
 ) -> None:
     """It goes from the start of the file to its end, without a gap: what a stream is packed in too.
 
+    Of a qcow2 image, without a name, it shows the image itself, with its snapshots.
+
     Example: fixedram dump guest.img
+
+    Example: fixedram dump disk.qcow2#before-upgrade
 
     Example: fixedram dump guest.img --depth 1
 
@@ -61,7 +73,7 @@ def dump(
     Example: fixedram dump guest.img --offset 0x100000+4K --json
     """
     wanted = _filter(selection.kind, selection.offset)
-    with reading.shown(image) as opened:
+    with _opened(image, reading, selection) as opened:
         records = _records(opened, selection, wanted)
         if form.is_json:
             _print_json(opened, image, records, with_bytes=bytes_)
@@ -71,12 +83,40 @@ def dump(
             TreePrinter(opened, with_bytes=bytes_, everything=all_).print(image, records)
 
 
-def _records(
-    image: Image, selection: Selection, wanted: Callable[[Record[Any]], bool]
-) -> Iterator[Record[Any]]:
-    from fixedram_fmt.tiling import container_leaves, leaves, merged
+@contextmanager
+def _opened(location: str, reading: Reading, selection: Selection) -> Iterator[Image | OuterFile]:
+    """The image; or the container itself, which was asked for, or in which no stream was named."""
+    from fixedram_cli.render.terminal import warn_if_stopped
+    from fixedram_fmt.container.outerfile import OuterFile
+    from fixedram_fmt.errors import UnsupportedError
 
-    whole = chain(container_leaves(image), leaves(image, deep=selection.deep))
+    opened: Image | OuterFile
+    if selection.container:
+        opened = OuterFile.open(location)
+    else:
+        try:
+            opened = reading.open(location)
+        except UnsupportedError as error:
+            try:
+                opened = OuterFile.open(location)
+            except UnsupportedError:
+                raise error from None
+    with opened:
+        yield opened
+        if not isinstance(opened, OuterFile):
+            warn_if_stopped(opened)
+
+
+def _records(
+    image: Image | OuterFile, selection: Selection, wanted: Callable[[Record[Any]], bool]
+) -> Iterator[Record[Any]]:
+    from fixedram_fmt.container.outerfile import OuterFile
+    from fixedram_fmt.tiling import container_leaves, leaves, merged, outer_leaves
+
+    if isinstance(image, OuterFile):
+        whole = outer_leaves(image)
+    else:
+        whole = chain(container_leaves(image), leaves(image, deep=selection.deep))
     chosen = filter(wanted, whole)
     return chosen if selection.depth is None else merged(chosen, selection.depth)
 
@@ -106,17 +146,25 @@ def _filter(kinds: list[str] | None, offset: str | None) -> Callable[[Record[Any
 
 
 def _print_json(
-    image: Image, path: str, records: Iterator[Record[Any]], *, with_bytes: bool
+    image: Image | OuterFile, path: str, records: Iterator[Record[Any]], *, with_bytes: bool
 ) -> None:
+    from fixedram_fmt.container.described import ContainerSummary
+    from fixedram_fmt.container.outerfile import OuterFile
     from fixedram_fmt.tiling import Dump, DumpStop, entry
 
-    stopped = image.stopped
+    if isinstance(image, OuterFile):
+        stopped, complete = None, True
+        container = ContainerSummary(kind=image.kind, stream_offset=0)
+    else:
+        stopped, complete = image.stopped, image.complete
+        container = image.container.describe()
     head = Dump(
         path=path,
         size=image.source.size,
-        stream_offset=image.container.stream_offset,
-        complete=image.complete,
+        stream_offset=container.stream_offset,
+        complete=complete,
         stopped=None if stopped is None else DumpStop(stopped.offset, str(stopped)),
+        container=container,
         records=(),
     )
     print_json_list(head, (entry(image, record, with_bytes=with_bytes) for record in records))

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from fixedram_cli.render.rows import text_of
 from fixedram_cli.render.terminal import bar, console, count, print_line, visible
+from fixedram_fmt.container.outerfile import OuterFile
 from fixedram_fmt.schema.base import text
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.tiling import Group, fields, layout
@@ -36,9 +37,12 @@ _ROWS = frozenset({Kind.PAGES, Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_
 _EMPTY_PART = (Kind.SECTION_PART, Kind.EOS, Kind.SECTION_FOOTER)
 _PARTS_APART = 4
 
-#: What a field's value is: an offset or address, or a size; others are plain.
-_OFFSETS = frozenset({"bitmap_offset", "pages_offset", "region_address", "address", "data_offset"})
-_SIZES = frozenset({"used_length", "size", "page_size", "length"})
+#: What a field's value is: an address, as where its name ends in _offset, or a size; others are
+#: plain.
+_OFFSETS = frozenset({"region_address", "address", "position"})
+_SIZES = frozenset(
+    {"used_length", "size", "page_size", "length", "bytes", "vm_state_size", "disk_size"}
+)
 #: Said elsewhere on the line, or of no use to a person.
 _HIDDEN = frozenset({"section_type", "block", "magic", "stride", "data_offset", "idstr_length"})
 
@@ -46,7 +50,7 @@ _HIDDEN = frozenset({"section_type", "block", "magic", "stride", "data_offset", 
 class TreePrinter:
     """Prints records as they come; nothing is held back but the count of a row."""
 
-    def __init__(self, image: Image, *, with_bytes: bool, everything: bool) -> None:
+    def __init__(self, image: Image | OuterFile, *, with_bytes: bool, everything: bool) -> None:
         self._image = image
         self._with_bytes = with_bytes
         self._row_limit = None if everything else _ROW
@@ -58,9 +62,7 @@ class TreePrinter:
 
     def print(self, name: str, records: Iterator[Record[Any]]) -> None:
         """The whole tree under a line that says what it is."""
-        size, container = human_size(self._image.source.size), self._image.container
-        packed = f" unpacked from {container.compression}" if container.compression else ""
-        title = f"{name}  {size}{packed}, stream at {container.stream_offset:#x}"
+        title = f"{name}  {human_size(self._image.source.size)}{_around(self._image)}"
         print_line(self._console, Text(visible(title), style="bold"))
         if self._row_limit is not None and not self._with_bytes:
             records = _empty_parts_together(records)
@@ -125,12 +127,17 @@ class TreePrinter:
 
     def _block(self, group: str, record: Record[Any]) -> RamBlock | None:
         """The block that a group is about; one that is cut off in its entry is not known."""
-        index, blocks = record.block, self._image.blocks
-        if index is None or index >= len(blocks) or group != f"block[{index}]":
+        index = record.block
+        if index is None or isinstance(self._image, OuterFile):
+            return None
+        blocks = self._image.blocks
+        if index >= len(blocks) or group != f"block[{index}]":
             return None
         return blocks[index]
 
     def _presence(self, block: RamBlock) -> str:
+        if isinstance(self._image, OuterFile):
+            return ""
         if block.ignored:
             return "  not saved (x-ignore-shared)"
         bitmap = self._image.readable_bitmap(block) if block.has_pages else None
@@ -177,6 +184,22 @@ class TreePrinter:
             if start == 0:
                 line.append(f"  {visible(meaning[:_VALUE_WIDTH])}", style="dim")
             print_line(self._console, line)
+
+
+def _around(image: Image | OuterFile) -> str:
+    """What the stream lies in."""
+    if isinstance(image, OuterFile):
+        return f", {image.kind}: the container itself"
+    container = image.container
+    packed = f" unpacked from {container.compression}" if container.compression else ""
+    told, place = container.describe(), f", stream at {container.stream_offset:#x}"
+    if told.qcow2:
+        snapshot = told.qcow2.snapshot_name
+        whose = "the disk's content" if snapshot is None else f"snapshot {snapshot}"
+        return f"{packed}{place} of {whose} in a qcow2 image"
+    if told.xen:
+        return f"{packed}{place} of the emulator's record in a save of Xen"
+    return packed + place
 
 
 def _empty_parts_together(records: Iterator[Record[Any]]) -> Iterator[Record[Any]]:
@@ -247,7 +270,7 @@ def _shown(record: Record[Any]) -> str:
             parts += [] if [record.kind.value.upper()] == value else ["|".join(value)]
         elif name == "address" and not value and "flags" in values:
             continue
-        elif name in _OFFSETS:
+        elif name in _OFFSETS or name.endswith("_offset"):
             parts.append(f"{name} {value:#x}")
         elif name in _SIZES:
             parts.append(f"{name} {human_size(value)}")

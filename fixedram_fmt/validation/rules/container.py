@@ -392,6 +392,7 @@ def qcow2_tables_cannot_be(_survey: Survey | None, error: FormatError) -> Iterat
     Severity.ERROR,
     "Xen docs/specs/libxl-migration-stream.pandoc; QEMU migration/savevm.c",
     effect=refuses("magic"),
+    phase=Phase.LIBVIRT_HEADER,
 )
 def save_of_xen(survey: Survey) -> Iterator[Observation]:
     """This is a save of Xen, which no QEMU loads by itself.
