@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from conftest import run_cli
 from fixedram_fmt import FormatError, Image, Source, UnsupportedError
 from fixedram_fmt.container.locate import locate_stream
+from fixedram_fmt.loaders import LOADERS
+from fixedram_fmt.validation import validate
+from support.builders import ordinary_image
 from support.qcow2 import DiskBuilder
 
 if TYPE_CHECKING:
@@ -56,3 +60,36 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     assert "an ELF core" in done.note
     with pytest.raises(FormatError):
         Image.open(path)
+
+
+# -- states that other managers of QEMU keep -------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest", [bytes(1 << 16), b"left of another state" * 999, b"QEVM" * 999])
+def test_a_state_volume_that_is_larger_than_the_state_loads(rest: bytes, tmp_path: Path) -> None:
+    """Proxmox VE's savevm-async writes the stream from the first byte of a volume on."""
+    stream = ordinary_image().file()
+    path, plain = tmp_path / "vm-100-state-x.raw", tmp_path / "plain"
+    path.write_bytes(stream + rest)
+    plain.write_bytes(stream)
+    with Image.open(path) as image, Image.open(plain) as alone:
+        assert image.complete
+        assert image.container.kind == "bare"
+        judged, expected = (
+            validate(one).verdict(LOADERS["qemu-10.0"], multifd=False) for one in (image, alone)
+        )
+    assert judged.outcome is expected.outcome
+
+
+def test_a_state_of_lxd_is_a_compressed_stream(tmp_path: Path) -> None:
+    """lxd/instance/drivers/driver_qemu.go saveState(): gzip of what `migrate fd:` writes."""
+    path = tmp_path / "state"
+    stream = ordinary_image().file()
+    path.write_bytes(gzip.compress(stream, 1))
+    with Image.open(path) as image:
+        assert image.complete
+        assert (image.container.kind, image.container.compression) == ("bare", "gzip")
+    path.write_bytes(gzip.compress(stream, 1)[:-40])
+    with Image.open(path) as image:
+        assert not image.complete
+        assert image.container.cut_short

@@ -1,7 +1,7 @@
 """Fuzz every command for a given time, or for a given number of runs.
 
     cd tests
-    python -m fuzz.campaign --seconds 600 [--seed N] [--only COMMAND] [--keep FOLDER]
+    python -m fuzz.campaign --seconds 600 [--seed N] [--only COMMAND] [--seeds NAME] [--keep FOLDER]
     python -m fuzz.campaign --runs 300
 
 Inputs are seeds with a few mutations; those that are answered in a new way become seeds in turn.
@@ -184,11 +184,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=0, help="or how many runs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one command")
+    parser.add_argument("--seeds", default="", help="only seeds whose names begin so")
     parser.add_argument("--keep", type=Path, help="a folder for what is found")
     given = parser.parse_args()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         campaign = Campaign(given.seed, given.only, given.keep, Path(folder))
+        campaign.pool = [one for one in campaign.pool if one[0].startswith(given.seeds)]
         stop = time.monotonic() + (given.seconds or 0)
         while time.monotonic() < stop or campaign.tally.runs.total() < given.runs:
             campaign.batch(min(_BATCH, given.runs) if given.runs else _BATCH)

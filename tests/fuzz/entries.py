@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+import zlib
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "ON_DOCUMENTS", "FuzzError", "Ran", "run"]
 
 ROOT = Path(__file__).parent.parent.parent
-#: Words of commands; {image} is the mutant, {other} its seed, {out} a path that is not there yet.
+#: Words of commands; {image} is the mutant, {other} its seed, {out} a path that is not there yet,
+#: {file} the mutant without the name of a state in it.
 COMMANDS = [
     line.split()
     for line in """
@@ -100,6 +102,11 @@ diff {image} {other}
 diff {image} {other} --json
 digest {image} --json
 digest {image} --blocks
+snapshots {file}
+snapshots {file} --json
+info {file}
+dump {file} --json --container
+dump {file} --container --bytes --all
 """.strip().splitlines()
 ]
 #: With a document that is mutated, by what it is.
@@ -117,6 +124,9 @@ ON_DOCUMENTS = {
 SECONDS, SECONDS_OF_BYTE = 5.0, 1e-5
 MEBIBYTES, BYTES_OF_BYTE = 100, 100
 MEBIBYTES_OF_ANY = 150
+_IMAGES = ("image", "other")
+#: nb_snapshots in the header of a qcow2 image.
+_SNAPSHOTS = slice(60, 64)
 
 
 class FuzzError(Exception):
@@ -144,7 +154,8 @@ def run(words: list[str], places: dict[str, str], trouble: tuple[str, int] | Non
     folder = out.parent
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    arguments = [word.format(**places) for word in words]
+    named = {"file": places["image"], **{one: _location(places[one]) for one in _IMAGES}}
+    arguments = [word.format(**{**places, **named}) for word in words]
     if trouble and trouble[0] == "signal":
         return _run_interrupted(arguments, trouble[1], folder)
     with changing(Path(places["image"]), trouble[1]) if trouble else nullcontext():
@@ -155,6 +166,14 @@ def run(words: list[str], places: dict[str, str], trouble: tuple[str, int] | Non
         _check_meaning(words, done, places)
         _check_forms(words, done, folder)
     return done
+
+
+def _location(path: str) -> str:
+    """A path with the name of a state, where the file is a qcow2 image with snapshots."""
+    with Path(path).open("rb") as file:
+        head = file.read(_SNAPSHOTS.stop)
+    snapshots = head.startswith(b"QFI") and any(head[_SNAPSHOTS])
+    return f"{path}#{1 + zlib.crc32(head) % 2}" if snapshots else path
 
 
 def _run_interrupted(arguments: list[str], step: int, folder: Path) -> Ran:

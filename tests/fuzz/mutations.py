@@ -61,7 +61,7 @@ def mutate(raw: bytes, others: list[bytes], step: int) -> bytes:
     records = _records(raw)
     kinds: list[Callable[[bytes, list[Record[Any]], list[bytes], random.Random], bytes]] = [
         _field, _field, _field, _field, _field, _name, _copy_field, _move, _move, _description,
-        _description, _memory, _cut, _flip, _splice, _tables, _note,
+        _description, _memory, _cut, _flip, _splice, _tables, _note, _word,
     ]  # fmt: skip
     return chance.choice(kinds)(raw, records, others, chance)[:SIZE_CEILING]
 
@@ -285,6 +285,24 @@ def _cut(
     if records and chance.randrange(3):
         return raw[: chance.choice(records).offset + chance.choice((0, 0, 1, 4))]
     return raw[: chance.randrange(len(raw) + 1)]
+
+
+def _word(raw: bytes, _r: list[Record[Any]], _o: list[bytes], chance: random.Random) -> bytes:
+    """A word of a table, at its boundary, that is not zero: of what no record is known of."""
+    size = chance.choice((4, 8, 8))
+    for _ in range(64):
+        place = chance.randrange(max(1, len(raw) // size)) * size
+        if raw[place : place + size].strip(b"\0"):
+            break
+    other = chance.randrange(max(1, len(raw) // size)) * size
+    number, another = (int.from_bytes(raw[start : start + size], "big") for start in (place, other))
+    values = (
+        chance.choice(_LIMITS), number + chance.choice((1, 512, -512, 1 << 16)),
+        number ^ (1 << chance.randrange(8 * size)), another,
+        chance.randrange(len(raw) + 1) // 512 * 512,
+    )  # fmt: skip
+    word = (chance.choice(values) % (1 << 8 * size)).to_bytes(size, "big")
+    return raw[:place] + word + raw[place + size :]
 
 
 def _flip(

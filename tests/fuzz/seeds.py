@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from fixedram_fmt.write.faults import catalogue
 from fixedram_fmt.write.spec import spec_from
 from fixedram_fmt.write.synth import write_image
 from fuzz.mutations import SIZE_CEILING
+from support.builders import ordinary_image
+from support.qcow2 import DiskBuilder, State
+from support.xen import XenSaveBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,12 +60,32 @@ def seeds() -> dict[str, bytes]:
 def _images() -> Iterator[tuple[str, bytes]]:
     for path in sorted(SAMPLES.glob("*.xz")):
         yield from of_sample(path)
+    yield from _contained()
     for name, more in _SHAPES.items():
         yield name, made({}, more)
         if name == "plain":
             for fault in catalogue().values():
                 with suppress(Exception):
                     yield f"fault-{fault.name}", made({}, more, [fault])
+
+
+def _contained() -> Iterator[tuple[str, bytes]]:
+    """Images in containers that have names, or tables and records of their own."""
+    small = {"blocks": [{"name": "pc.ram", "size": 16384, "pattern": "counter"}]}
+    mapped, ordinary = made({}, small), ordinary_image().file()
+    states = [State(mapped, "a"), State(ordinary, "b/c", "2"), State(b"", "disk", "3")]
+    disks = {
+        "512": DiskBuilder(9, size=3000, content=b"x" * 3000),
+        "4K": DiskBuilder(12, version=2),
+        "deflate": DiskBuilder(9, size=1024, compressed="zlib"),
+        "extended": DiskBuilder(14, size=1024, extended=True),
+    }
+    for name, disk in disks.items():
+        yield f"qcow2-{name}", replace(disk, states=states).build()
+    yield "qcow2-volume", DiskBuilder(12, content=ordinary, compressed="zlib").build()
+    for writer in ("xl", "libvirt", "libxl"):
+        yield f"xen-{writer}", XenSaveBuilder(ordinary, writer=writer, checkpoints=1).build()
+    yield "xen-big", XenSaveBuilder(ordinary, order=">").build()
 
 
 def of_sample(path: Path) -> Iterator[tuple[str, bytes]]:
