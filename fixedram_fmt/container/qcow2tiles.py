@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.int64]
 
-__all__ = ["qcow2_tiles"]
+__all__ = ["Clusters", "Extension", "qcow2_tiles"]
 
 #: Bytes of L2 tables that are walked, those of 128 GiB in clusters of 64 KiB, and runs in them.
 _WALKED, _RUNS = 16 << 20, 1 << 20
@@ -51,10 +51,10 @@ class Clusters:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A header extension by its name."""
+    """A header extension by its name, and the bytes it has."""
 
-    type: str
-    data: str
+    name: str
+    data_length: int
 
 
 class _Claim(NamedTuple):
@@ -157,7 +157,7 @@ class _Walk:
             length = size + -(-header.length // 8) * 8
             if offset + length > self._cluster:
                 return
-            value = Extension(_extension_name(header.type), f"{header.length} bytes")
+            value = Extension(_extension_name(header.type), header.length)
             yield self._claim(0, f"qcow2/extensions[{number}]", offset, length, value)
             if not header.type:
                 return

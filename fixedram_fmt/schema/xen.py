@@ -181,7 +181,7 @@ class LibxcHeader:
     id: bytes
     version: int
     options: int
-    reserved: bytes
+    unused: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ LIBXC_HEADER = Schema(
         "id" / cs.Bytes(4),
         "version" / cs.Int32ub,
         "options" / cs.Int16ub,
-        "reserved" / cs.Bytes(6),
+        "unused" / cs.Bytes(6),
     ),
     LibxcHeader,
     _LIBXC + "Image Header",

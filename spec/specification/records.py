@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from fixedram_fmt.container.qcow2snapshots import VmSnapshot
+from fixedram_fmt.container.qcow2tiles import Clusters, Extension
+from fixedram_fmt.schema import qcow2, xen
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER
 from fixedram_fmt.stream.records import SCHEMA_OF_KIND, DeviceBody, Kind, PageRun, Region
 from fixedram_fmt.tiling import BlockRegion, Group, PagesRun
@@ -26,7 +29,11 @@ _OTHERS: dict[Kind, tuple[type[Any], ...]] = {
     Kind.XBZRLE: (PageRun,),
     Kind.COMPRESS_PAGE: (PageRun,),
     Kind.LIBVIRT_HEADER: (LIBVIRT_HEADER["little"].record,),
-}
+    Kind.CONTAINER: (
+        Region, qcow2.Header, qcow2.HeaderExtension, Extension, VmSnapshot, Clusters, xen.XlHeader,
+        xen.LibvirtXenHeader, xen.LibxlHeader, xen.RecordHeader, xen.LibxcHeader, xen.DomainHeader,
+    ),
+}  # fmt: skip
 
 #: Fields of these kinds of value are bytes, shown as hexadecimal digits.
 _HEX = frozenset({"uuid", "data"})

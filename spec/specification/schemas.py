@@ -31,6 +31,7 @@ from fixedram_fmt.pagemap.cells import ImageCells
 from fixedram_fmt.recovery.rescued import RescueReport
 from fixedram_fmt.rehearsal import Rehearsal, RehearsalPlan
 from fixedram_fmt.results import WrittenPage
+from fixedram_fmt.snapshots import SnapshotList
 from fixedram_fmt.summary import ImageSummary
 from fixedram_fmt.tiling import Dump, WritingPlan
 from fixedram_fmt.validation import Receiver
@@ -75,6 +76,7 @@ _OUTPUTS: dict[str, tuple[type[Any], ...]] = {
     "diagnose": (Diagnosis,),
     "rules": (RuleList,),
     "destination": (Receiver,),
+    "snapshots": (SnapshotList,),
     "volatility-path": (LayerFolder,),
 }
 #: Files that no command prints, by name: titles and types.

@@ -13,7 +13,10 @@ import pytest
 
 from conftest import SAMPLES, run_cli, sample_entries, unpack
 from fixedram_cli.app import COMMANDS, application
+from support.builders import ordinary_image
+from support.qcow2 import DiskBuilder, State
 from support.schemas import SCHEMAS, validator
+from support.xen import XenSaveBuilder
 
 ENTRIES = {entry["name"]: entry for entry in sample_entries()}
 
@@ -168,6 +171,23 @@ def test_diff_and_digest_print_what_the_schemas_say(live: Path, folder: Path) ->
     listed = folder / "digests"
     listed.write_text(run_cli("digest", live).out)
     check("digest", "--check", listed)
+
+
+@pytest.mark.slow
+def test_what_is_said_of_containers_is_what_the_schemas_say(folder: Path) -> None:
+    disk, save = folder / "disk.qcow2", folder / "guest.xl"
+    stream = ordinary_image().file()
+    states = [State(stream), State(b"", "d", "2")]
+    disk.write_bytes(DiskBuilder(9, size=2000, content=b"x" * 2000, states=states).build())
+    for writer in ("xl", "libvirt", "libxl"):
+        save.write_bytes(XenSaveBuilder(stream, writer=writer).build())
+        check("info", save)
+        check("dump", save)
+        check("dump", save, "--container")
+    check("info", f"{disk}#saved")
+    check("dump", f"{disk}#saved")
+    check("dump", disk)
+    check("snapshots", disk)
 
 
 def test_a_broken_image_is_judged_in_the_same_words(folder: Path) -> None:

@@ -41,7 +41,8 @@ _PARTS_APART = 4
 #: plain.
 _OFFSETS = frozenset({"region_address", "address", "position"})
 _SIZES = frozenset(
-    {"used_length", "size", "page_size", "length", "bytes", "vm_state_size", "disk_size"}
+    {"used_length", "size", "page_size", "length", "bytes", "data_length", "body_length"}
+    | {"vm_state_size", "disk_size"}
 )
 #: Said elsewhere on the line, or of no use to a person.
 _HIDDEN = frozenset({"section_type", "block", "magic", "stride", "data_offset", "idstr_length"})
