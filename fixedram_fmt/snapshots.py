@@ -28,7 +28,7 @@ __all__ = ["SnapshotInfo", "SnapshotList", "list_snapshots"]
 #: Of more snapshots the states are not looked at, and none once so many bytes were read: those, and
 #: so many times the file, of whose clusters states of different snapshots share none.
 _LOOKED_AT = 1000
-_READ, _READ_RATIO = 256 << 20, 2
+_READ, _READ_RATIO = 64 << 20, 2
 _NANOSECONDS = 1_000_000_000
 
 

@@ -8,8 +8,8 @@ qcow2_decompress().
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,11 +20,13 @@ from fixedram_fmt.io.spool import zstd_module
 from fixedram_fmt.schema.qcow2 import COMPRESSED, L1_OFFSET, CompressionType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
 __all__ = ["ClusterSource", "L1Table"]
+
+T = TypeVar("T")
 
 #: What is kept of L2 tables, and of clusters that were unpacked: bytes of memory for each.
 _KEPT = 8 << 20
@@ -42,15 +44,15 @@ class L1Table:
     def __init__(self, data: bytes, geometry: Geometry) -> None:
         """Raises FormatError where one is named twice, which would make a small file endless."""
         self.offsets: NDArray[np.int64] = np.frombuffer(data, ">i8").astype(np.int64)
+        del data
         self.offsets &= L1_OFFSET
         #: Indexes of those there are.
         self.named = np.flatnonzero(self.offsets)
         named = self.offsets[self.named]
-        wrong = named[(named & (geometry.cluster_size - 1)) != 0]
-        if len(wrong):
+        if int(np.bitwise_or.reduce(named, initial=0)) & (geometry.cluster_size - 1):
             raise FormatError(
                 "an L2 table does not begin at a cluster", code="qcow2-l1", path="qcow2/l1",
-                expected=f"a multiple of {geometry.cluster_size:#x}", found=f"{wrong[0]:#x}",
+                expected=f"multiples of {geometry.cluster_size:#x}",
             )  # fmt: skip
         named.sort()
         if np.any(named[1:] == named[:-1]):
@@ -66,6 +68,24 @@ class L1Table:
         """The first from index on that there is; len() of the table where there is none."""
         place = int(np.searchsorted(self.named, index))
         return int(self.named[place]) if place < len(self.named) else len(self)
+
+
+class _Kept(Generic[T]):
+    """What was read last, by number; unlike lru_cache it makes no cycle with who reads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[int, T] = OrderedDict()
+
+    def get(self, number: int, read: Callable[[int], T]) -> T:
+        """What read(number) gives, or gave."""
+        if number in self._found:
+            self._found.move_to_end(number)
+            return self._found[number]
+        found = self._found[number] = read(number)
+        if len(self._found) > self._most:
+            self._found.popitem(last=False)
+        return found
 
 
 class _Run(NamedTuple):
@@ -98,8 +118,8 @@ class ClusterSource(Source):
         self.bytes_read = 8 * len(l1)
         self._source = source
         self._l1 = l1
-        self._piece = lru_cache(max(4, _KEPT // geometry.piece_cost))(self._read_piece)
-        self._unpacked = lru_cache(max(2, _KEPT // geometry.cluster_size))(self._unpack)
+        self._pieces: _Kept[Piece] = _Kept(max(4, _KEPT // geometry.piece_cost))
+        self._clusters: _Kept[bytes] = _Kept(max(2, _KEPT // geometry.cluster_size))
         self._claimed = 0
         #: A bit for each piece whose claim was counted; no memory is used for what is not touched.
         self._counted = np.zeros(-(-len(l1) * geometry.pieces // 8), np.uint8)
@@ -113,7 +133,7 @@ class ClusterSource(Source):
                 continue
             for part in reversed(range(geometry.pieces)):
                 number = index * geometry.pieces + part
-                piece = self._piece(number)
+                piece = self._pieces.get(number, self._read_piece)
                 mapped = np.flatnonzero(piece.hosts != ZEROS)
                 if len(mapped):
                     following = int(mapped[-1]) + 1
@@ -136,7 +156,9 @@ class ClusterSource(Source):
             if run.host == ZEROS:
                 view[:] = bytes(view.nbytes)
             elif run.host == PACKED:
-                view[:] = self._unpacked(run.entry)[run.skip : run.skip + view.nbytes]
+                view[:] = self._clusters.get(run.entry, self._unpack)[
+                    run.skip : run.skip + view.nbytes
+                ]
             else:
                 self._source.read_into(self._inside(run), view, path)
 
@@ -176,9 +198,14 @@ class ClusterSource(Source):
 
     # -- where bytes lie
 
-    def piece_numbers(self) -> Iterator[int]:
-        """Those pieces of L2 tables that are not in holes of the file, for placed()."""
-        for index in self._l1.named.tolist():
+    @property
+    def tables(self) -> int:
+        """L2 tables that there are."""
+        return len(self._l1.named)
+
+    def piece_numbers(self, tables: int) -> Iterator[int]:
+        """Pieces of so many L2 tables, for placed(); not those in holes of the file."""
+        for index in self._l1.named[:tables].tolist():
             if not self._is_hole(index):
                 yield from range(index * self.geometry.pieces, (index + 1) * self.geometry.pieces)
 
@@ -187,7 +214,7 @@ class ClusterSource(Source):
 
         Of a compressed cluster the length is that of the sectors which it lies in.
         """
-        geometry, piece = self.geometry, self._piece(number)
+        geometry, piece = self.geometry, self._pieces.get(number, self._read_piece)
         units = geometry.piece_span // geometry.unit
         lengths = np.diff(piece.firsts, append=units) * geometry.unit
         hosts = piece.hosts.copy()
@@ -218,7 +245,7 @@ class ClusterSource(Source):
         """What tiles [start, stop), which one piece maps."""
         unit = self.geometry.unit
         number = start // self.geometry.piece_span
-        piece, begin = self._piece(number), number * self.geometry.piece_span
+        piece, begin = self._pieces.get(number, self._read_piece), number * self.geometry.piece_span
         index = int(np.searchsorted(piece.firsts, (start - begin) // unit, "right")) - 1
         while start < stop:
             first = begin + int(piece.firsts[index]) * unit

@@ -33,12 +33,15 @@ __all__ = ["Clusters", "Extension", "qcow2_tiles"]
 
 #: Bytes of L2 tables that are walked, those of 128 GiB in clusters of 64 KiB, and runs in them.
 _WALKED, _RUNS = 16 << 20, 1 << 20
+#: Bytes of tables that name others: the largest L1 table there may be, twice.
+_NAMING = 64 << 20
 #: Of more snapshots only the table is shown, and of a longer header only so many extensions.
 _SNAPSHOTS, _EXTENSIONS = 256, 64
 #: QCOW_MAX_L1_SIZE, QCOW_MAX_REFTABLE_SIZE, and the mask of the latter's entries.
 _L1_CEILING, _REFTABLE_CEILING = 32 << 20, 8 << 20
 _REFTABLE_OFFSET = 0xFFFF_FFFF_FFFF_FE00
 _NAME_CEILING = 1023
+_TOO_MANY = "more tables than are walked here: owners are not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class _Walk:
         self._disk = disk
         self._source, self._base = disk.place.source, disk.place.offset
         self._cluster = 1 << disk.head.header.cluster_bits
-        self._left, self._runs = _WALKED, _RUNS
+        self._left, self._runs, self._entries_left = _WALKED, _RUNS, _NAMING
+        self._seen: set[tuple[object, ...]] = set()
         self.problem = ""
 
     def groups(self) -> Iterator[Iterator[_Claim]]:
@@ -115,9 +119,11 @@ class _Walk:
             path = f"qcow2/snapshots[{number}]"
             yield self._tables(2, path, one.l1_table_offset, one.l1_size)
             if one.vm_state_size:
-                yield self._clusters(3, f"{path}/state", partial(self._disk.state, one))
+                yield self._clusters(
+                    3, f"{path}/state", partial(self._disk.state, one), one.l1_size
+                )
         yield self._tables(2, "qcow2/disk", head.l1_table_offset, head.l1_size)
-        yield self._clusters(4, "qcow2/disk/content", self._disk.content)
+        yield self._clusters(4, "qcow2/disk/content", self._disk.content, head.l1_size)
         if len(snapshots) > _SNAPSHOTS:
             self.problem = f"of {len(snapshots)} snapshots {_SNAPSHOTS} were looked into"
 
@@ -182,20 +188,37 @@ class _Walk:
         return heapq.merge([table] if entries else [], self._in_rows(rank, f"{path}/l2", tables))
 
     def _named_by(self, table: _Claim, mask: int) -> Rows:
-        """Offsets that the entries of a table have."""
-        data = self._source.read_upto(table.start, table.stop - table.start)
-        words = np.frombuffer(data[: len(data) // 8 * 8], ">u8").astype(np.uint64)
-        words &= np.uint64(mask)
-        return words[(words > 0) & (words < np.uint64(self._source.size))].astype(np.int64)
+        """Offsets that the entries of a table have, in their order; none of a table seen before."""
+        length = table.stop - table.start
+        if table[::2] in self._seen or not self._may_read(length):
+            return np.zeros(0, np.int64)
+        self._seen.add(table[::2])
+        data = self._source.read_upto(table.start, length)
+        words: Rows = np.frombuffer(data[: len(data) // 8 * 8], ">i8").astype(np.int64)
+        del data
+        words &= mask - (1 << 64) if mask >> 63 else mask
+        words = words[(words > 0) & (words < self._source.size)]
+        words.sort()
+        return words
+
+    def _may_read(self, length: int) -> bool:
+        """Whether a table that names others is read, too: many snapshots may name a long one."""
+        self._entries_left -= length
+        if self._entries_left < 0:
+            self.problem = _TOO_MANY
+        return self._entries_left >= 0
 
     def _in_rows(self, rank: int, path: str, places: Rows) -> Iterator[_Claim]:
-        """Clusters at places, those in a row as one."""
-        places = np.unique(places)
-        firsts = np.flatnonzero(np.diff(places, prepend=-1) != self._cluster)
-        counts = np.diff(firsts, append=len(places))
-        for number, (first, count) in enumerate(zip(firsts, counts, strict=True)):
-            length, note = int(count) * self._cluster, f"{count} tables"
-            yield self._claim(rank, f"{path}[{number}]", int(places[first]), length, note=note)
+        """Clusters at places, which are in order, those in a row as one."""
+        begins = np.ones(len(places), bool)
+        begins[1:] = places[1:] > places[:-1] + self._cluster
+        firsts = np.flatnonzero(begins)
+        for number, first in enumerate(firsts.tolist()):
+            last = int(firsts[number + 1]) if number + 1 < len(firsts) else len(places)
+            length = int(places[last - 1] - places[first]) + self._cluster
+            note = f"{length // self._cluster} tables"
+            start = int(places[first])
+            yield self._claim(rank, f"{path}[{number}]", start, length, note=note)
 
     def _snapshots(self) -> list[VmSnapshot]:
         try:
@@ -207,19 +230,24 @@ class _Walk:
     # -- clusters
 
     def _clusters(
-        self, rank: int, path: str, opened: Callable[[], ClusterSource]
+        self, rank: int, path: str, opened: Callable[[], ClusterSource], entries: int
     ) -> Iterator[_Claim]:
         """Where the bytes of a source lie, as runs: in a row in the file, and in it."""
         rows = [np.zeros((0, 3), np.int64)]
         try:
+            if not self._may_read(8 * entries):
+                return
             source = opened()
-            for number in source.piece_numbers():
-                if self._left <= 0 or self._runs <= 0:
-                    self.problem = "more tables than are walked here: owners are not known"
+            tables = self._left // source.geometry.cluster_size
+            if source.tables > tables:
+                self.problem = _TOO_MANY
+            for number in source.piece_numbers(tables):
+                if self._runs <= 0:
+                    self.problem = _TOO_MANY
                     break
                 rows.append(source.placed(number))
-                self._left -= source.geometry.piece_size
                 self._runs -= len(rows[-1])
+            self._left -= min(tables, source.tables) * source.geometry.cluster_size
         except FixedRamError as error:
             self.problem = error.message
         joined = enumerate(_joined(np.concatenate(rows)))

@@ -7,7 +7,9 @@ import struct
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from time import process_time
 
+import numpy as np
 import pytest
 
 from conftest import run_cli
@@ -268,6 +270,37 @@ def test_entries_of_tables_are_distrusted(value: int) -> None:
         except FixedRamError:
             continue
         assert state.size >= 80_000
+
+
+def test_a_cluster_mapped_again_and_again_is_refused() -> None:
+    raw = bytearray(built(DiskBuilder(16, size=0), State(patterned(80_000))))
+    l1 = disk_of(bytes(raw)).snapshots[0].l1_table_offset
+    l2 = int.from_bytes(raw[l1 : l1 + 8], "big") & 0xFFFFFFFFFFFE00
+    raw[l2 : l2 + 65536] = raw[l2 : l2 + 8] * 8192
+    with pytest.raises(FormatError, match="more clusters are mapped than the file has"):
+        state_of(bytes(raw))
+
+
+@pytest.mark.slow
+@pytest.mark.untraced
+def test_snapshots_that_share_a_huge_table_cost_seconds_at_most(tmp_path: Path) -> None:
+    path, entries, count = tmp_path / "disk.qcow2", 1 << 22, 300
+    states = [State(STREAM, "a" * 60_000, str(number)) for number in range(count)]
+    raw = built(DiskBuilder(9, size=0), *states)
+    table = -(-len(raw) // 512) * 512
+    with path.open("wb") as file:
+        file.write(raw)
+        for one in disk_of(raw).snapshots:
+            file.seek(one.offset)
+            file.write(struct.pack(">QI", table + entries * 512, entries))
+        file.seek(table + entries * 512)
+        file.write(np.arange(table, table + entries * 512, 512).astype(">u8").tobytes())
+    begun = process_time()
+    found = list_snapshots(str(path)).snapshots
+    assert len(found) == count
+    assert {one.kind for one in found} == {"unreadable", "unread"}
+    assert process_time() - begun < 20
+    assert len(run_cli("snapshots", path).out) < count * 400
 
 
 @pytest.mark.slow

@@ -33,7 +33,8 @@ _CARRIERS = (Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_PAGE, Kind.HOOK)
 def no_ram(survey: Survey) -> Iterator[Observation]:
     """There is no ram section: the stream holds no memory.
 
-    QEMU loads such a stream without a word, and the guest wakes with empty memory.
+    QEMU loads such a stream without a word, and the guest wakes with empty memory. Of a Xen guest
+    xen-save-devices-state writes the devices alone, and Xen keeps the memory.
 
     Fix: save the guest again; something ended the stream before its memory.
     """
