@@ -32,7 +32,9 @@ T = TypeVar("T")
 _KEPT = 8 << 20
 #: Empty L2 tables after the last that maps something, which a shorter state leaves; no more of
 #: them are looked at.
-_EMPTY_TABLES = 1 << 16
+_EMPTY_TABLES = 1 << 14
+#: To ask where the holes of a file are costs as much as to read so many bytes.
+_LOOK = 1 << 14
 #: zlib's window: 4 KiB, and no header (qcow2_zlib_decompress()).
 _WINDOW = -12
 _SECTOR = 512
@@ -114,7 +116,7 @@ class ClusterSource(Source):
         super().__init__(name=name, size=min(size, len(l1) * geometry.table_span))
         self.file_mode = source.file_mode
         self.geometry = geometry
-        #: What reading has cost: bytes that were filled in, and bytes of tables.
+        #: What reading has cost: bytes that were filled in, bytes of tables, questions for holes.
         self.bytes_read = 8 * len(l1)
         self._source = source
         self._l1 = l1
@@ -144,7 +146,9 @@ class ClusterSource(Source):
 
     def resized(self, size: int) -> ClusterSource:
         """The same bytes, more or fewer of them."""
-        return ClusterSource(self._source, self.geometry, self._l1, name=self.name, size=size)
+        made = ClusterSource(self._source, self.geometry, self._l1, name=self.name, size=size)
+        made.bytes_read = self.bytes_read
+        return made
 
     # -- reading
 
@@ -266,6 +270,7 @@ class ClusterSource(Source):
         stop = offset + self.geometry.cluster_size
         if stop > self._source.size:
             return False
+        self.bytes_read += _LOOK
         return not any(extent.data for extent in self._source.extents(offset, stop))
 
     def _read_piece(self, number: int) -> Piece:

@@ -284,7 +284,7 @@ def test_a_cluster_mapped_again_and_again_is_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.untraced
 def test_snapshots_that_share_a_huge_table_cost_seconds_at_most(tmp_path: Path) -> None:
-    path, entries, count = tmp_path / "disk.qcow2", 1 << 22, 300
+    path, entries, count = tmp_path / "disk.qcow2", 1 << 20, 100
     states = [State(STREAM, "a" * 60_000, str(number)) for number in range(count)]
     raw = built(DiskBuilder(9, size=0), *states)
     table = -(-len(raw) // 512) * 512
@@ -299,7 +299,7 @@ def test_snapshots_that_share_a_huge_table_cost_seconds_at_most(tmp_path: Path) 
     found = list_snapshots(str(path)).snapshots
     assert len(found) == count
     assert {one.kind for one in found} == {"unreadable", "unread"}
-    assert process_time() - begun < 20
+    assert process_time() - begun < 10
     assert len(run_cli("snapshots", path).out) < count * 400
 
 
