@@ -22,6 +22,7 @@ from fixedram_fmt.tiling import container_leaves, leaves
 from fixedram_fmt.validation import validate
 from support.builders import open_bytes, tiny_image
 from support.containers import STREAM, XML, libvirt
+from support.xen import XenSaveBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,6 +164,8 @@ NESTED = [
     (swapped(after(libvirt())), "libvirt", "Swapped LibvirtSave"),
     (swapped(gzip.compress(STREAM + bytes(range(256)) * 8, 0)), "swapped", "Swapped Compressed"),
     (gzip.compress(swapped(STREAM)), "swapped", "Compressed Swapped"),
+    (gzip.compress(XenSaveBuilder(STREAM).build()), "xen", "Compressed XenSave"),
+    (MAGIC + XenSaveBuilder(STREAM, order=">").build(), "xen", "Toy XenSave"),
     (lzma.compress(libvirt(kind=1) + gzip.compress(STREAM)), "libvirt",
      "Compressed LibvirtSave Compressed"),
     (MAGIC + gzip.compress(MAGIC + lzma.compress(STREAM)), "toy",
