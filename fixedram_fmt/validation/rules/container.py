@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.libvirt import LibvirtSave
-from fixedram_fmt.container.xen import XenSave
-from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema.libvirt import QEMU_SAVE_VERSION, SaveFormat
-from fixedram_fmt.validation.effects import Effect, Phase, crashes, refuses
+from fixedram_fmt.validation.effects import Effect, Phase, crashes
 from fixedram_fmt.validation.restore import by_libvirt, libvirt_refuses, restore_refuses
 from fixedram_fmt.validation.rule import Observation, Severity, at_stop, over_image
 
@@ -363,47 +361,3 @@ def xml_past_end(_survey: Survey | None, error: FormatError) -> Iterator[Observa
     Fix: get the file again; it was cut off, or data_len is damaged.
     """
     yield Observation.of(error)
-
-
-@at_stop(
-    "C23",
-    Severity.ERROR,
-    "QEMU docs/interop/qcow2.rst; block/qcow2.c qcow2_do_open(), qcow2-snapshot.c",
-    "qcow2-header",
-    "qcow2-snapshots",
-    "qcow2-l1",
-    effect=Effect(Outcome.REFUSES, text="the disk is not opened"),
-    phase=Phase.LIBVIRT_HEADER,
-)
-def qcow2_tables_cannot_be(_survey: Survey | None, error: FormatError) -> Iterator[Observation]:
-    """A qcow2 image has a table that cannot be.
-
-    The state of a VM in a snapshot is found by the header, the snapshot table and the snapshot's
-    own L1 and L2 tables. QEMU does not open an image in which one of them is too long, misplaced or
-    outside the file, nor one with clusters of a size it does not know.
-
-    Fix: work on a copy, and let qemu-img check -r all repair it; states of VMs may be lost by that.
-    """
-    yield Observation.of(error)
-
-
-@over_image(
-    "C24",
-    Severity.ERROR,
-    "Xen docs/specs/libxl-migration-stream.pandoc; QEMU migration/savevm.c",
-    effect=refuses("magic"),
-    phase=Phase.LIBVIRT_HEADER,
-)
-def save_of_xen(survey: Survey) -> Iterator[Observation]:
-    """This is a save of Xen, which no QEMU loads by itself.
-
-    QEMU's stream in it is what xen-save-devices-state wrote: devices without memory, which Xen
-    keeps in records of its own. Only Xen's toolstack restores the whole.
-
-    Fix: restore it with xl restore (or virsh -c xen:///system restore) on a Xen host.
-    """
-    save = survey.image.container.find(XenSave)
-    if save is not None:
-        yield Observation(
-            "a save of Xen: no QEMU loads it", 0, "container", save.writer, "a migration stream",
-        )  # fmt: skip
