@@ -42,7 +42,7 @@ class Devices:
 
 
 def devices_of(location: str) -> Devices:
-    path, offset = split_location(location)
+    path, offset, _ = split_location(location)
     with Image.open(location) as image:
         assert image.complete
         eof = next(record.offset for record in image.records() if record.kind == "eof")
