@@ -24,22 +24,20 @@ if TYPE_CHECKING:
         TruncatedError,
         UnsupportedError,
     )
+    from fixedram_fmt.failures import diagnose, rehearse, rescue
     from fixedram_fmt.image import Image
     from fixedram_fmt.io.source import Source
     from fixedram_fmt.presence.bitmap import PageBitmap
     from fixedram_fmt.presence.hostlong import HostLong
-    from fixedram_fmt.rehearsal.verb import rehearse
     from fixedram_fmt.verbs import (
         Written,
         convert,
         copy,
-        diagnose,
         diff,
         digest,
         extract,
         load,
         open,  # noqa: A004 - fx.open
-        rescue,
         synth,
         validate,
     )
@@ -85,14 +83,14 @@ _HOME = {
     "Written": "verbs",
     "convert": "verbs",
     "copy": "verbs",
-    "diagnose": "verbs",
+    "diagnose": "failures",
     "diff": "verbs",
     "digest": "verbs",
     "extract": "verbs",
     "load": "verbs",
     "open": "verbs",
-    "rehearse": "rehearsal.verb",
-    "rescue": "verbs",
+    "rehearse": "failures",
+    "rescue": "failures",
     "synth": "verbs",
     "validate": "verbs",
 }

@@ -11,9 +11,8 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from fixedram_fmt.errors import FormatError
 from fixedram_fmt.image import Image
 
 if TYPE_CHECKING:
@@ -21,12 +20,10 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.comparison.result import Diff, Options
     from fixedram_fmt.container.opening import Location
-    from fixedram_fmt.diagnosis import Diagnosis
     from fixedram_fmt.digests import ImageDigest
     from fixedram_fmt.multifd.loadresult import LoadResult
     from fixedram_fmt.presence.hostlong import HostLong
     from fixedram_fmt.receiver import Receiver
-    from fixedram_fmt.recovery.rescued import Rescued
     from fixedram_fmt.validation.report import ImageReport
     from fixedram_fmt.write.spec import ImageSpec
 
@@ -36,13 +33,11 @@ __all__ = [
     "Written",
     "convert",
     "copy",
-    "diagnose",
     "diff",
     "digest",
     "extract",
     "load",
     "open",
-    "rescue",
     "synth",
     "validate",
 ]
@@ -130,45 +125,6 @@ def validate(
     return ask(image, question)
 
 
-def diagnose(
-    log: str | Path | BinaryIO | None = None,
-    image: Image | Location | None = None,
-    *,
-    destination: Receiver | Path_ | None = None,
-    search: bool = False,
-) -> Diagnosis:
-    """Why a save or a restore failed: from what QEMU or libvirt said, from the image, or from both.
-
-        import fixedram_fmt as fx
-
-        told = fx.diagnose("Missing section footer for ram", "guest.img")
-        for cause in told.causes:
-            print(cause.message, cause.side, cause.fix, cause.offset)
-
-    log is the text itself, a Path of a file with it, or a file opened in binary mode; without one
-    validate is asked about the image.  destination is the VM that was to receive it, or a file
-    that describes it.  A file that is no image is told in the warnings.
-    """
-    from fixedram_fmt.container.opening import name_of
-    from fixedram_fmt.diagnosis import diagnose as ask
-    from fixedram_fmt.receiver import Receiver, load_receiver
-
-    if isinstance(log, Path):
-        with log.open("rb") as file:
-            return diagnose(file, image, destination=destination, search=search)
-    if destination is not None and not isinstance(destination, Receiver):
-        destination = load_receiver(os.fspath(destination))
-    if image is None or isinstance(image, Image):
-        return ask(log, image, destination)
-    try:
-        with Image.open(image, search=search) as opened:
-            return ask(log, opened, destination)
-    except FormatError as error:
-        from fixedram_fmt.diagnosis.located import without_image
-
-        return without_image(ask(log), error, name_of(image))
-
-
 def diff(a: Image | Location, b: Image | Location, options: Options | None = None) -> Diff:
     """What differs between two images: memory, device state, structure.
 
@@ -182,7 +138,7 @@ def diff(a: Image | Location, b: Image | Location, options: Options | None = Non
     from fixedram_fmt.comparison import Options
     from fixedram_fmt.comparison import diff as compare
 
-    with _opened(a) as first, _opened(b) as second:
+    with opened_image(a) as first, opened_image(b) as second:
         return compare(first, second, options or Options())
 
 
@@ -248,7 +204,7 @@ def copy(image: Image | Location, out: Path_, *, force: bool = False, **options:
     from fixedram_fmt.write.rewrite import RewriteOptions, rewrite
 
     made = RewriteOptions(**options)
-    with _opened(image) as opened:
+    with opened_image(image) as opened:
         pieces = list(rewrite(opened, made))
         with replacing(Path(out), force=force, mode=opened.file_mode) as output:
             if made.compress:
@@ -288,32 +244,6 @@ def convert(
     return Written(Path(out), size, tuple(conversion.notes))
 
 
-def rescue(
-    image: Image | Location, out: Path_, *, all_pages: bool = False, force: bool = False
-) -> Rescued:
-    """What can be saved of a save that never finished, or that lost its bitmaps, as a new image.
-
-        import fixedram_fmt as fx
-
-        fx.synth({"machine": "pc"}, "lost.img", blocks=["pc.ram=1M"], faults=["bitmaps-empty"])
-        saved = fx.rescue("lost.img", "saved.img")
-        print(saved.purpose, [(block.name, block.pages_rebuilt) for block in saved.blocks])
-        print(saved.lost, saved.unknown, saved.warnings)
-
-    Bitmaps that are missing, empty or contradicted by the data are made again; all_pages takes each
-    page with data, stale ones too.  A stream that stops early is ended after its memory: the
-    result's purpose says whether the new image is for a restore.  Raises UnsupportedError where
-    there is nothing to save.
-    """
-    from fixedram_fmt.io.output import replacing
-    from fixedram_fmt.recovery import Rescue
-
-    with _opened(image) as opened:
-        plan = Rescue(opened, all_pages=all_pages)
-        with replacing(Path(out), force=force, mode=opened.file_mode) as output:
-            return plan.write(output, opened.source.name, Path(out))
-
-
 def extract(
     image: Image | Location,
     out: Path_,
@@ -345,7 +275,7 @@ def extract(
         "elf": export.elf_core,
         "lime": export.lime_image,
     }
-    with _opened(image) as opened:
+    with opened_image(image) as opened:
         if format == "raw":
             artifact = export.raw_block(opened, opened.block(block or ""), *span)
         elif format in makers:
@@ -394,7 +324,7 @@ def load(
     model = loader_named(loader or DEFAULT_LOADER)
     flush = flush_after_each_section
     how: dict[str, Any] = {"channels": channels, "loader": model, "property_on": flush}
-    with _opened(image) as opened:
+    with opened_image(image) as opened:
         verdict = judge(opened).verdict(model, multifd=True, property_on=flush)
         if verdict.outcome is not Outcome.LOADS:
             raise LoadError(f"{model.name} {verdict.outcome}: {verdict.message}")
@@ -410,7 +340,7 @@ def load(
 
 
 @contextmanager
-def _opened(image: Image | Location) -> Iterator[Image]:
+def opened_image(image: Image | Location) -> Iterator[Image]:
     """The image itself, which stays open, or one that is closed afterwards."""
     if isinstance(image, Image):
         yield image

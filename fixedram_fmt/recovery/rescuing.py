@@ -15,11 +15,11 @@ from fixedram_fmt.errors import UnsupportedError
 from fixedram_fmt.image import Image
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.recovery.account import Saved, purpose_of, tell
 from fixedram_fmt.recovery.deciding import Decision, decide, map_runs
 from fixedram_fmt.recovery.places import Places
 from fixedram_fmt.recovery.rescued import MapRun, Purpose, Rescued, Would
 from fixedram_fmt.recovery.streamend import ending_of
-from fixedram_fmt.recovery.telling import Saved, purpose_of, tell
 from fixedram_fmt.schema import ram
 from fixedram_fmt.schema.libvirt import LIBVIRT_HEADER, QEMU_SAVE_MAGIC, QEMU_SAVE_PARTIAL
 from fixedram_fmt.stream.records import Kind

@@ -60,7 +60,7 @@ def diagnose(
         raise typer.BadParameter("give an IMAGE, or --log, or both", param_hint="'--log'")
     if image == "-" and log == "-":
         raise typer.BadParameter("image and log cannot both be stdin", param_hint="'--log'")
-    from fixedram_fmt.verbs import diagnose as ask
+    from fixedram_fmt.failures import diagnose as ask
 
     with _opened(log) as said:
         told = ask(said, image, destination=destination_of(destination), search=searching.search)

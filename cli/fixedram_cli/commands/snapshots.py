@@ -21,7 +21,7 @@ def snapshots(
 
     Example: fixedram snapshots disk.qcow2
 
-    Example: fixedram info disk.qcow2#before-upgrade
+    Example: fixedram snapshots disk.qcow2 --json
     """
     from fixedram_fmt.snapshots import list_snapshots
 
