@@ -1,4 +1,4 @@
-"""Who writes fixed-layout images, as data: the dialects of FORMAT 5.
+"""Who writes fixed-layout images, as data: the dialects of FORMAT 8.
 
 "fixed-ram" is the name the feature was reviewed under (version 4, early 2024); it was merged as
 "mapped-ram" in QEMU 9.0.  The layout is the same, names and flags around it differ.

@@ -1,4 +1,4 @@
-"""Who loads images, as data: QEMU versions and the designs of the review, FORMAT 5 and 6.
+"""Who loads images, as data: QEMU versions and the designs of the review, FORMAT 8 and 9.
 
 Upstream: migration/ram.c ram_load_precopy(), migration/multifd.c multifd_recv_sync_main(), and the
 discussion of the sync of receive channels that led to what was merged.

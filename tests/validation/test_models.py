@@ -1,4 +1,4 @@
-"""Verdicts of loader models and real QEMUs on both dialects, against the tables of FORMAT 5 and 6.
+"""Verdicts of loader models and real QEMUs on both dialects, against the tables of FORMAT 8 and 9.
 
 The tables below are written by hand from those two; nothing of the library went into them.
 """
@@ -39,7 +39,7 @@ class Writer(NamedTuple):
     property_on: bool
 
 
-#: FORMAT 5, rows "MULTIFD_FLUSH in the stream" and "the same with the property on".
+#: FORMAT 8, rows "MULTIFD_FLUSH in the stream" and "the same with the property on".
 WRITES = {
     # Column fixed-ram: "exactly one: before the last EOS"; with the property on "none at all".
     # The rows are about multifd; without it there is nobody to flush.
@@ -54,7 +54,7 @@ WRITES = {
     Writer("mapped-ram", multifd=True, property_on=True): FLUSH_FREE,
 }
 
-#: FORMAT 6: what each receiver with channels makes of such a stream; its property off, then on.
+#: FORMAT 9: what each receiver with channels makes of such a stream; its property off, then on.
 WITH_CHANNELS = {
     # "at MULTIFD_FLUSH; EOS ignored"; property on: "never syncs".
     ("fixed-ram-v4", FLUSH_FREE): (NEVER_SYNCS, NEVER_SYNCS),
@@ -67,9 +67,9 @@ WITH_CHANNELS = {
     ("per-ram-load", ONE_FLUSH): (LOADS, LOADS),
 }
 REVIEWED = ("fixed-ram-v4", "reentrant", "per-ram-load")
-#: FORMAT 6, row mapped-ram: "once, at the end of parsing the block list", the property "has no
-#: effect"; FORMAT 5, row "capability name": the merged code knows `mapped-ram` alone, and refuses
-#: an "unknown capability" (FORMAT 7).
+#: FORMAT 9, row mapped-ram: "once, at the end of parsing the block list", the property "has no
+#: effect"; FORMAT 8, row "capability name": the merged code knows `mapped-ram` alone, and refuses
+#: an "unknown capability" (FORMAT 13).
 MERGED = ("mapped-ram", "qemu-10.0", "qemu-11.1")
 
 
@@ -165,7 +165,7 @@ def flushes_in(*kinds: Kind) -> Fault:
 @pytest.mark.parametrize(
     ("dialect", "loader", "multifd", "property_on", "outcome"),
     [
-        # FORMAT 6: "can sync twice - no: the channels quit at the first sync", so the second hangs.
+        # FORMAT 9: "can sync twice - no: the channels quit at the first sync", so the second hangs.
         ("fixed-ram-v4", "fixed-ram-v4", True, False, CRASHES),
         ("fixed-ram-v4", "fixed-ram-v4", True, True, CRASHES),
         ("fixed-ram-v4", "fixed-ram-v4", False, False, LOADS),
@@ -204,7 +204,7 @@ def test_nobody_needs_to_wait_for_channels_without_work(dialect: str, loader: st
 
 @pytest.mark.parametrize("loader", REVIEWED)
 def test_one_early_flush_is_a_sync_too(loader: str) -> None:
-    """All work is handed out in the first section (FORMAT 6): a flush in any later one will do."""
+    """All work is handed out in the first section (FORMAT 9): a flush in any later one will do."""
     raw = made(dialect="fixed-ram-v4", faults=[flushes_in(Kind.SECTION_PART)])
     report = validate(image_of(raw))
     assert report.verdict(LOADERS[loader], multifd=True).outcome is LOADS
@@ -214,7 +214,7 @@ def test_one_early_flush_is_a_sync_too(loader: str) -> None:
 @pytest.mark.parametrize("loader", JUDGES)
 @pytest.mark.parametrize("flush", [False, True])
 def test_ordinary_stream_loads_without_channels_only(loader: str, flush: bool) -> None:
-    """FORMAT 5, last paragraph: FLUSH is at home in ordinary streams."""
+    """FORMAT 8, last paragraph: FLUSH is at home in ordinary streams."""
     records = ram_word(0, RamSaveFlag.PAGE) + b"\6pc.ram" + b"x" * PAGE
     if flush:
         records += ram_word(0, RamSaveFlag.MULTIFD_FLUSH)

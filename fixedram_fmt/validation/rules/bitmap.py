@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_BITMAP = "FORMAT 4; migration/ram.c read_ramblock_mapped_ram()"
+_BITMAP = "FORMAT 7; migration/ram.c read_ramblock_mapped_ram()"
 #: Extents of a file looked at for holes, in each block and in all of them.
 _EXTENTS_LOOKED_AT = 65536
 _EXTENTS_IN_ALL = 1 << 20
@@ -52,7 +52,7 @@ def tail_bits(survey: Survey) -> Iterator[Observation]:
 @over_image(
     "B02",
     Severity.WARNING,
-    "FORMAT 4; include/qemu/bitmap.h",
+    "FORMAT 7; include/qemu/bitmap.h",
     effect=wrong("pages are loaded to the places of others"),
     phase=Phase.MEMORY,
 )
@@ -99,7 +99,7 @@ def _vapic_is_active(survey: Survey) -> bool:
 @over_image(
     "B03",
     Severity.ERROR,
-    "FORMAT 4; migration/ram.c ram_save_file_bmap()",
+    "FORMAT 7; migration/ram.c ram_save_file_bmap()",
     effect=_no_memory,
     phase=Phase.MEMORY,
 )
@@ -157,7 +157,7 @@ def present_past_end(survey: Survey) -> Iterator[Observation]:
             )
 
 
-@over_image("B05", Severity.WARNING, "FORMAT 4")
+@over_image("B05", Severity.WARNING, "FORMAT 7")
 def present_in_hole(survey: Survey) -> Iterator[Observation]:
     """Pages that are called present lie in holes of the file.
 
@@ -193,7 +193,7 @@ def present_in_hole(survey: Survey) -> Iterator[Observation]:
             )
 
 
-@over_image("B06", Severity.WARNING, "FORMAT 4")
+@over_image("B06", Severity.WARNING, "FORMAT 7")
 def nothing_present(survey: Survey) -> Iterator[Observation]:
     """No page of any block is present.
 
@@ -253,7 +253,7 @@ def bits_missing(survey: Survey) -> Iterator[Observation]:
             yield _lost(survey, loss, "stale, or their bits are lost")
 
 
-@over_image("B09", Severity.NOTE, "FORMAT 4")
+@over_image("B09", Severity.NOTE, "FORMAT 7")
 def pages_not_looked_through(survey: Survey) -> Iterator[Observation]:
     """A block without a present page was not looked through: it is too large.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_LIST = "FORMAT 3; migration/ram.c parse_ramblocks()"
+_LIST = "FORMAT 6; migration/ram.c parse_ramblocks()"
 
 
 @at_records("R03", Severity.WARNING, _LIST, Kind.MEM_SIZE)
@@ -129,7 +129,7 @@ def block_without_name(survey: Survey) -> Iterator[Observation]:
     yield from _noted(survey, "list-short", "the name of a block")
 
 
-@at_records("R14", Severity.WARNING, "FORMAT 9", Kind.BLOCK)
+@at_records("R14", Severity.WARNING, "FORMAT 12", Kind.BLOCK)
 def block_name_unsafe(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """A block's name leads out of a folder when it is used as a path.
 
@@ -150,7 +150,7 @@ def block_name_unsafe(_survey: Survey, record: Record[Any]) -> Iterator[Observat
 @at_records(
     "R15",
     Severity.ERROR,
-    "FORMAT 9",
+    "FORMAT 12",
     Kind.BLOCK,
     effect=refuses("unknown-block"),
     phase=Phase.BLOCK_ENTRY,

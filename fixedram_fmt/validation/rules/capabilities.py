@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_CONFIGURATION = "FORMAT 2; migration/savevm.c "
+_CONFIGURATION = "FORMAT 4; migration/savevm.c "
 
 #: qapi/migration.json MigrationCapability, QEMU 10.0.
 _CAPABILITIES = frozenset(
@@ -144,7 +144,7 @@ def _unless_taken(case: Case) -> Effect | None:
     return None if taken else refuses("unknown-capability", capability=name)
 
 
-@at_records("G08", Severity.WARNING, "FORMAT 5", Kind.CAPABILITY, effect=_unless_taken)
+@at_records("G08", Severity.WARNING, "FORMAT 8", Kind.CAPABILITY, effect=_unless_taken)
 def capability_of_review(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The image names the capability of a dialect that was never released.
 

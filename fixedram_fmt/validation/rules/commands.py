@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_SAVEVM = "FORMAT 2; migration/savevm.c "
+_SAVEVM = "FORMAT 5; migration/savevm.c "
 
 #: Length of the arguments, None where it varies; migration/savevm.c mig_cmd_args.
 _ARGUMENTS = {

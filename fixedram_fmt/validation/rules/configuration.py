@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_CONFIGURATION = "FORMAT 2; migration/savevm.c "
+_CONFIGURATION = "FORMAT 4; migration/savevm.c "
 
 #: Subsections of vmstate_configuration, all of version 1.
 _SUBSECTIONS = frozenset(

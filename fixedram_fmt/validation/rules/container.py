@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_FORMAT = "FORMAT 1; libvirt src/qemu/qemu_saveimage.c"
+_FORMAT = "FORMAT 2; libvirt src/qemu/qemu_saveimage.c"
 
 
 @over_image(
@@ -267,7 +267,7 @@ def unused_fields_set(survey: Survey) -> Iterator[Observation]:
         )
 
 
-@over_image("C06", Severity.NOTE, "FORMAT 1; QEMU migration/file.c")
+@over_image("C06", Severity.NOTE, "FORMAT 2; QEMU migration/file.c")
 def compressed(survey: Survey) -> Iterator[Observation]:
     """The file is compressed: findings and offsets are those of what is in it.
 
@@ -289,7 +289,7 @@ def _unpacking_fails(case: Case, _libvirt: Libvirt) -> Effect | None:
     return libvirt_refuses(f"Child process ({program}) unexpected exit status 1")
 
 
-@over_image("C07", Severity.ERROR, "FORMAT 1", effect=_unpacking_fails, phase=Phase.RESTORED)
+@over_image("C07", Severity.ERROR, "FORMAT 2", effect=_unpacking_fails, phase=Phase.RESTORED)
 def compressed_data_cut(survey: Survey) -> Iterator[Observation]:
     """The compressed data ends early or is damaged.
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.validation.survey import Survey
 
-_DECODE = "FORMAT 3; migration/xbzrle.c xbzrle_decode_buffer()"
-_LOAD = "FORMAT 3; migration/ram.c load_xbzrle()"
+_DECODE = "FORMAT 6; migration/xbzrle.c xbzrle_decode_buffer()"
+_LOAD = "FORMAT 6; migration/ram.c load_xbzrle()"
 
 
 @at_records("R26", Severity.ERROR, _LOAD, Kind.XBZRLE, effect=refuses("xbzrle-length"))

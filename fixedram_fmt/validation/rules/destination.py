@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_POST_LOAD = "FORMAT 7; migration/savevm.c configuration_post_load()"
-_LIST = "FORMAT 7; migration/ram.c parse_ramblocks()"
-_SECTION = "FORMAT 7; migration/savevm.c qemu_loadvm_section_start_full()"
+_POST_LOAD = "FORMAT 10; migration/savevm.c configuration_post_load()"
+_LIST = "FORMAT 10; migration/ram.c parse_ramblocks()"
+_SECTION = "FORMAT 10; migration/savevm.c qemu_loadvm_section_start_full()"
 #: Capabilities that both sides must agree on.
 _VALIDATED = ("mapped-ram", "x-ignore-shared")
 
@@ -324,7 +324,7 @@ def newer_section(survey: Survey) -> Iterator[Observation]:
 @over_image(
     "T10",
     Severity.WARNING,
-    "FORMAT 7; migration/vmstate.c vmstate_load_state()",
+    "FORMAT 10; migration/vmstate.c vmstate_load_state()",
 )
 def older_section(survey: Survey) -> Iterator[Observation]:
     """A section is of an older version than the destination's.

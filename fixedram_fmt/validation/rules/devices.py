@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_VMDESC = "FORMAT 2; migration/savevm.c should_send_vmdesc()"
+_VMDESC = "FORMAT 10; migration/savevm.c should_send_vmdesc()"
 #: Sections that no description mentions.
 _NOT_DESCRIBED = frozenset(
     ("ram", "dirty-bitmap", "spapr/htab", "s390-storage_attributes", "s390-skeys", "slirp")
@@ -302,7 +302,7 @@ def device_of_other_version(survey: Survey) -> Iterator[Observation]:
             )
 
 
-@over_image("D10", Severity.NOTE, "FORMAT 2")
+@over_image("D10", Severity.NOTE, "FORMAT 10")
 def no_devices(survey: Survey) -> Iterator[Observation]:
     """There is no device in the stream: memory only.
 

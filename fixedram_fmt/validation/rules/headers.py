@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_HEADER = "FORMAT 4; migration/ram.c mapped_ram_read_header()"
-_PARSE = "FORMAT 4; migration/ram.c parse_ramblock_mapped_ram()"
-_SAVE = "FORMAT 4; migration/ram.c mapped_ram_setup_ramblock()"
+_HEADER = "FORMAT 7; migration/ram.c mapped_ram_read_header()"
+_PARSE = "FORMAT 7; migration/ram.c parse_ramblock_mapped_ram()"
+_SAVE = "FORMAT 7; migration/ram.c mapped_ram_setup_ramblock()"
 
 #: Where the fields lie in a MappedRamHeader.
 _AT = {span.name: span.offset for span in MAPPED_RAM_HEADER.spans(bytes(MAPPED_RAM_HEADER.size))}
@@ -222,7 +222,7 @@ def pages_elsewhere(survey: Survey) -> Iterator[Observation]:
 @over_image(
     "L15",
     Severity.ERROR,
-    "FORMAT 4 and 5; migration/ram.c ram_save_setup()",
+    "FORMAT 7 and 5; migration/ram.c ram_save_setup()",
     effect=page_unread,
     phase=Phase.BITMAP,
 )
@@ -265,7 +265,7 @@ def _address_read_as_header(case: Case) -> Effect:
 @over_image(
     "L16",
     Severity.NOTE,
-    "FORMAT 5; migration/ram.c parse_ramblock()",
+    "FORMAT 8; migration/ram.c parse_ramblock()",
     effect=_address_read_as_header,
     since={11: None},
     phase=Phase.BLOCK_ENTRY,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.validation.survey import Survey
 
-_PAGES = "FORMAT 4; migration/ram.c save_zero_page()"
+_PAGES = "FORMAT 7; migration/ram.c save_zero_page()"
 
 
 @over_image("P01", Severity.NOTE, _PAGES, deep=True)

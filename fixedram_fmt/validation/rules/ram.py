@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_LOAD = "FORMAT 3; migration/ram.c ram_load_precopy()"
-_LIST = "FORMAT 3; migration/ram.c parse_ramblocks()"
+_LOAD = "FORMAT 6; migration/ram.c ram_load_precopy()"
+_LIST = "FORMAT 6; migration/ram.c parse_ramblocks()"
 #: More PARTs than a save of minutes has; QEMU writes empty ones when its bandwidth is unlimited.
 _MANY_PARTS = 4096
 _CARRIERS = (Kind.PAGE, Kind.ZERO, Kind.XBZRLE, Kind.COMPRESS_PAGE, Kind.HOOK)
@@ -183,7 +183,7 @@ def _version(case: Case) -> Effect:
 @at_records(
     "R19",
     Severity.ERROR,
-    "FORMAT 2; migration/ram.c ram_load()",
+    "FORMAT 5; migration/ram.c ram_load()",
     Kind.SECTION_START,
     Kind.SECTION_FULL,
     effect=_version,
@@ -209,7 +209,7 @@ def ram_version(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
 @at_records(
     "R20",
     Severity.ERROR,
-    "FORMAT 2; migration/savevm.c find_se()",
+    "FORMAT 5; migration/savevm.c find_se()",
     Kind.SECTION_START,
     Kind.SECTION_FULL,
     effect=refuses("unknown-section"),
@@ -228,7 +228,7 @@ def ram_instance(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
         )
 
 
-@at_records("R21", Severity.WARNING, "FORMAT 7", Kind.SECTION_FULL)
+@at_records("R21", Severity.WARNING, "FORMAT 5", Kind.SECTION_FULL)
 def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The ram section is sent as SECTION_FULL, like a device.
 
@@ -242,7 +242,7 @@ def ram_as_full(_survey: Survey, record: Record[Any]) -> Iterator[Observation]:
         )
 
 
-@at_records("R22", Severity.NOTE, "FORMAT 7", Kind.EOF)
+@at_records("R22", Severity.NOTE, "FORMAT 5", Kind.EOF)
 def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
     """The ram section has no PART or END.
 
@@ -260,7 +260,7 @@ def no_parts(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
         )
 
 
-@over_image("R23", Severity.NOTE, "FORMAT 3; migration/migration.c migration_iteration_run()")
+@over_image("R23", Severity.NOTE, "FORMAT 6; migration/migration.c migration_iteration_run()")
 def many_parts(survey: Survey) -> Iterator[Observation]:
     """Thousands of PARTs that hold nothing.
 
@@ -280,7 +280,7 @@ def many_parts(survey: Survey) -> Iterator[Observation]:
 @at_records(
     "R24",
     Severity.ERROR,
-    "FORMAT 3; migration/ram.c host_from_ram_block_offset()",
+    "FORMAT 6; migration/ram.c host_from_ram_block_offset()",
     Kind.PAGE,
     Kind.ZERO,
     Kind.XBZRLE,

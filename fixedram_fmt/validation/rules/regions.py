@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_PARSE = "FORMAT 4; migration/ram.c parse_ramblock_mapped_ram()"
-_SAVE = "FORMAT 4; migration/ram.c mapped_ram_setup_ramblock()"
+_PARSE = "FORMAT 7; migration/ram.c parse_ramblock_mapped_ram()"
+_SAVE = "FORMAT 7; migration/ram.c mapped_ram_setup_ramblock()"
 _PADDING_LOOKED_AT = 1 << 24
 #: Fine enough to tell where something lies.
 _WORD = 8
@@ -164,7 +164,7 @@ def _read_as_both(case: Case) -> Effect | None:
     return None if unread else wrong("bytes of one region are loaded as another's")
 
 
-@over_image("L09", Severity.ERROR, "FORMAT 4 and 7", effect=_read_as_both, phase=Phase.MEMORY)
+@over_image("L09", Severity.ERROR, "FORMAT 7 and 7", effect=_read_as_both, phase=Phase.MEMORY)
 def regions_overlap(survey: Survey) -> Iterator[Observation]:
     """Bitmaps or pages lie over each other.
 
@@ -177,7 +177,7 @@ def regions_overlap(survey: Survey) -> Iterator[Observation]:
             yield _overlap(survey, first, second)
 
 
-@over_image("L10", Severity.ERROR, "FORMAT 4 and 7", effect=_read_as_both, phase=Phase.MEMORY)
+@over_image("L10", Severity.ERROR, "FORMAT 7 and 7", effect=_read_as_both, phase=Phase.MEMORY)
 def region_over_stream(survey: Survey) -> Iterator[Observation]:
     """A bitmap or pages lie over the stream itself.
 
@@ -190,7 +190,7 @@ def region_over_stream(survey: Survey) -> Iterator[Observation]:
             yield _overlap(survey, first, second)
 
 
-@over_image("L11", Severity.ERROR, "FORMAT 1", effect=refuses("alignment"), phase=Phase.ALIGNMENT)
+@over_image("L11", Severity.ERROR, "FORMAT 2", effect=refuses("alignment"), phase=Phase.ALIGNMENT)
 def offsets_shifted(survey: Survey) -> Iterator[Observation]:
     """All offsets are wrong by the same amount.
 
@@ -307,7 +307,7 @@ def _data(survey: Survey, start: int, stop: int) -> Iterator[int]:
         yield rest
 
 
-@over_image("L17", Severity.NOTE, "FORMAT 4")
+@over_image("L17", Severity.NOTE, "FORMAT 7")
 def padding_used(survey: Survey) -> Iterator[Observation]:
     """The padding before a block's pages is not zero.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: idstr of what is gone since 9.1 (migration/block.c).
 _REMOVED = frozenset({b"block"})
-_SAVEVM = "FORMAT 2; migration/savevm.c "
+_SAVEVM = "FORMAT 5; migration/savevm.c "
 _BEHIND_SECTION = (*SECTION_HEADERS, Kind.COMMAND, Kind.EOF)
 
 

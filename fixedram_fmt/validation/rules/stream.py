@@ -26,7 +26,7 @@ _QCOW2 = b"QFI\xfb"
 #: How much of what follows a stream is looked at for the magic of a disk image.
 _LOOK = 1 << 20
 
-_SAVEVM = "FORMAT 2; migration/savevm.c "
+_SAVEVM = "FORMAT 4; migration/savevm.c "
 
 
 @at_stop(
@@ -242,7 +242,7 @@ def device_without_end(_survey: Survey | None, error: FormatError) -> Iterator[O
 @at_stop(
     "S21",
     Severity.ERROR,
-    "FORMAT 5; hw/core/machine.c qdev_machine_creation_done()",
+    "FORMAT 8; hw/core/machine.c qdev_machine_creation_done()",
     "end-unconfirmed",
     effect=wrong("devices whose sections are missing are left as a reset leaves them"),
 )

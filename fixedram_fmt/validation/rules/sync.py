@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
-_SYNC = "FORMAT 5 and 6; migration/multifd.c multifd_recv_sync_main()"
+_SYNC = "FORMAT 9; migration/multifd.c multifd_recv_sync_main()"
 _REVIEW = "fixed-ram-v4"
 
 
@@ -28,7 +28,7 @@ def _unless_taken(case: Case) -> Effect | None:
 @over_image(
     "Y01",
     Severity.ERROR,
-    "FORMAT 5; migration/ram.c ram_load_precopy() invalid_flags",
+    "FORMAT 9; migration/ram.c ram_load_precopy() invalid_flags",
     effect=_unless_taken,
 )
 def flush_in_mapped_ram(survey: Survey) -> Iterator[Observation]:
@@ -135,7 +135,7 @@ def _no_channels(case: Case) -> Effect | None:
 @over_image(
     "Y05",
     Severity.NOTE,
-    "FORMAT 5; migration/migration.c transport_supports_multi_channels()",
+    "FORMAT 9; migration/migration.c transport_supports_multi_channels()",
     effect=_no_channels,
     phase=Phase.CHANNELS,
 )
