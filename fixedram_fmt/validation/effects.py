@@ -1,4 +1,4 @@
-"""What a finding makes a loader do: FORMAT 9 and 13, held against real QEMU by the interop tests."""
+"""What a finding makes a loader do: FORMAT 9, 13; held against real QEMU by interop tests."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ CHECKS = (
      "C11 C12 C13 C14 C15 C16 C17 C18 C19 C20 C21 C22"),
     ("a qcow2 image", "tables inside the file, each L2 table and cluster mapped once, what is "
      "mapped at most what the file has", "C23"),
-    ("a save of Xen", "records inside the file; QEMU's stream in one of them, without memory", "C24"),
+    ("a save of Xen", "records inside the file; QEMU's stream in one of them, no memory", "C24"),
     ("compressed input", "unpack with a bound; a bomb is data too", "C06 C07 C08"),
     ("magic and version", "exact", "S01 S02"),
     ("configuration", "present, unless the machine is one of before QEMU 2.4", "G01"),
