@@ -47,8 +47,8 @@ TOOLS: dict[str, tuple[str, Callable[[], bool]]] = {
     "volatility3": (r"\bvol ", lambda: find_spec("volatility3") is not None),
     "FUSE": (r"\bmnt\b", _fuse),
     "QEMU": (
-        r"\bqemu-system|\brehearse\b|\breceiver\.(img|json)",
-        lambda: bool(shutil.which("qemu-system-x86_64")),
+        r"\bqemu-system|\brehearse\b|\breceiver\.(img|json)|\bdisk\.qcow2|save-into-disk",
+        lambda: bool(shutil.which("qemu-system-x86_64") and shutil.which("qemu-img")),
     ),
 }
 
