@@ -244,6 +244,11 @@ class QemuVM:
                 raise QemuError(self._died(f"QEMU closed its output before {marker!r}"))
             self._output += data
 
+    @property
+    def output(self) -> bytes:
+        """What has been read of QEMU's standard output."""
+        return self._output
+
     # ------------------------------------------------------------------ monitor
 
     def _run(self, work: Coroutine[object, object, T]) -> T:

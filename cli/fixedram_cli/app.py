@@ -40,6 +40,7 @@ COMMANDS = {
     "synth": Entry("synth:synth", "Write an image from a spec or from options."),
     "validate": Entry("validate:validate", "List what is wrong with images, and what loaders do."),
     "state": Entry("state:state", "Show the state of devices: registers, timers, queues."),
+    "guest": Entry("guest:guest", "Tell what runs in a guest, and print its kernel's log."),
     "read": Entry("read:read", "Read guest memory, or print the map of it."),
     "extract": Entry("extract:extract", "Take memory out of an image, into files for other tools."),
     "map": Entry("map:map_", "Show which pages are present, as a picture."),

@@ -15,7 +15,7 @@ from fixedram_fmt.export.artifact import Artifact, Part, Span
 from fixedram_fmt.export.flat import inside, map_stop, ranges_of
 from fixedram_fmt.export.prstatus import byte_order_of, prstatus
 from fixedram_fmt.export.qemunote import qemu_note
-from fixedram_fmt.export.vmcoreinfo import find_vmcoreinfo
+from fixedram_fmt.guest.vmcoreinfo import find_vmcoreinfo
 from fixedram_fmt.schema import elf
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from fixedram_fmt.diagnosis import Diagnosis
 from fixedram_fmt.digests import CheckedImages, ImageDigests
 from fixedram_fmt.export.extracted import Extracted, ExtractionPlan
 from fixedram_fmt.forensics import LayerFolder
+from fixedram_fmt.guest import GuestSystem
 from fixedram_fmt.memory.pieces import ReadMemory
 from fixedram_fmt.memory.ranges import ShownMap
 from fixedram_fmt.multifd.loadresult import (
@@ -77,6 +78,7 @@ _OUTPUTS: dict[str, tuple[type[Any], ...]] = {
     "rules": (RuleList,),
     "destination": (Receiver,),
     "snapshots": (SnapshotList,),
+    "guest": (GuestSystem,),
     "volatility-path": (LayerFolder,),
 }
 #: Files that no command prints, by name: titles and types.

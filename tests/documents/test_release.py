@@ -40,6 +40,7 @@ _RUNS: dict[str, list[list[str | Path]]] = {
         ["extract", _LIVE, "-o", "{out}"],
         ["extract", _LIVE, "--format", "elf", "-o", "{out}"],
     ],
+    "guest": [["guest", _LIVE], ["guest", _LIVE, "--json"]],
     "map": [["map", _LIVE], ["map", _LIVE, "-o", "{out}.png"]],
     "report": [["report", _LIVE, "-o", "{out}.html"]],
     "load": [["load", _LIVE], ["load", _LIVE, "-o", "{out}", "--json"]],

@@ -19,7 +19,7 @@ import pytest
 from conftest import run_cli
 from fixedram_fmt import Image
 from fixedram_fmt.export.qemunote import qemu_note
-from fixedram_fmt.export.vmcoreinfo import find_vmcoreinfo
+from fixedram_fmt.guest.vmcoreinfo import find_vmcoreinfo
 from fixedram_fmt.memory.paging import VirtualMemory, registers_of
 from fixedram_fmt.vmstate.overview import overview
 from qemu_vm import QemuVM, require_qemu, require_tool

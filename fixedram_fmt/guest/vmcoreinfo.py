@@ -6,6 +6,7 @@ hw/misc/vmcoreinfo.c, whose device tells where the guest has put it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.errors import FixedRamError
@@ -14,18 +15,71 @@ from fixedram_fmt.vmstate.overview.fact import fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     from fixedram_fmt.image import Image
 
-__all__ = ["find_vmcoreinfo"]
+__all__ = ["VmCoreInfo", "find_vmcoreinfo"]
 
 _NAME = b"VMCOREINFO\0"
 _HEADER = elf.NHDR["little"].size
 _PAGE = 4096
 _STEP = 1 << 20
 _CEILING = 1 << 16
+#: A number of 64 bits has no more of them.
+_DIGITS = 24
 #: What every kernel writes first.
 _MARK = b"OSRELEASE="
+
+
+@dataclass(frozen=True, slots=True)
+class VmCoreInfo:
+    """The lines of a kernel's VMCOREINFO, by what stands before the `=`; of a key the last counts.
+
+    Upstream: Linux kernel/vmcore_info.c; include/linux/vmcore_info.h VMCOREINFO_SYMBOL() etc.
+    """
+
+    values: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: bytes) -> Self:
+        """Any text; what is no line of the kind is left out."""
+        lines = text.decode("utf-8", "backslashreplace").split("\n")
+        pairs = (line.partition("=") for line in lines if "=" in line)
+        return cls({key.strip(): value.strip("\0 \r") for key, _, value in pairs})
+
+    def text(self, key: str) -> str | None:
+        """The value of a key, None where there is none or nothing in it."""
+        return self.values.get(key) or None
+
+    def hexadecimal(self, key: str) -> int | None:
+        """A value that the kernel writes with %lx: KERNELOFFSET, SYMBOL(...)."""
+        return self._number(key, 16)
+
+    def symbol(self, name: str) -> int | None:
+        """The virtual address of a symbol of the kernel."""
+        return self._number(f"SYMBOL({name})", 16)
+
+    def number(self, name: str) -> int | None:
+        """NUMBER(name), which is decimal, or hexadecimal with 0x."""
+        return self._number(f"NUMBER({name})", 0)
+
+    def size(self, name: str) -> int | None:
+        """SIZE(name), in bytes."""
+        return self._number(f"SIZE({name})", 10)
+
+    def offset(self, name: str) -> int | None:
+        """OFFSET(structure.member), in bytes."""
+        return self._number(f"OFFSET({name})", 10)
+
+    def _number(self, key: str, base: int) -> int | None:
+        value = self.values.get(key, "")
+        if len(value) > _DIGITS:
+            return None
+        try:
+            return int(value, base) % (1 << 64)
+        except ValueError:
+            return None
 
 
 def find_vmcoreinfo(image: Image, order: str) -> bytes | None:
