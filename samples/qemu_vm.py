@@ -122,7 +122,7 @@ class QemuVM:
         self._process: subprocess.Popen[bytes] | None = None
         self._client: QMPClient | None = None
         self._events: EventListener | None = None
-        self._output = b""
+        self.output = b""  # what has been read of QEMU's standard output
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -235,19 +235,14 @@ class QemuVM:
         stdout = self._running().stdout
         assert stdout is not None
         deadline = time.monotonic() + self.timeout
-        while marker not in self._output:
+        while marker not in self.output:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([stdout], [], [], left)[0]:
                 raise QemuError(f"no {marker!r} from the guest within {self.timeout} s")
             data = os.read(stdout.fileno(), 4096)
             if not data:
                 raise QemuError(self._died(f"QEMU closed its output before {marker!r}"))
-            self._output += data
-
-    @property
-    def output(self) -> bytes:
-        """What has been read of QEMU's standard output."""
-        return self._output
+            self.output += data
 
     # ------------------------------------------------------------------ monitor
 
