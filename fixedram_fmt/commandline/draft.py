@@ -75,6 +75,8 @@ class Draft:
     mmio: tuple[int, int] | None = None
     #: Bytes of the file that -bios would need, where QEMU has none of that length.
     firmware: int | None = None
+    #: Whether the VM has the devices that QEMU adds where it is not told otherwise.
+    has_defaults: bool = False
     _numbers: dict[str, int] = field(default_factory=dict)
     _doubts_left_out: int = 0
 
@@ -148,6 +150,19 @@ class Draft:
                 return self.user_netdev(instance)
         return None
 
+    def board_nic(self, model: str | None, instances: Iterable[int]) -> None:
+        """A -nic, which the board itself plugs in: with one of these slirp, if any is left.
+
+        model None is the board's own, if it has one.
+        """
+        instance = next((one for one in instances if ("slirp", one) not in self.claimed), None)
+        if instance is None:
+            backend = f"hubport,hubid={self.new_id('hub').removeprefix('hub')}"
+        else:
+            backend = "user"
+            self.claim("slirp", instance)
+        self.others.append(("-nic", option(backend, {"model": model} if model else {})))
+
     def bmc(self) -> str:
         """A BMC for an interface of IPMI, whose state is a section of its own; its id."""
         name = self.new_id("bmc")
@@ -172,7 +187,8 @@ class Draft:
     def arguments(self) -> list[str]:
         """All of the VM, without the program."""
         machine = option(self.machine_type, self.machine)
-        words = ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"]
+        words = [] if self.has_defaults else ["-nodefaults"]
+        words += ["-no-user-config", "-display", "none", "-vga", "none"]
         words += ["-machine", machine]
         for name, value in (("-cpu", self.cpu), ("-smp", self.smp), ("-m", self.memory)):
             words += [name, value] if value is not None else []

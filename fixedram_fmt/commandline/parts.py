@@ -89,6 +89,9 @@ def contribute(evidence: Evidence, draft: Draft) -> None:
     _ati(evidence, draft)
     _codecs(evidence, draft)
     _ports(evidence, draft)
+    # Of a card without a -device of its own, as boards have them: the state is there without one.
+    while draft.next_user_netdev(evidence.instances("slirp")):
+        pass
 
 
 def _ati(evidence: Evidence, draft: Draft) -> None:

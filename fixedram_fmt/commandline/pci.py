@@ -41,9 +41,6 @@ def contribute(evidence: Evidence, draft: Draft) -> None:
     _expanders(evidence, draft, functions)
     for function in functions:
         _add(evidence, draft, function)
-    for instance in evidence.instances("slirp"):
-        if ("slirp", instance) not in draft.claimed:
-            draft.user_netdev(instance)
 
 
 def _order(function: PciFunction) -> tuple[int, bool, str]:

@@ -76,6 +76,7 @@ _BUS = "0000:00:"
 _REMOTE = "x-remote"
 #: hw/i386/microvm.c VIRTIO_MMIO_BASE, and the bytes of one.
 _MICROVM_MMIO = (0xFEB0_0000, 0x200)
+_MICROVM_USB = "xhci-sysbus"
 #: Controllers of the boards whose buses are called `ide.N`, by their section.
 _IDE = {"01.1/ide": "piix3-ide", "1f.2/ich9_ahci": "ich9-ahci"}
 
@@ -149,6 +150,9 @@ def _microvm(evidence: Evidence, draft: Draft) -> None:
     if evidence.has("serial"):
         draft.others.append(("-serial", "null"))
         draft.claim("serial")
+    if evidence.has(_MICROVM_USB):
+        draft.machine["usb"] = "on"
+        draft.claim(_MICROVM_USB)
     draft.mmio = _MICROVM_MMIO
     if len(evidence.instances("ioapic")) > 1:
         draft.machine["ioapic2"] = "on"

@@ -11,6 +11,7 @@ from fixedram_fmt.commandline import command_line
 from fixedram_fmt.commandline.boards.armcpus import ArmCpu
 from fixedram_fmt.commandline.boards.ppccpus import model_of, shared_by_others
 from sample_files import read_manifest, sample_path, unpack
+from support.machines import machine, pci_body, values_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,52 @@ def test_a_console_of_the_virtual_io_has_the_register_of_its_section(tmp_path: P
     with Image.open(unpack(sample_path(entry), tmp_path / "image")) as image:
         derived = command_line(image)
     assert any("spapr-vty" in one and "reg=0x30000000" in one for one in derived.argv)
+
+
+# -- networks of boards ----------------------------------------------------------------------------
+
+
+def board(name: bytes, *sections: str) -> list[str]:
+    """The arguments of a board with these sections."""
+    made = machine(*sections, blocks=["ram"], name=name, usual=False)
+    return list(command_line(made).argv)
+
+
+def test_a_board_with_the_state_of_a_network_is_taken_for_one_with_default_devices() -> None:
+    words = board(b"vexpress-a9", "slirp", "lan9118", "sd-card")
+    assert "-nodefaults" not in words
+    assert values_of(words, "-nic") == ["user"]
+
+
+def test_a_network_card_of_a_board_without_the_state_of_a_network_is_made() -> None:
+    words = board(b"vexpress-a9", "lan9118")
+    assert "-nodefaults" in words
+    assert values_of(words, "-nic") == ["hubport,hubid=0"]
+
+
+def test_a_state_of_a_network_that_no_card_has_is_there_all_the_same() -> None:
+    words = command_line(machine("slirp")).argv
+    assert "-nodefaults" in words
+    assert values_of(words, "-netdev") == ["user,id=net0"]
+
+
+def test_cards_before_the_display_of_sbsa_ref_are_the_boards() -> None:
+    card, display = pci_body(0x8086, 0x10D3), pci_body(0x1234, 0x1111)
+    made = machine(
+        "slirp",
+        ("0000:00:01.0/e1000e", card),
+        ("0000:00:02.0/bochs-display", display),
+        ("0000:00:03.0/e1000e", card),
+        blocks=["sbsa-ref.ram"], name=b"sbsa-ref", usual=False,
+    )  # fmt: skip
+    words = command_line(made).argv
+    assert values_of(words, "-nic") == ["user,model=e1000e"]
+    assert [one.partition(",")[0] for one in values_of(words, "-device")] == ["e1000e"]
+
+
+def test_the_usb_of_a_microvm_is_a_property_of_the_machine() -> None:
+    made = machine("xhci-sysbus", blocks=["microvm.ram"], name=b"microvm", usual=False)
+    assert "usb=on" in values_of(command_line(made).argv, "-machine")[0]
 
 
 # -- CPUs ------------------------------------------------------------------------------------------

@@ -122,6 +122,33 @@ def test_qemu_receives_other_boards_and_devices(tmp_path: Path) -> None:
     assert {*failed} == {*KNOWN} & {*OTHERS}, failed
 
 
+#: Started as people do, with the network, ports and drives that QEMU adds.
+WITH_DEFAULTS = {
+    "arduino": "avr -machine mega",
+    "bamboo": "ppc -machine bamboo -m 64M",
+    "cubieboard": "arm -machine cubieboard -m 512M",
+    "mps2": "arm -machine mps2-an385",
+    "powernv9": "ppc64 -machine powernv9 -m 1G",
+    "raspi3b": "aarch64 -machine raspi3b",
+    "sbsa-ref": "aarch64 -machine sbsa-ref -m 64M",
+    "versatilepb": "arm -machine versatilepb,audiodev=a -m 64M",
+    "vexpress": "arm -machine vexpress-a9,audiodev=a -m 64M",
+    "vexpress without a backend": "arm -nodefaults -machine vexpress-a9,audiodev=a -m 64M"
+    " -nic hubport,hubid=1",
+    "zynq": "arm -machine xilinx-zynq-a9 -m 64M",
+}
+
+
+@pytest.mark.parametrize("name", WITH_DEFAULTS)
+def test_qemu_receives_a_board_that_has_default_devices(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qemu_vm._BASE_ARGS", ("-display", "none", "-vga", "none"))
+    arch, *args = shlex.split(WITH_DEFAULTS[name])
+    backends = ("-accel", "tcg", "-S", "-audiodev", "none,id=a")
+    assert received(arch, [*backends, *args], tmp_path / "image") == "completed"
+
+
 # -- libvirt saves ---------------------------------------------------------------------------------
 
 _DISK = (

@@ -15,7 +15,9 @@ from fixedram_fmt.commandline.boards.parts import (
     give_memory,
     unknown_cpu,
 )
+from fixedram_fmt.commandline.cards import NETWORK
 from fixedram_fmt.commandline.memory import size_text
+from fixedram_fmt.commandline.pcimodels import model_of
 
 if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
@@ -29,12 +31,13 @@ _BY_VIRT = (
     "0000:00:00.0/gpex_root",
 )  # fmt: skip
 _BY_SBSA = (
-    *_BY_VIRT, "0000:00:01.0/bochs-display", "ich9_ahci", "sbsa-gwdt", "sbsa_ec", "sysbus-ahci",
+    *_BY_VIRT, "ich9_ahci", "sbsa-gwdt", "sbsa_ec", "sysbus-ahci",
     "xhci-sysbus",
 )  # fmt: skip
 #: base_memmap[VIRT_MMIO], and the step of create_virtio_devices().
 _MMIO = (0x0A00_0000, 0x200)
 _TAG = "mach-virt.tag"
+_DISPLAY = "bochs-display"
 
 
 def virt(evidence: Evidence, draft: Draft) -> None:
@@ -103,4 +106,22 @@ def sbsa_ref(evidence: Evidence, draft: Draft) -> None:
     give_cpus(evidence, draft)
     length = evidence.length("sbsa-ref.ram")
     draft.memory = size_text(length) if length else None
+    _sbsa_cards(evidence, draft)
     claim_names(evidence, draft, _BY_SBSA)
+
+
+def _sbsa_cards(evidence: Evidence, draft: Draft) -> None:
+    """The display, and the network cards of -nic, to which create_pcie() gives the slots before it.
+
+    A -device is plugged in later: where the board puts the display, there is no room for one.
+    """
+    display = next((one for one in evidence.functions.values() if one.vmsd == _DISPLAY), None)
+    if display is None:
+        return
+    draft.claim(f"{display.way}/{_DISPLAY}")
+    for function in sorted(evidence.functions.values(), key=lambda one: one.way):
+        model = model_of(evidence, function)
+        if function.way >= display.way or model is None or model.driver not in NETWORK:
+            continue
+        draft.claim(f"{function.way}/{function.vmsd}")
+        draft.board_nic(model.driver, evidence.instances("slirp"))

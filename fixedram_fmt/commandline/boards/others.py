@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fixedram_fmt.commandline.draft import Draft
     from fixedram_fmt.commandline.evidence import Evidence
 
-__all__ = ["board", "claim_board"]
+__all__ = ["board", "claim_board", "keep_defaults"]
 
 #: Blocks whose length is that of -m.
 _MAIN = frozenset({
@@ -34,6 +34,12 @@ _WITH_SOUND = frozenset({
 })  # fmt: skip
 #: The same, without a property of the machine.
 _AMIGA = "amigaone"
+#: The state of a -netdev user, which QEMU adds where neither a network nor -nodefaults is given.
+_BACKEND = "slirp"
+#: How many of them are looked at; and cards that boards make for a -nic only.
+_NICS_CEILING = 8
+_ON_BOARD = ("lan9118", "smc91c111")
+_CARDS = frozenset({"e1000", "sungem", "virtio-net"})
 #: What a board has by itself on a bus of PCI or USB.
 _ON_BUSES = {"sam460ex": ("1/usb-kbd", "2/usb-ptr", "pci.0:06.0/sm501")}
 
@@ -48,10 +54,32 @@ def board(evidence: Evidence, draft: Draft) -> None:
         draft.machine["audiodev"] = draft.audiodev()
     if evidence.machine == _AMIGA:
         draft.set_global("via-ac97", "audiodev", draft.audiodev())
+    keep_defaults(evidence, draft)
     claim_board(evidence, draft)
 
 
 def claim_board(evidence: Evidence, draft: Draft) -> None:
-    """Claim what is on no bus: the board itself brings it."""
-    draft.claim_all(section for section in evidence.sections if "/" not in section[0])
+    """Claim what is on no bus: the board itself brings it, but for a backend of a network card."""
+    on_board = (one for one in evidence.sections if "/" not in one[0] and one[0] != _BACKEND)
+    draft.claim_all(on_board)
     draft.claim_all((name, 0) for name in _ON_BUSES.get(evidence.machine, ()))
+
+
+def keep_defaults(evidence: Evidence, draft: Draft) -> None:
+    """Leave -nodefaults out where the image has the backend of the network that it switches off.
+
+    A card without that state is made for the -nic that it had.
+    What boards make of default devices only (serial ports, an SD card, flash, a SCSI controller) is
+    as manifold as boards are.
+    """
+    backends = evidence.instances(_BACKEND)
+    if not backends:
+        if any(evidence.has(name) for name in _ON_BOARD):
+            draft.board_nic(None, ())
+        return
+    draft.has_defaults = True
+    for _ in backends[:_NICS_CEILING]:
+        draft.board_nic(None, backends)
+    cards = [one for one in evidence.sections if one[0].rpartition("/")[2] in _CARDS]
+    draft.claim_all(cards[: len(backends)])
+    draft.doubt("it is taken for a VM with QEMU's default devices: there is no -nodefaults")

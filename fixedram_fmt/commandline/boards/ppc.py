@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.commandline.boards.others import claim_board
+from fixedram_fmt.commandline.boards.others import claim_board, keep_defaults
 from fixedram_fmt.commandline.boards.parts import (
     bits_of_cpu,
     claim_names,
@@ -171,6 +171,7 @@ def powernv(evidence: Evidence, draft: Draft) -> None:
     draft.program = "qemu-system-ppc64"
     give_cpus(evidence, draft)
     give_memory(evidence, draft, "pnv.ram")
+    keep_defaults(evidence, draft)
     claim_board(evidence, draft)
 
 
