@@ -178,7 +178,9 @@ class _Reader:
     def take_parts(self, lines: Iterable[Line]) -> None:
         """Lines of a short text that says nothing known: each may be a part of a message."""
         for line in lines:
-            said = index().find_cut(line.text) or index().find_part(line.text)
+            ends = (line.text, _FROM_QEMU.split(line.text)[-1], line.text.rpartition(": ")[2])
+            found = (index().find_part(end) for end in dict.fromkeys(ends))
+            said = index().find_cut(line.text) or next(filter(None, found), [])
             if said:
                 self._hear(said, line.number)
                 self.collected.unknown.pop(line.text[:_SHOWN], None)

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def lines_of(log: BinaryIO) -> Iterator[Line]:
     """The lines of a log; what a program wrote as one message of several lines is several."""
     number, goes_on = 0, False
     while piece := log.readline(LINE_CEILING):
+        piece = piece if number else piece.removeprefix(BOM_UTF16_LE).removeprefix(BOM_UTF16_BE)
         number += not goes_on
         goes_on = not piece.endswith(b"\n")
         cut = goes_on and len(piece) == LINE_CEILING
@@ -66,8 +68,8 @@ def _meant(piece: str) -> Iterator[str]:
     if not piece.isascii():
         piece = piece.translate(_QUOTES)
     if "\x00" in piece:
-        # Where a host went down a log has pages of them.
-        piece = _ZEROS.sub("\n", piece)
+        # Where a host went down a log has pages of them; in UTF-16 every second byte is one.
+        piece = piece.replace("\x00", "") if _is_utf16(piece) else _ZEROS.sub("\n", piece)
     if "\x1b" in piece:
         piece = _COLOURS.sub("", piece)
     if "&" in piece:
@@ -79,6 +81,12 @@ def _meant(piece: str) -> Iterator[str]:
     for text in re.split(r"[\r\n\x0b\x0c\x85\u2028\u2029]", piece):
         if stripped := _bare(text):
             yield stripped
+
+
+def _is_utf16(piece: str) -> bool:
+    """Whether each character of a line is followed, or led, by a zero, as PowerShell writes."""
+    inner = piece.strip("\x00\n")
+    return len(inner) > 1 and "\x00\x00" not in inner and inner.count("\x00") * 5 >= len(inner) * 2
 
 
 def _unescaped(text: str) -> str:

@@ -35,6 +35,12 @@ def test_text_a_file_and_stdin_say_the_same(tmp_path: Path) -> None:
     assert told["path"] is None
 
 
+def test_an_empty_log_is_a_log() -> None:
+    result = run_cli("diagnose", "--log", "")
+    assert (result.code, result.err) == (0, "")
+    assert "nothing in the log" in result.out
+
+
 def test_people_are_told_meaning_side_and_what_to_do() -> None:
     result = run_cli("diagnose", "--log", f"{SAID}\n{LAST}")
     assert result.code == 1

@@ -111,6 +111,27 @@ def test_a_part_of_a_message_is_known(text: str, key: str) -> None:
     assert top.key == key
 
 
+@pytest.mark.parametrize(
+    "before",
+    ["qemu-system-x86_64: ", "2026-11-20T10:33:12.1Z qemu-kvm: ", "error: operation failed: ",
+     "error: internal error: process exited: 2026-11-20T10:33:12Z qemu-system-x86_64: "],
+)  # fmt: skip
+def test_a_part_of_a_message_is_known_after_what_stands_before_messages(before: str) -> None:
+    told = diagnose(f"{before}received capability is")
+    assert told.causes[0].message.endswith("received capability is")
+    assert told.causes[0].rule == "T02"
+    assert told.unknown == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_log_in_utf_16_is_read(encoding: str, end: str) -> None:
+    told = diagnose(f"{BLOCK.format('a')}{end}{LAST}{end}".encode(encoding))
+    assert [(cause.message, cause.line) for cause in told.causes] == [
+        (BLOCK.format("a"), 1), (LAST, 2),
+    ]  # fmt: skip
+
+
 def test_holes_of_a_part_are_filled_as_far_as_it_goes() -> None:
     top = diagnose("Bad config data: i=0x10 read: a1 device: 1").top
     assert top is not None

@@ -78,7 +78,7 @@ def _opened(log: str | None) -> Iterator[str | BinaryIO | None]:
     """The log that is meant: a file of that name, standard input, or the words themselves."""
     if log == "-":
         yield sys.stdin.buffer
-    elif log is None or "\n" in log or not _is_file(log):
+    elif not log or "\n" in log or not _is_file(log):
         yield log
     else:
         with Path(log).open("rb") as file:
