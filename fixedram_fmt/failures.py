@@ -107,11 +107,12 @@ def rescue(
     result's purpose says whether the new image is for a restore.  Raises UnsupportedError where
     there is nothing to save.
     """
-    from fixedram_fmt.io.output import replacing
+    from fixedram_fmt.io.output import refuse_over, replacing
     from fixedram_fmt.recovery import Rescue
     from fixedram_fmt.verbs import opened_image
 
     with opened_image(image) as opened:
+        refuse_over(out, opened.container.outermost(opened.source))
         plan = Rescue(opened, all_pages=all_pages)
         with replacing(Path(out), force=force, mode=opened.file_mode) as output:
             return plan.write(output, opened.source.name, Path(out))

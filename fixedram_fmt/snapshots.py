@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fixedram_fmt.container.compressed import Compressed
+from fixedram_fmt.container.locate import split_location
 from fixedram_fmt.container.opening import name_of, open_source
 from fixedram_fmt.container.qcow2 import QcowDisk
 from fixedram_fmt.container.qcow2state import QcowState
@@ -59,18 +60,23 @@ class SnapshotList(Result, frozen=True):
 
 
 def list_snapshots(location: Location) -> SnapshotList:
-    """The snapshots of a qcow2 image, in the order of its table.
+    """The snapshots of a qcow2 image, in the order of its table; of `PATH#NAME` that one.
 
-    Raises UnsupportedError for what is no qcow2 image, FormatError where its tables cannot be.
+    Raises UnsupportedError for what is no qcow2 image, FormatError where its tables cannot be,
+    SourceError where there is none of that name.
     """
+    file, name = location, None
+    if isinstance(location, str):
+        file, _, name = split_location(location)
     with ExitStack() as opened:
-        source = location if isinstance(location, Source) else open_source(location)
-        if source is not location:
+        source = file if isinstance(file, Source) else open_source(file)
+        if source is not file:
             opened.enter_context(source)
         disk = _disk(Place(source, 0), opened)
         left = _READ + _READ_RATIO * min(source.size, source.disk_size or source.size)
         found = []
-        for number, one in enumerate(disk.snapshots):
+        wanted = disk.snapshots if name is None else [disk.snapshot(name)]
+        for number, one in enumerate(wanted):
             told, spent = _described(disk, one, looked_at=number < _LOOKED_AT and left > 0)
             found.append(told)
             left -= spent

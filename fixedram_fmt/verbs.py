@@ -205,6 +205,7 @@ def copy(image: Image | Location, out: Path_, *, force: bool = False, **options:
 
     made = RewriteOptions(**options)
     with opened_image(image) as opened:
+        opened.container.keep_file(out)
         pieces = list(rewrite(opened, made))
         with replacing(Path(out), force=force, mode=opened.file_mode) as output:
             if made.compress:
@@ -238,6 +239,7 @@ def convert(
 
     options = ConvertOptions(to=to, container=container, host_long=host_long)
     with OpenedStream.open(location) as stream:
+        stream.container.keep_file(out)
         conversion = Conversion(stream, options)
         with replacing(Path(out), force=force, mode=stream.file_mode) as output:
             size = conversion.write(output)
@@ -268,7 +270,7 @@ def extract(
     """
     from fixedram_fmt import export
     from fixedram_fmt.errors import UnsupportedError
-    from fixedram_fmt.io.output import replacing
+    from fixedram_fmt.io.output import refuse_over, replacing
 
     makers = {
         "physical": export.physical_image,
@@ -276,6 +278,7 @@ def extract(
         "lime": export.lime_image,
     }
     with opened_image(image) as opened:
+        refuse_over(out, opened.container.outermost(opened.source))
         if format == "raw":
             artifact = export.raw_block(opened, opened.block(block or ""), *span)
         elif format in makers:

@@ -42,10 +42,10 @@ def split_location(location: str) -> SplitLocation:
     if os.path.lexists(location):
         return SplitLocation(location)
     path, sign, name = location.rpartition("#")
-    while sign and not os.path.lexists(path):
+    while sign and not _exists(path):
         path, sign, more = path.rpartition("#")
         name = f"{more}#{name}"
-    if sign and path and name:
+    if sign and path:
         return SplitLocation(path, name=name)
     path, at, offset = location.rpartition("@")
     if not at or not path or not offset[:1].isdigit():
@@ -54,6 +54,10 @@ def split_location(location: str) -> SplitLocation:
         return SplitLocation(path, parse_size(offset))
     except ValueError as error:
         raise SourceError(str(error), hint="write PATH@OFFSET") from error
+
+
+def _exists(path: str) -> bool:
+    return path == "-" or os.path.lexists(path)
 
 
 def begins_save(head: bytes) -> bool:

@@ -65,7 +65,7 @@ class OpenedStream(Closing):
     def __init__(self, source: Source, container: Container) -> None:
         self.source = source
         self.container = container
-        outer = container.wrappers[0].outer.source if container.wrappers else source
+        outer = container.outermost(source)
         self.file_size = outer.size
         self.file_mode = PRIVATE if outer.file_mode is None else outer.file_mode
         self._outer: Source | None = None

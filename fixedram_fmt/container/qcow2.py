@@ -80,12 +80,24 @@ class QcowDisk:
         found = named or [one for one in self.snapshots if one.id == name]
         if len(found) == 1:
             return found[0]
+        shown = repr(name[:_NAME])
+        if found:
+            raise SourceError(
+                f"{shown} is several snapshots", path="qcow2/snapshots",
+                expected="the id of one: " + ", ".join(one.id[:_NAME] for one in found[:_NAMED]),
+                found=shown,
+            )  # fmt: skip
         raise SourceError(
-            f"there is no snapshot {name!r}" if not found else f"{name!r} is several snapshots",
-            path="qcow2/snapshots",
-            expected=named_briefly(self.snapshots) or "no snapshot at all", found=name,
-            hint="give the id of one" if found else "fixedram snapshots FILE lists them",
+            f"there is no snapshot {shown}", path="qcow2/snapshots",
+            expected=named_briefly(self.snapshots) or "no snapshot at all", found=shown,
+            hint="fixedram snapshots FILE lists them",
         )  # fmt: skip
+
+    def handle(self, snapshot: VmSnapshot) -> str:
+        """What names it in `PATH#NAME`: its name, or its id where that is too long or shared."""
+        name = snapshot.name
+        alone = sum(one.name == name for one in self.snapshots) == 1
+        return name if alone and 0 < len(name) <= _NAME else snapshot.id
 
     def state(self, snapshot: VmSnapshot) -> ClusterSource:
         """The bytes of a snapshot's VM state.

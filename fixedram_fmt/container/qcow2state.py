@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -101,7 +102,6 @@ def _content(disk: QcowDisk) -> Place:
 
 def _no_name(disk: QcowDisk) -> UnsupportedError:
     states = disk.with_state
-    path = disk.place.source.name
     if not states:
         return UnsupportedError(
             "this is a qcow2 disk image, and no snapshot in it has the state of a VM",
@@ -109,9 +109,11 @@ def _no_name(disk: QcowDisk) -> UnsupportedError:
             found=f"{len(disk.snapshots)} snapshots",
         )  # fmt: skip
     names = named_briefly(states)
+    path = disk.place.source.name
+    path = path if os.path.lexists(path) else "PATH"
     count = "a state of a VM" if len(states) == 1 else f"{len(states)} states of VMs"
     return UnsupportedError(
         f"this is a qcow2 disk image with {count} in it: {names}",
         offset=disk.place.offset, path="qcow2/snapshots",
-        hint=f"name one, as in {path}#{states[0].name}; fixedram snapshots lists them",
+        hint=f"name one, as in {path}#{disk.handle(states[0])}; fixedram snapshots lists them",
     )  # fmt: skip

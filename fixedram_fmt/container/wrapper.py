@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from fixedram_fmt.container.described import ContainerSummary
+from fixedram_fmt.io.output import refuse_over
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
     from typing import Self
 
@@ -160,6 +162,15 @@ class Container:
     def find(self, wrapper: type[W]) -> W | None:
         """The wrapper of that class, None where there is none around the stream."""
         return next((one for one in self.wrappers if isinstance(one, wrapper)), None)
+
+    def outermost(self, source: Source) -> Source:
+        """The Source of the file itself, where source holds the stream."""
+        return self.wrappers[0].outer.source if self.wrappers else source
+
+    def keep_file(self, target: str | os.PathLike[str]) -> None:
+        """OutputError where target is the file, and has more in it than the image: a disk."""
+        if any(one.has_names for one in self.wrappers):
+            refuse_over(target, self.wrappers[0].outer.source)
 
     def describe(self) -> ContainerSummary:
         """`container` of `info --json`."""

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from fixedram_fmt.io.source import Source
 
-__all__ = ["BufferOutput", "Output", "OutputError", "Place", "already_there", "replacing"]
+__all__ = [
+    "BufferOutput",
+    "Output",
+    "OutputError",
+    "Place",
+    "already_there",
+    "refuse_over",
+    "replacing",
+]
 
 _STEP = 1 << 20
 #: Small neighbours are collected up to this before they are written.
@@ -253,6 +261,18 @@ class Place:
 def already_there(shown: str) -> OutputError:
     """The one answer where a file would be overwritten unasked."""
     return OutputError(f"{shown!r} is there already", hint="--force overwrites it")
+
+
+def refuse_over(target: str | os.PathLike[str], source: Source) -> None:
+    """OutputError where target is the file that source reads, by whatever name."""
+    if source.fd < 0:
+        return
+    with contextlib.suppress(OSError):
+        if os.path.samestat(Path(target).stat(), os.fstat(source.fd)):
+            raise OutputError(
+                f"{os.fspath(target)!r} is what the image lies in, and is kept",
+                hint="give another file",
+            )
 
 
 def _open_folder(path: Path, shown: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import process_time
@@ -17,8 +18,11 @@ from fixedram_fmt import FixedRamError, FormatError, Image, SourceError, Unsuppo
 from fixedram_fmt.container.qcow2 import QcowDisk
 from fixedram_fmt.container.qcow2clusters import ClusterSource
 from fixedram_fmt.container.wrapper import Place
+from fixedram_fmt.failures import rescue
+from fixedram_fmt.io.output import OutputError
 from fixedram_fmt.io.source import Source
 from fixedram_fmt.snapshots import list_snapshots
+from fixedram_fmt.verbs import convert, copy, extract
 from support.builders import ordinary_image, tiny_image
 from support.qcow2 import DiskBuilder, State
 
@@ -151,6 +155,39 @@ def test_without_a_name_the_states_are_named(tmp_path: Path) -> None:
     assert run_cli("info", path, "--search").code == 2
 
 
+def test_the_disk_that_has_the_state_is_never_written_over(tmp_path: Path) -> None:
+    path, link = tmp_path / "disk.qcow2", tmp_path / "link"
+    path.write_bytes(built(DiskBuilder(12), State(STREAM, "a"), State(STREAM, "b", "2")))
+    link.hardlink_to(path)
+    before = path.read_bytes()
+    for words in (("copy",), ("convert",), ("rescue",), ("extract", "--block", "pc.ram")):
+        for out in (path, link):
+            assert run_cli(*words, f"{path}#a", "-o", out, "--force").code == 2
+    for verb in (copy, convert, rescue, partial(extract, block="pc.ram")):
+        with pytest.raises(OutputError, match="is what the image lies in"):
+            verb(f"{path}#a", path, force=True)
+    assert path.read_bytes() == before
+
+
+def test_a_name_that_is_long_or_shared_is_not_what_the_hint_tells_to_type(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    for name in ("long" * 10_000, "", "same"):
+        states = State(STREAM, name), State(STREAM, "same", "2")
+        path.write_bytes(built(DiskBuilder(16), *states))
+        done = run_cli("info", path)
+        assert f"as in {path}#1" in done.note
+        assert len(done.note) < 1000
+        assert run_cli("info", f"{path}#1").code == 0
+    assert "the id of one: 1, 2" in run_cli("info", f"{path}#same").note
+
+
+def test_nothing_after_the_sign_names_none(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(built(DiskBuilder(12), State(STREAM, "a")))
+    done = run_cli("info", f"{path}#")
+    assert (done.code, "there is no snapshot ''; expected 'a'" in done.note) == (2, True)
+
+
 def test_a_volume_whose_content_is_a_state_needs_no_name(tmp_path: Path) -> None:
     path = tmp_path / "vm-100-state-x.qcow2"
     path.write_bytes(replace(DiskBuilder(16, compressed="zlib"), content=STREAM).build())
@@ -183,6 +220,13 @@ def test_a_name_in_what_has_none_is_refused(tmp_path: Path) -> None:
 
 
 # -- the list --------------------------------------------------------------------------------------
+
+
+def test_the_list_of_a_name_has_that_alone(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(built(DiskBuilder(12), State(STREAM, "a"), State(STREAM, "b", "2")))
+    assert [one.name for one in list_snapshots(f"{path}#b").snapshots] == ["b"]
+    assert run_cli("snapshots", f"{path}#c").code == 2
 
 
 def test_the_list_says_what_each_is() -> None:

@@ -79,6 +79,7 @@ def convert(
         if writing.plan or out is None:
             finish(conversion.pieces(), None, as_json=form.is_json)
         else:
+            stream.container.keep_file(out)
             size = _write(conversion, out, force=writing.force, mode=stream.file_mode)
             tell_made(out, size, as_json=form.is_json)
         for note in conversion.notes:

@@ -131,6 +131,8 @@ def copy(
     with searching.open(image) as opened:
         options = changes.options(opened)
         _tell(opened, options)
+        if out is not None:
+            opened.container.keep_file(out)
         finish(
             rewrite(opened, options),
             None if writing.plan else out,
