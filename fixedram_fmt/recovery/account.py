@@ -148,7 +148,7 @@ def _lost(saved: Saved) -> Iterator[str]:
         )
     if not ending.described and ending.devices:
         yield "the description of the devices (VMDESCRIPTION), which only readers need"
-    elif not ending.whole:
+    elif not ending.devices:
         yield "the state of all devices and CPUs" + (
             f"; {len(ending.left_out)} that are in the file are left out" if ending.left_out else ""
         )

@@ -44,7 +44,8 @@ class Ending:
 
     whole: the stream reaches its end, and nothing is appended.  offset: up to where it is kept.
     blocks: how many blocks of the list are.  mem_size: what the list has to sum up to, where it is
-    cut short (None: as it is), and lost_bytes what is missing then.  memory_sent: the section `ram`
+    cut short (None: as it is), and lost_bytes what is missing then.  devices: there are some, and
+    they are kept.  memory_sent: the section `ram`
     has ended, so that all pages were sent.  snapshot: a background snapshot, which holds each page
     as it was when it began.  left_out: devices after offset.
     """
@@ -71,9 +72,9 @@ def ending_of(image: ImageFacts) -> Ending:
     whole = image.complete and not image.container.cut_short
     if not whole:
         walk.keep_devices()
-    devices = whole or walk.devices
-    snapshot = devices and walk.parts > 0 and not walk.ended and not walk.switches_over
-    left_out = [] if devices else _labels(image, walk.safe)
+    kept = whole or walk.devices
+    snapshot = kept and walk.parts > 0 and not walk.ended and not walk.switches_over
+    left_out = [] if kept else _labels(image, walk.safe)
     return Ending(
         whole=whole,
         offset=image.source.size if whole else walk.safe,
@@ -81,9 +82,9 @@ def ending_of(image: ImageFacts) -> Ending:
         blocks=len(image.blocks) if whole else walk.blocks,
         mem_size=None if whole else walk.mem_size(),
         lost_bytes=0 if whole else walk.lost_bytes(),
-        devices=devices,
+        devices=kept and not all(section.is_ram for section in image.sections),
         described=whole,
-        memory_sent=devices or walk.ended,
+        memory_sent=kept or walk.ended,
         snapshot=snapshot,
         paused_by_libvirt=image.container.find(LibvirtSave) is not None,
         left_out=tuple(left_out[:_NAMES]),

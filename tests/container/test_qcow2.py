@@ -155,6 +155,7 @@ def test_without_a_name_the_states_are_named(tmp_path: Path) -> None:
     assert run_cli("info", path, "--search").code == 2
 
 
+@pytest.mark.slow
 def test_the_disk_that_has_the_state_is_never_written_over(tmp_path: Path) -> None:
     path, link = tmp_path / "disk.qcow2", tmp_path / "link"
     path.write_bytes(built(DiskBuilder(12), State(STREAM, "a"), State(STREAM, "b", "2")))

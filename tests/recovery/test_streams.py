@@ -221,6 +221,17 @@ def without_bitmaps_at(raw: bytes, offset: int) -> bytes:
     return bytes(data)
 
 
+def test_image_without_devices_is_for_forensics_and_stays_as_it_is(tmp_path: Path) -> None:
+    first, data = rescued(cut(Kind.SECTION_PART), tmp_path)
+    again, same = rescued(data, tmp_path)
+    assert same == data
+    assert again.complete
+    assert again.memory_complete
+    assert again.purpose is first.purpose is Purpose.FORENSICS
+    assert again.lost == ("the state of all devices and CPUs",)
+    assert any("without device state" in text for text in again.warnings)
+
+
 # -- what cannot be -------------------------------------------------------------------------------
 
 
