@@ -61,6 +61,8 @@ def command_line(image: Image, location: str | None = None, *, own_xml: bool = T
     _tell_unclaimed(evidence, draft)
     if not image.complete:
         draft.doubt("the image cannot be read to its end: what comes after that is missing here")
+    elif not evidence.sections:
+        draft.doubt("no device is in the image: those of the VM are the machine's usual ones")
     of_vm = draft.sentences()
     if draft.firmware is not None:
         draft.doubt(

@@ -129,8 +129,8 @@ class Evidence:
         return (name, instance) in self._sections
 
     def lacks(self, name: str) -> bool:
-        """Whether there is no such section; of an image that ends early that is not known."""
-        return self.image.complete and name not in self._instances
+        """Whether there is no such section; not known where the image ends early, or has none."""
+        return self.image.complete and bool(self._sections) and name not in self._instances
 
     def instances(self, name: str) -> list[int]:
         """Instance ids of a name, in the order of the stream."""

@@ -142,6 +142,8 @@ def _legacy(evidence: Evidence, draft: Draft) -> None:
 
 def _microvm(evidence: Evidence, draft: Draft) -> None:
     """Parts that microvm has or leaves out; its clock is told by the CMOS of its firmware alone."""
+    if not evidence.sections:
+        return
     switches = {"acpi": evidence.has("acpi-ged"), "pcie": evidence.has("0000:00:00.0/gpex_root")}
     draft.machine |= {name: "on" if there else "off" for name, there in switches.items()}
     if evidence.has("mc146818rtc"):

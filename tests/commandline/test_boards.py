@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import fixedram_fmt as fx
 from fixedram_fmt import Image
 from fixedram_fmt.commandline import command_line
 from fixedram_fmt.commandline.boards.armcpus import ArmCpu
@@ -168,3 +169,17 @@ def test_the_model_of_a_powerpc_is_told_by_its_pvr(
 ) -> None:
     assert model_of(pvr) == model
     assert shared_by_others(pvr) is shared
+
+
+@pytest.mark.parametrize("machine", ["pc-i440fx-10.0", "pc-q35-10.0", "microvm"])
+def test_memory_without_devices_says_nothing_of_what_the_board_lacks(
+    machine: str, tmp_path: Path
+) -> None:
+    fx.synth({"machine": machine}, tmp_path / "whole", blocks=["pc.ram=1M"])
+    fx.copy(tmp_path / "whole", tmp_path / "memory", drop_devices=True)
+    with Image.open(tmp_path / "memory") as image:
+        assert not [section for section in image.sections if not section.is_ram]
+        derived = command_line(image)
+    machine_option = next(word for word in derived.vm if word.startswith(machine))
+    assert "=off" not in machine_option
+    assert any("no device is in the image" in text for text in derived.uncertain)
