@@ -93,6 +93,14 @@ class QcowDisk:
             hint="fixedram snapshots FILE lists them",
         )  # fmt: skip
 
+    def taken_by_loadvm(self, name: str) -> VmSnapshot:
+        """The snapshot that QEMU goes to where one has that name: an id is looked for first.
+
+        Upstream: block/qcow2-snapshot.c find_snapshot_by_id_or_name().
+        """
+        by_id = (one for one in self.snapshots if one.id == name)
+        return next(by_id, None) or next(one for one in self.snapshots if one.name == name)
+
     def handle(self, snapshot: VmSnapshot) -> str:
         """What names it in `PATH#NAME`: its name, or its id where that is too long or shared."""
         name = snapshot.name

@@ -263,6 +263,7 @@ MESSAGES: dict[str, Message] = {
         "Getting RAM address failed", "ram_load_precopy", reason=EIO,
     ),
     "ram-offset": _ram("Illegal RAM offset {address:x}", "ram_load_precopy"),
+    "ram-zero": _ram("Found a zero page with value {fill:d}", "ram_load_precopy"),
     "ram-block": _ram("Can't find block {block}", "ram_block_from_stream"),
     "ram-continue": _ram("Ack, bad migration stream!", "ram_block_from_stream"),
     "xbzrle-compression": _ram(

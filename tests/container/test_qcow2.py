@@ -182,6 +182,13 @@ def test_a_name_that_is_long_or_shared_is_not_what_the_hint_tells_to_type(tmp_pa
     assert "the id of one: 1, 2" in run_cli("info", f"{path}#same").note
 
 
+def test_loadvm_looks_for_an_id_before_a_name() -> None:
+    states = [State(STREAM, name, str(number)) for number, name in enumerate("213aa", 1)]
+    disk = disk_of(built(DiskBuilder(12), *states))
+    taken = {name: disk.taken_by_loadvm(name).id for name in "123a"}
+    assert taken == {"1": "1", "2": "2", "3": "3", "a": "4"}
+
+
 def test_nothing_after_the_sign_names_none(tmp_path: Path) -> None:
     path = tmp_path / "disk.qcow2"
     path.write_bytes(built(DiskBuilder(12), State(STREAM, "a")))

@@ -51,6 +51,11 @@ class Made:
     file: tuple[Step, ...] = ()
     destination: dict[str, Any] | None = None
     deep: bool = True
+    #: Which snapshot of the file is asked about.
+    snapshot: str = ""
+
+    def location(self, path: Path) -> str:
+        return f"{path}#{self.snapshot}" if self.snapshot else str(path)
 
     def write(self, path: Path) -> Path:
         steps = Fault(
@@ -181,7 +186,7 @@ def _file_step(data: bytes, step: Step) -> bytes:
         case {"cut": count}:
             return data[:-count]
         case {"call": name}:
-            changed: bytes = getattr(rule_mutations, name)(data)
+            changed: bytes = getattr(rule_mutations, name)(data, *step.get("with", ()))
             return changed
         case _:
             raise ValueError(f"no step on the file: {step}")
@@ -203,8 +208,17 @@ def _xml_step(data: bytes, step: Step) -> bytes:
     return data[:size] + changed + stream_
 
 
-def _record(page: int = 0, delta: str | None = None, times: int = 1, encoding: int = 1) -> bytes:
-    """A page at an address, or a delta of the page before."""
+def _record(
+    page: int = 0,
+    delta: str | None = None,
+    times: int = 1,
+    encoding: int = 1,
+    fill: int | None = None,
+) -> bytes:
+    """A page at an address, whole or by the byte that fills it, or a delta of the page before."""
+    if fill is not None:
+        name = ram.PAGE_IDSTR.build(ram.PageIdstr(b"pc.ram"))
+        return ram_word(page, RamSaveFlag.ZERO) + name + bytes([fill])
     if delta is None:
         name = ram.PAGE_IDSTR.build(ram.PageIdstr(b"pc.ram"))
         return ram_word(page, RamSaveFlag.PAGE) + name + b"x" * PAGE

@@ -19,7 +19,7 @@ from fixedram_fmt.schema.stream import SectionType
 from fixedram_fmt.stream.records import Kind
 from fixedram_fmt.write.elements import FixedBlock, Hole, Literal, Raw, Structure
 from fixedram_fmt.write.faults.fault import Elements, Pieces
-from support.qcow2 import DiskBuilder
+from support.qcow2 import DiskBuilder, State
 from support.synthetic import PAGE
 from support.xen import XenSaveBuilder
 
@@ -171,6 +171,12 @@ def bitmap_in_device(p: Pieces) -> None:
 def in_a_qcow2(data: bytes) -> bytes:
     """A disk whose content is the stream."""
     return DiskBuilder(size=-(-len(data) // 4096) * 4096, content=data).build()
+
+
+def in_snapshots(data: bytes, *names: str) -> bytes:
+    """A disk with snapshots of those names, whose ids count from 1."""
+    states = [State(data, name, str(number)) for number, name in enumerate(names, 1)]
+    return DiskBuilder(states=states).build()
 
 
 def in_a_save_of_xen(data: bytes) -> bytes:

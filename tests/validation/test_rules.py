@@ -19,7 +19,9 @@ CASES = cases()
 def findings(made: Made, path: Path, fitting: Receiver) -> ImageReport:
     made.write(path)
     destination = made.destination_from(fitting)
-    report = ask(str(path), Question("qemu-10.0", deep=made.deep, destination=destination))
+    report = ask(
+        made.location(path), Question("qemu-10.0", deep=made.deep, destination=destination)
+    )
     assert not report.error
     return report
 

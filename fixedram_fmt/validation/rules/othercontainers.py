@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixedram_fmt.container.qcow2state import QcowState
 from fixedram_fmt.container.xen import XenSave
 from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.validation.effects import Effect, Phase, refuses
@@ -59,4 +60,26 @@ def save_of_xen(survey: Survey) -> Iterator[Observation]:
         yield Observation(
             "a save of Xen: no QEMU loads it", None, "container", save.writer, "a migration stream",
             order=0, holes={"magic": int.from_bytes(magic, "big")},
+        )  # fmt: skip
+
+
+@over_image("C25", Severity.WARNING, "QEMU block/snapshot.c, block/qcow2-snapshot.c")
+def loadvm_takes_another_snapshot(survey: Survey) -> Iterator[Observation]:
+    """QEMU's loadvm does not take this snapshot by its name.
+
+    bdrv_snapshot_find() looks whether there is a snapshot of that name, and qcow2_snapshot_goto()
+    then takes the one that has the name as its id, before the first that has it as its name.
+    Another state is loaded without a word, and the disk is set back to it.
+
+    Fix: take this one out with fixedram copy, and load that with -incoming.
+    """
+    found = survey.image.container.find(QcowState)
+    if found is None or found.snapshot is None:
+        return
+    one, taken = found.snapshot, found.disk.taken_by_loadvm(found.snapshot.name)
+    if one.offset != taken.offset:
+        yield Observation(
+            "loadvm takes another snapshot", None,
+            f"qcow2/snapshots[{one.id}]", f"{taken.name[:60]!r} with the id {taken.id[:60]}",
+            f"{one.name[:60]!r} with the id {one.id[:60]}",
         )  # fmt: skip

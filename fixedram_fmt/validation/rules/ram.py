@@ -305,3 +305,23 @@ def page_outside_block(survey: Survey, record: Record[Any]) -> Iterator[Observat
             f"at most {length:#x}",
             holes={"address": max(run.address, length)},
         )
+
+
+@at_records(
+    "R29", Severity.ERROR, "FORMAT 6; migration/ram.c ram_load_precopy()", Kind.ZERO,
+    effect=refuses("ram-zero"),
+)  # fmt: skip
+def zero_page_not_zero(survey: Survey, record: Record[Any]) -> Iterator[Observation]:
+    """A page that is sent as one byte is filled with another byte than zero.
+
+    QEMU 9.0 and later refuse it; the versions before fill the page with that byte. No QEMU since
+    1.x writes any other than zero.
+
+    Fix: save the guest again; the byte, or what precedes it, is damaged.
+    """
+    fill = record.value.fill
+    if not survey.mapped and fill:
+        yield Observation(
+            "a ZERO page that is not zero", record.offset, record.path, f"{fill:#04x}", "0x00",
+            holes={"fill": fill},
+        )  # fmt: skip
