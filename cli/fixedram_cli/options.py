@@ -88,7 +88,10 @@ def option(names: str, text: str, metavar: str | None = None, **more: Any) -> An
 
 def image_argument(metavar: str = "IMAGE", what: str = "Image file") -> Any:
     """An argument that is the location of an image, or of several."""
-    text = f"{what}; PATH@OFFSET when the stream starts at an offset; - for stdin."
+    text = (
+        f"{what}; PATH@OFFSET when the stream starts at an offset; PATH#NAME: a snapshot in a"
+        " qcow2 image; - for stdin."
+    )
     return typer.Argument(metavar=metavar, help=text, show_default=False)
 
 

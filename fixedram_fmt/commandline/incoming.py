@@ -41,6 +41,12 @@ def incoming_of(image: Image, location: str | None, draft: Draft) -> tuple[str, 
             " copy, and name that file in -incoming"
         )
         offset = 0
+    elif not image.container.in_place:
+        draft.doubt(
+            "QEMU does not take it out of a disk image by -incoming: write it anew with fixedram"
+            " copy, and name that file; or give the VM the disk, and -loadvm in place of -incoming"
+        )
+        offset = 0
     if _OFFSET in path:
         draft.doubt(f"QEMU takes what comes after {_OFFSET!r} in the path for an offset")
     suffix = f"{_OFFSET}{offset}" if offset else ""

@@ -118,6 +118,7 @@ class QcowDisk:
         first = -(-disk_size // geometry.table_span)
         where = f"qcow2/snapshots[{snapshot.id}]"
         source = self._mapped(snapshot.l1_table_offset, first, snapshot.l1_size, where)
+        source.name += f"#{self.handle(snapshot)}"
         cluster = geometry.cluster_size
         size = -(-snapshot.vm_state_size // cluster) * cluster
         end = source.mapped_end

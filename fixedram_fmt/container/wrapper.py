@@ -167,6 +167,11 @@ class Container:
         """The Source of the file itself, where source holds the stream."""
         return self.wrappers[0].outer.source if self.wrappers else source
 
+    @property
+    def in_place(self) -> bool:
+        """Whether offsets in the Source that holds the stream are those of the file."""
+        return all(one.inner.source is one.outer.source for one in self.wrappers)
+
     def keep_file(self, target: str | os.PathLike[str]) -> None:
         """OutputError where target is the file, and has more in it than the image: a disk."""
         if any(one.has_names for one in self.wrappers):

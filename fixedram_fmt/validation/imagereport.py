@@ -118,7 +118,7 @@ class ImageReport(Result, frozen=True, kw_only=True):
     unlisted counts by rule those that are too many to tell, accepted those a baseline took out.
     """
 
-    hidden = frozenset({"bytes", "size", "compression"})
+    hidden = frozenset({"bytes", "size", "in_place"})
 
     path: str
     loader: LoaderName
@@ -136,9 +136,10 @@ class ImageReport(Result, frozen=True, kw_only=True):
     error: str | None = None
     #: What lies around each finding's offset.
     bytes: dict[int, Bytes] = msgspec.field(default_factory=dict)
-    #: Bytes of the file, and what it had to be unpacked from: offsets are those of what was in it.
+    #: Bytes of the file, and whether offsets are the file's: not where the stream was unpacked, or
+    #: mapped by the tables of a disk image.
     size: int | None = None
-    compression: str | None = None
+    in_place: bool = True
 
     @property
     def verdict_stands(self) -> bool:

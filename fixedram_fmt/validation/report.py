@@ -83,7 +83,8 @@ def ask_of(
     """The same of an image that is open; name is the report's path."""
     report = validate(image, question.destination, deep=question.deep, own_xml=question.own_xml)
     answer = _answer(name, question, report, wanted, image.source)
-    return replace(answer, size=image.source.size, compression=image.container.compression)
+    size = image.container.outermost(image.source).size
+    return replace(answer, size=size, in_place=image.container.in_place)
 
 
 def default_loader(*, of_libvirt: bool) -> str:

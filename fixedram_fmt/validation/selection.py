@@ -72,12 +72,13 @@ def fingerprint(finding: ReportedFinding) -> str:
 
 
 def _image_name(location: str) -> str:
-    """Name of the file at PATH or PATH@OFFSET, without its folder; what is no UTF-8 as \\xNN."""
+    """Name of the file without its folder, with a snapshot's; what is no UTF-8 as \\xNN."""
     try:
-        path = split_location(location).path
+        path, _, name = split_location(location)
     except FixedRamError:
-        path = location
-    return text(os.fsencode(PurePath(path).name))
+        path, name = location, None
+    file = PurePath(path).name
+    return text(os.fsencode(file if name is None else f"{file}#{name}"))
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from conftest import run_cli
 from fixedram_cli.render.sarif import sarif
 from fixedram_fmt.validation.report import ImageReport
 from fixedram_fmt.validation.rules import all_rules
+from support.qcow2 import DiskBuilder, State
 from support.reports import HOSTILE_NAMES, image, sarif_validator, told, unreadable
 from support.synthetic import PAGE
 
@@ -180,6 +181,17 @@ def test_sarif_has_each_file_once_and_no_offset_in_its_name(tmp_path: Path) -> N
         place = result["locations"][0]["physicalLocation"]["artifactLocation"]
         assert place == {"uri": good.as_uri(), "index": 0}
     assert len(run["results"]) == len(reports[0].findings) * 2 > 0
+
+
+def test_sarif_of_a_snapshot_names_no_place_in_the_disk(tmp_path: Path) -> None:
+    stream = image(tmp_path, "header-version-2").read_bytes()
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(DiskBuilder(states=[State(stream, "a"), State(stream, "b", "2")]).build())
+    run = run_of(told(f"{disk}#b"))
+    assert [one["length"] for one in run["artifacts"]] == [disk.stat().st_size]
+    assert run["results"]
+    for result in run["results"]:
+        assert "region" not in result["locations"][0]["physicalLocation"]
 
 
 def test_sarif_tells_of_verdicts_and_of_what_could_not_be_read(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from conftest import run_cli
 from fixedram_fmt import FixedRamError, FormatError, Image, SourceError, UnsupportedError
+from fixedram_fmt.commandline import command_line
 from fixedram_fmt.container.qcow2 import QcowDisk
 from fixedram_fmt.container.qcow2clusters import ClusterSource
 from fixedram_fmt.container.wrapper import Place
@@ -187,6 +188,24 @@ def test_loadvm_looks_for_an_id_before_a_name() -> None:
     disk = disk_of(built(DiskBuilder(12), *states))
     taken = {name: disk.taken_by_loadvm(name).id for name in "123a"}
     assert taken == {"1": "1", "2": "2", "3": "3", "a": "4"}
+
+
+def test_what_is_accepted_of_a_snapshot_is_not_accepted_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(built(DiskBuilder(12), State(STREAM[:300], "a"), State(STREAM[:300], "b")))
+    known = tmp_path / "known.json"
+    run_cli("validate", f"{path}#a", "--write-baseline", known)
+    assert run_cli("validate", f"{path}#a", "--baseline", known, "--fail-on", "note").code == 0
+    assert run_cli("validate", f"{path}#b", "--baseline", known, "--fail-on", "note").code == 1
+
+
+def test_a_snapshot_is_called_by_its_name_wherever_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(built(DiskBuilder(12), State(STREAM, "a")))
+    with Image.open(f"{path}#a") as image:
+        assert image.source.name == f"{path}#a"
+        assert not image.container.in_place
+        assert any("-loadvm" in text for text in command_line(image).uncertain)
 
 
 def test_nothing_after_the_sign_names_none(tmp_path: Path) -> None:

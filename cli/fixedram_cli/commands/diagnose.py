@@ -29,7 +29,7 @@ def diagnose(
         typer.Argument(
             metavar="[IMAGE]",
             help="The image that was to be loaded; PATH@OFFSET when the stream starts at an"
-            " offset.",
+            " offset; PATH#NAME: a snapshot in a qcow2 image.",
             show_default=False,
         ),
     ] = None,

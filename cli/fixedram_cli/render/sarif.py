@@ -85,12 +85,12 @@ def _uri(location: str) -> str:
 
 
 def _artifacts(reports: Sequence[ImageReport]) -> list[dict[str, Any]]:
-    """Each file once, however often it was looked at (PATH@OFFSET)."""
+    """Each file once, however often it was looked at (PATH@OFFSET, PATH#NAME)."""
     artifacts = []
     for uri, report in {_uri(report.path): report for report in reports}.items():
         artifact: dict[str, Any] = {
             "location": {"uri": uri},
-            "length": -1 if report.size is None or report.compression else report.size,
+            "length": -1 if report.size is None else report.size,
             "roles": ["analysisTarget"],
             "mimeType": "application/octet-stream",
         }
@@ -165,8 +165,8 @@ def _location(
 ) -> dict[str, Any]:
     physical: dict[str, Any] = {"artifactLocation": _artifact_location(report, places)}
     offset = finding.offset
-    # Where the file is packed, no place in it is that of the finding.
-    if offset is not None and 0 <= offset < _OFFSET_CEILING and not report.compression:
+    # Where the stream is packed, or mapped by tables, no place in the file is that of the finding.
+    if offset is not None and 0 <= offset < _OFFSET_CEILING and report.in_place:
         # GitHub shows nothing that has no line; the bytes are independent of it.
         physical["region"] = {"startLine": 1, "byteOffset": offset, "byteLength": 1}
         around = report.bytes.get(offset)
