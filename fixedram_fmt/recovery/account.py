@@ -152,6 +152,12 @@ def _lost(saved: Saved) -> Iterator[str]:
         yield "the state of all devices and CPUs" + (
             f"; {len(ending.left_out)} that are in the file are left out" if ending.left_out else ""
         )
+    for one in saved.decisions:
+        if one.gone:
+            yield (
+                f"{one.gone:,} pages of {one.block.name} that its bitmap has and the file ends"
+                " before: they are absent in the new image"
+            )
     damaged = [one.block.name for one in saved.decisions if not one.replaceable]
     if damaged:
         yield f"bitmaps that lie over something else, by damaged headers: {_some(damaged)}"

@@ -31,7 +31,8 @@ class Decision:
 
     before counts the bits it had (None: it could not be read).  stale: pages that are present by
     their data alone may be old.  left_out: pages with data have no bit, and get none.  replaceable
-    is False where there is no place for a new one; place is that of the bitmap where the header
+    is False where there is no place for a new one; gone counts pages with a bit whose data the file
+    ends before, which get none; place is that of the bitmap where the header
     names a wrong one.
     """
 
@@ -42,6 +43,7 @@ class Decision:
     stale: bool = False
     left_out: bool = False
     replaceable: bool = True
+    gone: int = 0
     why: str = ""
     old: PageBitmap | None = None
     place: int | None = None
@@ -97,6 +99,8 @@ def decide(
         if not ending.memory_sent:
             _decide_unwritten(image, usable)
         _decide_lost(image, usable)
+    for one in usable:
+        _decide_cut_off(image, one)
     still = ending.snapshot or (stood_still(image) if ending.whole else ending.paused_by_libvirt)
     for one in usable:
         one.stale = one.new is not None and not still and not is_read_only(one.block.name)
@@ -162,6 +166,26 @@ def _decide_cut(image: ImageFacts, one: Decision, old: PageBitmap) -> None:
         one.state = BitmapState.CUT
         one.why = f"the save ended while this bitmap was written, after page {split - 1}"
         _rebuild(image, one, split=split)
+
+
+def _decide_cut_off(image: ImageFacts, one: Decision) -> None:
+    """Bits of pages that the file ends before, or ends in: what they held is not there."""
+    block, old = one.block, one.old
+    limit = max(0, image.source.size - block.pages_offset) // block.page_size
+    if old is None or limit >= block.pages_total:
+        return
+    kept = block.pages_total
+    if one.new is not None:
+        kept = 0 if one.new.old is None else kept if one.new.unite else one.new.split
+    if limit < kept:
+        one.gone = old.count(limit, kept)
+    if not one.gone:
+        return
+    if one.new is None:
+        one.why = f"the file ends at page {limit}, and its bits go on"
+        _rebuild(image, one, split=block.pages_total)
+    assert one.new is not None
+    one.new.limit = limit
 
 
 def _decide_lost(image: ImageFacts, usable: list[Decision]) -> None:

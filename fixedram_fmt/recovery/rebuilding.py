@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class RebuiltBitmap:
     """The bitmap of a block by the data of its pages, and by its old bits where those are right.
 
     Bits of old count before the page split, and data from there on; united, both count everywhere.
-    whole_pages: one that the file ends in is left out.
+    Those from the page limit on never count.  whole_pages: one that the file ends in is left out.
     Once it is written or counted, present has the number of its bits, first and stop bound the
     pages that data alone may have made present, and partial has those with a hole inside.
     """
@@ -63,6 +64,7 @@ class RebuiltBitmap:
     old: PageBitmap | None = None
     split: int = 0
     unite: bool = False
+    limit: int = sys.maxsize
     whole_pages: bool = False
     present: int = 0
     first: int = -1
@@ -80,14 +82,14 @@ class RebuiltBitmap:
         if self.whole_pages:
             inside = max(0, self.source.size - self.block.pages_offset)
             pages = min(pages, inside // self.block.page_size)
-        first = 0 if self.unite else self.split
+        first = 0 if self.unite else min(self.split, self.limit)
         data = non_zero_runs(
             self.source, self.block.pages_offset, self.block.page_size, first, pages
         )
         if self.old is None:
             yield from data
             return
-        stop = pages if self.unite else self.split
+        stop = min(self.limit, pages if self.unite else self.split)
         bits = (run[:2] for run in self.old.runs(0, stop) if run.present)
         yield from united(bits, data)
 
@@ -105,8 +107,9 @@ class RebuiltBitmap:
         self.present, self.first, self.stop = 0, -1, 0
         for start, stop in self.runs():
             self.present += stop - start
-            if stop > self.split:
-                self.first = max(start, self.split) if self.first < 0 else self.first
+            split = min(self.split, self.limit)
+            if stop > split:
+                self.first = max(start, split) if self.first < 0 else self.first
                 self.stop = stop
             yield start, stop
         self.partial = list(self._with_holes())

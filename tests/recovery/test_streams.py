@@ -221,6 +221,20 @@ def without_bitmaps_at(raw: bytes, offset: int) -> bytes:
     return bytes(data)
 
 
+def test_bits_of_pages_that_the_file_ends_before_are_not_kept(tmp_path: Path) -> None:
+    with image_of(WHOLE) as image:
+        block = image.blocks[-1]
+        runs = [run for run in image.readable_bitmap(block).runs() if run.present]
+    page = runs[-1].stop - 1
+    there = sum(min(run.stop, page) - run.start for run in runs)
+    done, data = rescued(WHOLE[: block.pages_offset + page * PAGE], tmp_path)
+    assert done.blocks[-1].pages_kept == there
+    assert done.blocks[-1].pages_in_bitmap == there + 1
+    assert any(text.startswith(f"1 pages of {block.name}") for text in done.lost)
+    again, same = rescued(data, tmp_path)
+    assert (again.blocks[-1].pages_kept, same) == (there, data)
+
+
 def test_image_without_devices_is_for_forensics_and_stays_as_it_is(tmp_path: Path) -> None:
     first, data = rescued(cut(Kind.SECTION_PART), tmp_path)
     again, same = rescued(data, tmp_path)
