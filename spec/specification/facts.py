@@ -50,7 +50,7 @@ CHECKS = (
     ("MEM_SIZE and used_length", "no sum wraps; whole pages; a ceiling on blocks and on their "
      "length; the list ends at the sum exactly", "R02 R03 R04 R05 R12 R13 R16 R17 R18"),
     ("RAM records", "exactly one kind a record; no page records in a fixed layout", "R06 R07 R08 "
-     "R09 R10 R11 R24 R26 R27 R28"),
+     "R09 R10 R11 R24 R26 R27 R28 R29"),
     ("the ram section", "there is one, of instance 0 and version 4", "R01 R19 R20 R21 R22"),
     ("number of PARTs", "bounded work for each, no memory", "R23"),
     ("header version", "1", "L01 L02"),
