@@ -56,6 +56,7 @@ class QcowState(Recognized):
             raise SourceError(
                 f"snapshot {name!r} is of the disk alone: it has no state of a VM",
                 offset=snapshot.offset, path=f"qcow2/snapshots[{snapshot.id}]",
+                hint="savevm puts the state into one of the VM's disks: look in the others",
             )  # fmt: skip
         return cls(outer=place, inner=Place(disk.state(snapshot), 0), disk=disk, snapshot=snapshot)
 

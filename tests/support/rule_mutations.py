@@ -184,6 +184,12 @@ def in_a_save_of_xen(data: bytes) -> bytes:
     return XenSaveBuilder(emulator=data).build()
 
 
+def in_a_qcow2_marked(data: bytes, features: int) -> bytes:
+    disk = bytearray(in_a_qcow2(data))
+    disk[79] |= features
+    return bytes(disk)
+
+
 def in_a_qcow2_of_huge_clusters(data: bytes) -> bytes:
     disk = bytearray(in_a_qcow2(data))
     disk[20:24] = b"\0\0\0\x3f"

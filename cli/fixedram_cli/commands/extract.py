@@ -127,8 +127,12 @@ def _opened(image: str, wanted: Wanted, reading: Reading) -> Image:
         return reading.open(image)
     from fixedram_fmt.recovery import DataImage
 
-    warn("pages are taken by their data: stale ones too, and pages that were never written are 0")
-    return DataImage.open(image, search=reading.search, host_long=reading.host_long)
+    opened = DataImage.open(image, search=reading.search, host_long=reading.host_long)
+    if any(block.has_pages for block in opened.blocks):
+        warn("pages are taken by their data: stale ones too, and pages never written are 0")
+    else:
+        warn("there are no bitmaps in an ordinary stream: it is read as it is")
+    return opened
 
 
 def _check(wanted: Wanted, span: tuple[int, int | None]) -> None:

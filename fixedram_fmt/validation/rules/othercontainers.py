@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fixedram_fmt.container.qcow2state import QcowState
 from fixedram_fmt.container.xen import XenSave
 from fixedram_fmt.loaders import Outcome
+from fixedram_fmt.schema.qcow2 import IncompatibleFeature
 from fixedram_fmt.validation.effects import Effect, Phase, refuses
 from fixedram_fmt.validation.rule import Observation, Severity, at_stop, over_image
 
@@ -82,4 +83,28 @@ def loadvm_takes_another_snapshot(survey: Survey) -> Iterator[Observation]:
             "loadvm takes another snapshot", None,
             f"qcow2/snapshots[{one.id}]", f"{taken.name[:60]!r} with the id {taken.id[:60]}",
             f"{one.name[:60]!r} with the id {one.id[:60]}",
+        )  # fmt: skip
+
+
+@over_image(
+    "C26",
+    Severity.ERROR,
+    "QEMU block/qcow2.c qcow2_do_open()",
+    effect=Effect(Outcome.REFUSES, text="qcow2: Image is corrupt; cannot be opened read/write"),
+    phase=Phase.LIBVIRT_HEADER,
+)
+def marked_as_corrupt(survey: Survey) -> Iterator[Observation]:
+    """The qcow2 image is marked as corrupt.
+
+    QEMU sets the bit when it finds metadata that would be overwritten, and opens such an image no
+    more for writing: -loadvm fails before it looks for the snapshot. The state in it may be sound.
+
+    Fix: fixedram copy takes the state out for -incoming; qemu-img check -r all mends a copy of the
+    image.
+    """
+    found = survey.image.container.find(QcowState)
+    if found is not None and found.disk.head.features & IncompatibleFeature.CORRUPT:
+        yield Observation(
+            "the image is marked as corrupt", None, "qcow2/header/incompatible_features",
+            f"{int(found.disk.head.features):#x}", "without CORRUPT (0x2)", order=0,
         )  # fmt: skip
