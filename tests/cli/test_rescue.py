@@ -102,3 +102,9 @@ def test_memory_is_extracted_without_bitmaps(words: list[str], lost: Path, tmp_p
     assert run_cli("extract", whole, *words, "-o", tmp_path / "wanted").code == 0
     assert (tmp_path / "found").read_bytes() == (tmp_path / "wanted").read_bytes()
     assert any((tmp_path / "found").read_bytes())
+
+
+def test_map_never_replaces_the_image_that_was_made(lost: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run_cli("rescue", lost, "-o", out, "--map", tmp_path / "." / "out", "--force")
+    assert (done.code, out.exists()) == (2, False)

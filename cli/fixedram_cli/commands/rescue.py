@@ -61,6 +61,8 @@ def rescue(
     from fixedram_fmt.recovery import Purpose, Rescue
 
     require_target(out, plan=writing.plan)
+    if out is not None and taken.map_ is not None and out.resolve() == taken.map_.resolve():
+        raise typer.BadParameter("the map would replace the image", param_hint="'--map'")
     with reading.open(image) as opened:
         plan = Rescue(opened, all_pages=taken.all_pages)
         if writing.plan or out is None:
