@@ -36,6 +36,7 @@ class QcowState(Recognized):
 
     kind: ClassVar[str] = "qcow2"
     holds_stream: ClassVar[bool] = True
+    holds_more: ClassVar[bool] = True
     has_names: ClassVar[bool] = True
 
     @classmethod

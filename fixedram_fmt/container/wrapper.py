@@ -72,6 +72,8 @@ class Wrapper:
     holds_stream: ClassVar[bool] = False
     #: Whether what is in it has names, of which `PATH#NAME` gives one.
     has_names: ClassVar[bool] = False
+    #: Whether it has what a copy of the stream lacks: a disk, other snapshots, a guest's memory.
+    holds_more: ClassVar[bool] = False
 
     def takes(self, inner: type[Wrapper], between: Sequence[Wrapper]) -> bool:
         """Whether inner may be in it, between lying in between; UnsupportedError names why not."""
@@ -173,8 +175,8 @@ class Container:
         return all(one.inner.source is one.outer.source for one in self.wrappers)
 
     def keep_file(self, target: str | os.PathLike[str]) -> None:
-        """OutputError where target is the file, and has more in it than the image: a disk."""
-        if any(one.has_names for one in self.wrappers):
+        """OutputError where target is the file, and has more in it than the stream."""
+        if any(one.holds_more for one in self.wrappers):
             refuse_over(target, self.wrappers[0].outer.source)
 
     def describe(self) -> ContainerSummary:

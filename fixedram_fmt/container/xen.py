@@ -60,6 +60,7 @@ class XenSave(Recognized):
 
     kind: ClassVar[str] = "xen"
     holds_stream: ClassVar[bool] = True
+    holds_more: ClassVar[bool] = True
 
     @classmethod
     def recognizes(cls, head: bytes) -> bool:

@@ -27,6 +27,15 @@ SAVES = {
 NAMES = {"xl": "lab one", "libvirt": "a & b", "libxl": None}
 
 
+def test_the_save_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "xen.save"
+    path.write_bytes(XenSaveBuilder(emulator=ordinary_image().file()).build())
+    before = path.read_bytes()
+    for command in ("copy", "convert"):
+        assert run_cli(command, path, "-o", path, "--force").code == 2
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", SAVES)
 def test_the_state_of_the_emulator_is_read_in_place(name: str) -> None:
     builder = SAVES[name]
