@@ -12,6 +12,7 @@ from conftest import run_cli
 from fixedram_fmt import FixedRamError, FormatError, Source, UnsupportedError
 from fixedram_fmt.container.wrapper import Place
 from fixedram_fmt.container.xen import xen_tiles
+from fixedram_fmt.verbs import validate
 from support.builders import open_bytes, ordinary_image
 from support.xen import XenSaveBuilder
 
@@ -25,6 +26,16 @@ SAVES = {
     "checkpoints": XenSaveBuilder(STREAM, checkpoints=3),
 }
 NAMES = {"xl": "lab one", "libvirt": "a & b", "libxl": None}
+
+
+def test_what_is_cut_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "xen.save"
+    raw = XenSaveBuilder(emulator=ordinary_image().file()).build()
+    for stop in (40, len(raw) * 2 // 3):
+        path.write_bytes(raw[:stop])
+        report = validate(path)
+        assert report.verdict == "refuses"
+        assert report.message.startswith("Not a migration stream")
 
 
 def test_the_save_is_never_written_over(tmp_path: Path) -> None:

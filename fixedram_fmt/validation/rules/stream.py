@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fixedram_fmt.loaders import Outcome
 from fixedram_fmt.schema.ram import RAM_RECORD
 from fixedram_fmt.stream.ending import sections_follow
 from fixedram_fmt.stream.footers import GLOBALSTATE_IDSTR
 from fixedram_fmt.stream.records import Kind, Record
 from fixedram_fmt.validation.causes import first_number
 from fixedram_fmt.validation.ctext import c_text
-from fixedram_fmt.validation.effects import refuses, wrong
+from fixedram_fmt.validation.effects import Effect, refuses, wrong
 from fixedram_fmt.validation.rule import Observation, Severity, at_records, at_stop
 from fixedram_fmt.validation.rules.configuration import announced_length
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixedram_fmt.errors import FormatError
-    from fixedram_fmt.validation.effects import Effect
     from fixedram_fmt.validation.rule import Case
     from fixedram_fmt.validation.survey import Survey
 
@@ -80,6 +80,17 @@ def _truncated(case: Case) -> Effect:
     return _CUT.get(structure, refuses("end-of-file"))
 
 
+#: Structures of a container that is cut short: QEMU does not come as far as to a stream.
+_OTHERS = {
+    "qcow2": Effect(Outcome.REFUSES, text="the disk is not opened"),
+    **dict.fromkeys(("xen", "libxl", "libxc"), refuses("magic")),
+}
+
+
+def _cut_short(case: Case) -> Effect:
+    return _OTHERS.get(case.finding.path.partition("/")[0]) or _truncated(case)
+
+
 #: What is missing of a footer is read as zeros.
 _CUT = {
     "footer": refuses("footer-id", footer_id=0),
@@ -125,7 +136,7 @@ def _cut_record(case: Case) -> Effect:
     "continue-first",
     "device-cut",
     "",
-    effect=_truncated,
+    effect=_cut_short,
 )
 def structure_broken(survey: Survey | None, error: FormatError) -> Iterator[Observation]:
     """The stream cannot be read on: the file ends in a structure, or a structure is damaged.
