@@ -11,7 +11,8 @@ import pytest
 
 from fixedram_fmt import Image, digest
 from fixedram_fmt.snapshots import list_snapshots
-from fixedram_fmt.verbs import convert, copy
+from fixedram_fmt.stream.records import Kind
+from fixedram_fmt.verbs import convert, copy, validate
 from qemu_vm import QemuVM, require_qemu, require_tool
 from support.memory import block_memory
 
@@ -119,3 +120,50 @@ def test_compressed_clusters_of_a_state_volume_are_read(tmp_path: Path) -> None:
         options = f"compression_type={kind}"
         qemu_img("convert", "-c", "-O", "qcow2", "-o", options, tmp_path / "raw", volume)
         assert digest(str(volume)).image == digest(f"{done.disk}#now").image
+
+
+def test_loadvm_takes_an_id_before_a_name_as_validate_says(tmp_path: Path) -> None:
+    done = saved("x86_64", "cluster_size=64K", tmp_path, "2", "1", "3")
+    with QemuVM(require_qemu("x86_64"), cwd=tmp_path) as vm:
+        drive = "file=disk.qcow2,format=qcow2,if=none,id=disk"
+        vm.start((*arguments("x86_64", tmp_path), "-drive", drive))
+        for name, taken in (("1", "2"), ("2", "1"), ("3", "3")):
+            assert vm.hmp(f"loadvm {name}") == ""
+            assert vm.pmemsave(_FROM, _RAM) == done.seen[taken]
+    for name in done.seen:
+        found = {one.rule for one in validate(f"{done.disk}#{name}").findings}
+        assert ("C25" in found) == (name != "3")
+
+
+def test_disk_that_is_marked_as_corrupt_is_refused_as_validate_says(tmp_path: Path) -> None:
+    done = saved("x86_64", "cluster_size=64K", tmp_path, "now")
+    with done.disk.open("r+b") as disk:
+        disk.seek(79)
+        disk.write(b"\x02")
+    report = validate(f"{done.disk}#now")
+    drive = "file=disk.qcow2,format=qcow2,if=none,id=disk"
+    words = (*arguments("x86_64", tmp_path), "-display", "none", "-drive", drive, "-loadvm", "now")
+    program = require_qemu("x86_64")
+    tried = subprocess.run(
+        [program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=_TIME, check=False
+    )
+    assert tried.returncode == 1
+    assert report.verdict == "refuses"
+    assert report.message in tried.stderr
+
+
+def test_page_that_is_filled_with_another_byte_than_zero_is_refused(tmp_path: Path) -> None:
+    done = saved("x86_64", "cluster_size=64K", tmp_path, "now")
+    path = tmp_path / "out.stream"
+    copy(f"{done.disk}#now", path)
+    with Image.open(path) as image:
+        zero = next(one for one in image.records() if one.kind is Kind.ZERO)
+    with path.open("r+b") as stream:
+        stream.seek(zero.value.data_offset)
+        stream.write(b"A")
+    report = validate(path)
+    with QemuVM(require_qemu("x86_64"), cwd=tmp_path) as vm:
+        vm.start((*arguments("x86_64", tmp_path), "-incoming", "defer"))
+        assert vm.incoming_from_file(path) == "failed"
+        assert report.message in vm.stderr
+    assert report.verdict == "refuses"
