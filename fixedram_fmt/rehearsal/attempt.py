@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -12,20 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fixedram_fmt.errors import SourceError
+from fixedram_fmt.errors import SourceError, UnsupportedError
 from fixedram_fmt.io.spool import MORE_ROOM
 from fixedram_fmt.rehearsal.clock import OutOfTimeError
 from fixedram_fmt.rehearsal.memorycheck import compare_memory
 from fixedram_fmt.rehearsal.monitor import Monitor, QemuGoneError, QemuRefusedError
 from fixedram_fmt.rehearsal.process import QemuProcess
 from fixedram_fmt.rehearsal.readonlyimage import FDSET, capabilities_of, readable, uri_of
+from fixedram_fmt.rehearsal.rehearsed import MemoryCompared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fixedram_fmt.image import Image
     from fixedram_fmt.rehearsal.clock import Clock
-    from fixedram_fmt.rehearsal.rehearsed import MemoryCompared, Status
+    from fixedram_fmt.rehearsal.rehearsed import Status
 
 __all__ = ["Attempt", "Loading", "Setting", "arguments_around", "attempt", "private_folder"]
 
@@ -63,7 +65,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Attempt:
-    """What is known of a try; memory is None where it was not, or not wholly, compared."""
+    """What is known of a try; memory is None where it was not to be compared, or not loaded."""
 
     argv: tuple[str, ...]
     status: Status = "not-started"
@@ -143,6 +145,10 @@ def _end(made: Attempt, process: QemuProcess, clock: Clock) -> None:
     if made.status in {"crashed", "not-started"}:
         made.exit_code = process.wait(min(_ENDS, max(clock.limit - clock.passed, 0.1)))
     process.end()
+    if made.exit_code == -signal.SIGXFSZ:
+        raise SourceError("QEMU met the limit of a file's size", hint="raise it: ulimit -f")
+    if made.status == "not-started" and made.exit_code == 0:
+        raise UnsupportedError(f"{made.argv[0]} is no QEMU: it ended at once, without an error")
     lines = [line for line in process.lines() if not any(ours in line for ours in _OURS)]
     if made.status == "crashed" and made.exit_code == 1 and _LAST_LINE in "\n".join(lines):
         # Before 9.1 QEMU exits where it refuses an image (migrate-incoming has no exit-on-error).
@@ -171,9 +177,13 @@ class _Try:
             if made.status == "completed" and self._loading.memory:
                 self._compare()
         except OutOfTimeError:
-            made.said.append(f"no answer within the limit of {self._setting.clock.limit:g} seconds")
-            # What was loaded is loaded: then the comparison took too long.
-            made.status = made.status if made.status == "completed" else "timeout"
+            late = f"no answer within the limit of {self._setting.clock.limit:g} seconds"
+            made.said.append(late)
+            if made.status == "completed":
+                # What was loaded is loaded: the comparison took too long.
+                made.memory = MemoryCompared(0, 0, (), None, (late,), finished=False)
+            else:
+                made.status = "timeout"
         except QemuRefusedError as error:
             made.said.append(str(error))
         except QemuGoneError as error:

@@ -53,6 +53,7 @@ class _Found:
     difference: MemoryDifference | None = None
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
+    finished: bool = True
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -75,6 +76,7 @@ def compare_memory(monitor: Monitor, image: Image, folder: Path, clock: Clock) -
                 _compare(monitor, image, part, folder, found)
         except (FixedRamError, QemuRefusedError) as error:
             found.note(f"{piece.block.name} at {piece.start:#x}: {error}")
+            found.finished = False
     if found.skipped:
         found.note(f"{human_size(found.skipped)} in which the image has no page: not all read")
     for note in memory_map.notes:
@@ -88,7 +90,9 @@ def compare_memory(monitor: Monitor, image: Image, folder: Path, clock: Clock) -
     total = sum(piece.length for piece in memory_map if not piece.block.ignored)
     shown = tuple(_shown(block, found) for block in image.blocks if block.index in found.compared)
     compared = sum(found.compared.values())
-    return MemoryCompared(compared, total, shown, found.difference, tuple(found.notes))
+    return MemoryCompared(
+        compared, total, shown, found.difference, tuple(found.notes), found.finished
+    )
 
 
 def _other_lengths(monitor: Monitor, image: Image) -> Iterator[tuple[RamBlock, int]]:

@@ -115,6 +115,8 @@ class Monitor:
         running = self._qmp.Runstate.RUNNING
         gone = asyncio.ensure_future(self._client.runstate_changed())
         try:
+            # It waits from its first step on: a change before that is seen by the runstate.
+            await asyncio.sleep(0)
             while True:
                 if self._client.runstate is not running and self._events.empty():
                     raise QemuGoneError("QEMU went away")

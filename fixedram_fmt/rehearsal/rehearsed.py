@@ -86,7 +86,8 @@ class RehearsedBlock(Result, frozen=True):
 class MemoryCompared(Result, frozen=True):
     """compared are bytes that were compared, total those that the guest's address space shows.
 
-    notes say what could not be compared, or was not.
+    notes say what could not be compared, or was not.  finished is false where some of it was to be
+    compared and could not be read: no room for it, no time.
     """
 
     compared: Unsigned
@@ -94,6 +95,14 @@ class MemoryCompared(Result, frozen=True):
     blocks: tuple[RehearsedBlock, ...]
     difference: MemoryDifference | None
     notes: tuple[str, ...]
+    finished: bool = True
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether QEMU has what the image has; None where not all that was to be was compared."""
+        if self.difference is not None:
+            return False
+        return True if self.compared and self.finished else None
 
 
 class Rehearsal(Result, frozen=True, kw_only=True):
@@ -122,5 +131,6 @@ class Rehearsal(Result, frozen=True, kw_only=True):
 
     @property
     def restores(self) -> bool:
-        """Whether the image was loaded, and no byte of memory was seen to be another."""
-        return self.status == "completed" and self.memory_equal is not False
+        """Whether the image was loaded, its memory looked at, and no byte seen to be another."""
+        seen = self.memory is None or self.memory.finished
+        return self.status == "completed" and self.memory_equal is not False and seen

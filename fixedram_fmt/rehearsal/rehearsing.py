@@ -166,7 +166,7 @@ def rehearse(image: Image, options: Options) -> Rehearsal:
         qemu=StartedQemu(made.version, made.argv),
         status=made.status,
         seconds=round(clock.passed, 3),
-        memory_equal=None if not memory or not memory.compared else memory.difference is None,
+        memory_equal=memory.equal if memory else None,
         memory=memory,
         messages=made.messages,
         causes=_causes(made.messages, image) if made.status != "completed" else (),

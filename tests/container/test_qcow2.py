@@ -137,6 +137,13 @@ def test_every_command_takes_path_and_name(stream: bytes, tmp_path: Path) -> Non
     assert (tmp_path / "out").read_bytes() == stream
 
 
+def test_a_command_line_says_that_qemu_does_not_read_it_there(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(built(DiskBuilder(12), State(MAPPED, "saved")))
+    told = run_cli("destination", f"{path}#saved", "--output", "command", "--json").json
+    assert any("in pieces (qcow2)" in sentence for sentence in told["uncertain"])
+
+
 def test_a_file_that_is_called_so_wins(tmp_path: Path) -> None:
     (tmp_path / "a#b").write_bytes(STREAM)
     (tmp_path / "a#b#c").write_bytes(built(DiskBuilder(12), State(MAPPED, "d#e")))

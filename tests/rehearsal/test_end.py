@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import SAMPLES, unpack
+from fixedram_fmt.errors import SourceError, UnsupportedError
 from fixedram_fmt.image import Image
 from fixedram_fmt.rehearsal import Options, Rehearsal, rehearse
 from support.fake_qemu import STAGES, fake
@@ -87,6 +88,7 @@ def test_a_qemu_that_does_not_answer_is_ended(
     # Where the limit is reached during the comparison, the image was loaded all the same.
     assert done.status == "timeout" or (done.status, stage) == ("completed", "pmemsave")
     assert done.memory_equal is None
+    assert not done.restores
     assert f"no answer within the limit of {_SHORT:g} seconds" in done.messages
     assert_nothing_is_left(tmp_path, place)
 
@@ -119,6 +121,35 @@ def test_memory_that_is_another_is_seen(image: Path, tmp_path: Path, place: Path
     assert set(done.memory.difference.found) == {"0"}
     assert not done.restores
     assert rehearsed(image, fake(tmp_path, "", ""), memory=False).memory_equal is None
+
+
+@pytest.mark.slow
+def test_memory_that_cannot_be_read_is_not_called_equal(
+    image: Path, tmp_path: Path, place: Path
+) -> None:
+    done = rehearsed(image, fake(tmp_path, "pmemsave", "refuses"))
+    assert (done.status, done.memory_equal) == ("completed", None)
+    assert done.memory is not None
+    assert not done.memory.finished
+    assert any("no room" in note for note in done.memory.notes)
+    assert not done.restores
+    assert_nothing_is_left(tmp_path, place)
+
+
+@pytest.mark.slow
+def test_a_limit_of_the_host_is_not_laid_to_the_image(
+    image: Path, tmp_path: Path, place: Path
+) -> None:
+    with pytest.raises(SourceError, match="limit of a file's size"):
+        rehearsed(image, fake(tmp_path, "pmemsave", "big"))
+    assert_nothing_is_left(tmp_path, place)
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_well_without_a_word_is_no_qemu(image: Path, place: Path) -> None:
+    with pytest.raises(UnsupportedError, match="is no QEMU"):
+        rehearsed(image, Path("/bin/true"))
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -34,6 +34,9 @@ def misbehave():
     print("qemu-system-fake: at", STAGE, file=sys.stderr, flush=True)
     if HOW == "dies":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if HOW == "big":
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGXFSZ)
     if HOW == "exits":
         os._exit(3)
     if HOW == "closes":
@@ -87,6 +90,9 @@ version = {{"qemu": {{"micro": 3, "minor": 2, "major": 1}}, "package": ""}}
 send({{"QMP": {{"version": version, "capabilities": []}}}})
 for asked in commands():
     name, tag = asked["execute"], {{key: asked[key] for key in asked if key == "id"}}
+    if name == STAGE and HOW == "refuses":
+        send({{"error": {{"class": "GenericError", "desc": "no room"}}, **tag}})
+        continue
     if name == STAGE:
         misbehave()
     answer = {{}}
@@ -114,7 +120,8 @@ def fake(folder: Path, stage: str, how: str) -> Path:
     """A program that misbehaves at a stage; its process id stands in the file `pid` beside it.
 
     how is `dies` (SIGSEGV), `exits`, `closes` (the monitor), `garbage`, `floods` (its standard
-    error), `hangs`, or `deaf` (hangs, ignores SIGTERM, and has a child).
+    error), `refuses` (the command), `big` (SIGXFSZ), `hangs`, or `deaf` (hangs, ignores SIGTERM,
+    and has a child).
     """
     path = folder / "qemu-fake"
     text = _PROGRAM.format(python=sys.executable, stage=stage, how=how, pid=str(folder / "pid"))

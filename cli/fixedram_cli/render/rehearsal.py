@@ -77,6 +77,8 @@ def _memory(memory: MemoryCompared) -> Iterator[Text]:
     told = f"{human_size(memory.compared)} of {human_size(memory.total)} compared"
     if not memory.compared:
         yield Text("  memory: nothing could be compared", style="yellow")
+    elif memory.difference is None and not memory.finished:
+        yield Text("  memory not all compared", style="yellow").append(f", {told}", style="default")
     elif memory.difference is None:
         yield Text("  memory equal", style="green").append(f", {told}", style="default")
     else:
