@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from fixedram_cli.signals import Ended, end, watch
+from fixedram_cli.signals import Ended, end, let_go, watch
 from fixedram_fmt.errors import FixedRamError
 
 if TYPE_CHECKING:
@@ -37,11 +37,13 @@ def main() -> NoReturn:
         # click and rich may meet the broken pipe before we do: they exit with 1.
         if isinstance(error.__context__, BrokenPipeError):
             _seen_enough()
+        let_go()
         raise
     except Ended as ended:
         end(ended.number)
     except Exception as error:
         _fail(error)
+    let_go()
     sys.exit(0)
 
 

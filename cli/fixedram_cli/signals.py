@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["Ended", "end", "watch"]
+__all__ = ["Ended", "end", "let_go", "watch"]
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
 _EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -43,6 +43,17 @@ def watch() -> None:
     signal.signal(signal.SIGALRM, _later)
     # Handlers are gone before the process is: an alarm that comes then would be its end.
     atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+
+
+def let_go() -> None:
+    """From now on these signals end the process at once: nothing is unfinished any more.
+
+    Raised while the interpreter ends, Ended would be told with a traceback.
+    """
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in _ENDING:
+        if signal.getsignal(number) is _came:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _came(number: int, frame: FrameType | None) -> None:
