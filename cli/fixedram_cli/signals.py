@@ -6,7 +6,6 @@ end it as they would have, so that a shell or a queue sees which.
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
@@ -41,8 +40,6 @@ def watch() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _came)
     signal.signal(signal.SIGALRM, _later)
-    # Handlers are gone before the process is: an alarm that comes then would be its end.
-    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
 
 def let_go() -> None:

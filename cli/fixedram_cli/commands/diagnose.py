@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,4 +97,6 @@ def _is_file(log: str) -> bool:
             f"there is no file {log!r} (text is taken as it is, if it is not one word with a /)",
             param_hint="'--log'",
         )
+    if there and stat.S_ISCHR(Path(log).stat().st_mode):
+        raise typer.BadParameter(f"{log!r} is a device, and no log", param_hint="'--log'")
     return there
