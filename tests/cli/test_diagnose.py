@@ -128,3 +128,9 @@ def test_a_message_without_a_rule_is_told() -> None:
     assert "no rule" in result.out
     result = run_cli("rules", "L01", "--message", "all is well")
     assert result.code == 2
+
+
+def test_a_device_is_no_log() -> None:
+    done = run_cli("diagnose", "--log", "/dev/zero")
+    assert done.code == 2
+    assert "is a device" in done.err

@@ -141,7 +141,7 @@ def test_a_command_line_says_that_qemu_does_not_read_it_there(tmp_path: Path) ->
     path = tmp_path / "disk.qcow2"
     path.write_bytes(built(DiskBuilder(12), State(MAPPED, "saved")))
     told = run_cli("destination", f"{path}#saved", "--output", "command", "--json").json
-    assert any("in pieces (qcow2)" in sentence for sentence in told["uncertain"])
+    assert any("out of a disk image" in sentence for sentence in told["uncertain"])
 
 
 def test_a_file_that_is_called_so_wins(tmp_path: Path) -> None:
