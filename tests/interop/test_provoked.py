@@ -14,7 +14,7 @@ from fixedram_fmt import Image
 from fixedram_fmt.diagnosis import diagnose
 from support.provoked import Saves, cases, provoke
 from support.provoked_libvirt import DOMAIN, libvirt_cases, provoke_libvirt
-from support.virsh import driver, saved
+from support.virsh import RACE, driver, saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,6 @@ pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 CASES = cases()
 LIBVIRT = libvirt_cases()
-#: What virsh says where its driver has noticed the end of QEMU first; the log has the words.
-_RACE = "Domain not found"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def test_cause_of_what_qemu_prints(name: str, saves: Saves, tmp_path: Path) -> N
 def test_cause_of_what_virsh_prints(name: str, libvirt: Virsh) -> None:
     case = LIBVIRT[name]
     printed = provoke_libvirt(case, libvirt)
-    if not (printed.log and _RACE in printed.text):
+    if not (printed.log and RACE in printed.text):
         check(case, printed.text)
     if printed.log and case.key:
         check(case, printed.log)

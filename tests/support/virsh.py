@@ -39,6 +39,9 @@ seccomp_sandbox = 0
 """
 #: What libvirt starts by name to pack a save or to unpack it.
 _PACKERS = ("gzip", "bzip2", "xz", "lzop", "zstd")
+#: What virsh says where its driver has noticed the end of QEMU first; the log has QEMU's words.
+RACE = "Domain not found"
+_TRIES = 4
 #: Seconds: the first call asks every QEMU what it can do; a restore that takes as long hangs.
 _FIRST, _HANGS = 120, 10
 
@@ -57,9 +60,12 @@ class Virsh:
         return self.restore_file(path)
 
     def restore_file(self, path: Path) -> tuple[Outcome, str]:
-        """The same of a file."""
-        code, text = virsh(self.root, f"restore {path}", _HANGS)
-        end_guests(self.root)
+        """The same of a file; where virsh itself has lost what QEMU said, it is asked again."""
+        for _ in range(_TRIES):
+            code, text = virsh(self.root, f"restore {path}", _HANGS)
+            end_guests(self.root)
+            if RACE not in text:
+                break
         return outcome_of(code, text), text
 
 
