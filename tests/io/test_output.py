@@ -359,6 +359,8 @@ WRITERS = {
     "validate": ("validate", "{image}", "--output", "json", "-o", "{out}"),
     "baseline": ("validate", "{image}", "--write-baseline", "{out}"),
 }
+#: What is written of an image without devices is for forensics, and the command says so.
+CODES = {"rescue": 1}
 #: These hold nothing of the guest's memory or devices.
 OPEN_TO_ALL = {"map", "synth", "destination", "validate", "baseline"}
 
@@ -369,13 +371,13 @@ def test_every_command_overwrites_with_force_only(name: str, image: Path, tmp_pa
     out = tmp_path / "out.png"
     words = [word.format(image=image, out=out) for word in WRITERS[name]]
     first = run_cli(*words)
-    assert first.code == 0, first.err
+    assert first.code == CODES.get(name, 0), first.err
     assert out.stat().st_mode & 0o777 == (0o644 if name in OPEN_TO_ALL else 0o640)
     out.write_bytes(b"old")
     refused = run_cli(*words)
     assert (refused.code, out.read_bytes()) == (2, b"old")
     assert "--force" in refused.err
-    assert run_cli(*words, "--force").code == 0
+    assert run_cli(*words, "--force").code == CODES.get(name, 0)
     assert out.read_bytes() != b"old"
 
 

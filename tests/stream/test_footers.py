@@ -44,7 +44,7 @@ def codes(image: Image) -> set[str]:
 @contextmanager
 def cut_off(location: str, stop: int) -> Iterator[Image]:
     """The image as if its file ended at stop."""
-    path, offset = split_location(location)
+    path, offset, _ = split_location(location)
     fd = os.open(path, os.O_RDONLY)
     with FileSource(fd, name=str(path), size=stop) as outer:
         inner, container = locate_stream(outer, offset=offset, search=False)
