@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "coverage"
 PACKAGE = "fixedram_fmt"
-#: Branches taken, in percent.  What commands do in a QEMU or a process of their own is not measured.
+#: Branches taken, in percent; what is done in processes of their own is not measured.
 GATE = 88.0
 LISTED = 25
 
