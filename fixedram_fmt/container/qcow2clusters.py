@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from fixedram_fmt.container.qcow2tables import PACKED, ZEROS, Geometry, Piece, piece_of
 from fixedram_fmt.errors import FormatError, SourceError, UnsupportedError
-from fixedram_fmt.io.source import Extent, Source
+from fixedram_fmt.io.source import Extent, Source, joined
 from fixedram_fmt.io.spool import zstd_module
 from fixedram_fmt.schema.qcow2 import COMPRESSED, L1_OFFSET, CompressionType
 
@@ -168,17 +169,7 @@ class ClusterSource(Source):
 
     def ranges(self, start: int, stop: int) -> Iterator[Extent]:
         """Clusters that are mapped; holes of the file inside them are holes here."""
-        pending: Extent | None = None
-        for run in self._runs(start, stop):
-            for extent in self._extents(run):
-                if pending is not None and pending.data is extent.data:
-                    pending = pending._replace(stop=extent.stop)
-                    continue
-                if pending is not None:
-                    yield pending
-                pending = extent
-        if pending is not None:
-            yield pending
+        return joined(chain.from_iterable(map(self._extents, self._runs(start, stop))))
 
     def _extents(self, run: _Run) -> Iterator[Extent]:
         if run.host < 0:

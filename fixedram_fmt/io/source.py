@@ -20,9 +20,9 @@ from fixedram_fmt.io.closing import Closing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["OPENERS", "READ_CEILING", "Extent", "Source"]
+__all__ = ["OPENERS", "READ_CEILING", "Extent", "Source", "joined"]
 
 #: Most bytes one read may ask for.  A larger number comes from a damaged file, not from a caller.
 READ_CEILING = 1 << 30
@@ -42,6 +42,20 @@ class Extent(NamedTuple):
     start: int
     stop: int
     data: bool
+
+
+def joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """Extents that tile a range, neighbours of one kind put together."""
+    pending: Extent | None = None
+    for extent in extents:
+        if pending is not None and pending.data is extent.data:
+            pending = pending._replace(stop=extent.stop)
+            continue
+        if pending is not None:
+            yield pending
+        pending = extent
+    if pending is not None:
+        yield pending
 
 
 class Source(Closing, ABC):

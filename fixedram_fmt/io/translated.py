@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from fixedram_fmt.errors import SourceError
-from fixedram_fmt.io.source import Extent, Source
+from fixedram_fmt.io.source import Extent, Source, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,21 +58,13 @@ class TranslatedSource(Source):
 
     def ranges(self, start: int, stop: int) -> Iterator[Extent]:
         """Holes of the other Source are holes here; neighbours of one kind are put together."""
-        pending: Extent | None = None
-        for first, last, place in self._parts(start, stop):
-            if place is None:
-                found: Iterable[Extent] = (Extent(first, last, False),)
-            else:
-                found = _moved(self._source.extents(place, place + last - first), first - place)
-            for extent in found:
-                if pending is not None and pending.data is extent.data:
-                    pending = pending._replace(stop=extent.stop)
-                    continue
-                if pending is not None:
-                    yield pending
-                pending = extent
-        if pending is not None:
-            yield pending
+        return joined(chain.from_iterable(map(self._extents, self._parts(start, stop))))
+
+    def _extents(self, run: Run) -> Iterator[Extent]:
+        first, last, place = run
+        if place is None:
+            return iter((Extent(first, last, False),))
+        return _moved(self._source.extents(place, place + last - first), first - place)
 
     def _parts(self, start: int, stop: int) -> Iterator[Run]:
         """What tiles [start, stop)."""
